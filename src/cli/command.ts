@@ -1,0 +1,24 @@
+/** What every command looks like to the dispatcher in main: a name, its help, and a run that returns the exit code. */
+
+/** Exit codes of the contract. */
+export const exitCode = { ok: 0, failure: 1, usage: 2, behind: 3, refused: 4, tryAgain: 75, config: 78 } as const;
+
+export interface Io {
+  readonly out: (text: string) => void;
+  readonly err: (text: string) => void;
+  /** True when stdout is a terminal. */
+  readonly terminal: boolean;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Aborted by SIGINT or SIGTERM for commands that run long. */
+  readonly signal: AbortSignal;
+}
+
+export interface Command {
+  readonly name: string;
+  /** One line for the list of commands. */
+  readonly summary: string;
+  /** The whole text of `--help`, with at least one example. */
+  readonly help: string;
+  /** `args` are the arguments after the command's name. Throws UsageError for wrong ones. */
+  run(args: readonly string[], io: Io): Promise<number>;
+}

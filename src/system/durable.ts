@@ -1,0 +1,63 @@
+/** Durable changes on our own disk: a file is written whole and synced under a temporary name, then renamed; a directory is synced. */
+import { constants } from 'node:fs';
+import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+
+/** Makes the entries of `directory` (creations, renames, removals) survive a power cut. */
+export async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+export interface WriteDurableOptions {
+  /** Permission bits, default 0644. */
+  readonly mode?: number;
+  /** Modification time in whole seconds since the epoch. */
+  readonly mtimeSeconds?: number;
+}
+
+/** Replaces `path` by `data`: after a crash at any instant the old content or the new one is there, never a part. */
+export async function writeFileDurable(
+  path: string,
+  data: string | Buffer,
+  options: WriteDurableOptions = {},
+): Promise<void> {
+  const temporary = join(dirname(path), `.lockstepd-${process.pid}-${counter++}.tmp`);
+  try {
+    const handle = await open(temporary, 'wx', 0o600);
+    try {
+      await handle.writeFile(data);
+      await finishFile(handle, options);
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  await syncDirectory(dirname(path));
+}
+let counter = 0;
+
+/** Gives an open, wholly written file its mode and time, then syncs it. */
+export async function finishFile(handle: FileHandle, options: WriteDurableOptions): Promise<void> {
+  await handle.chmod(options.mode ?? 0o644);
+  if (options.mtimeSeconds !== undefined) await handle.utimes(options.mtimeSeconds, options.mtimeSeconds);
+  await handle.sync();
+}
+
+/** Creates `directory` and what lacks above it, and syncs every parent that gained an entry. */
+export async function makeDirectoryDurable(directory: string, mode = 0o755): Promise<void> {
+  const first = await mkdir(directory, { recursive: true, mode });
+  if (first === undefined) return;
+  const top = dirname(first);
+  for (let parent = dirname(directory); parent.length >= top.length; parent = dirname(parent)) {
+    await syncDirectory(parent);
+    if (parent === top || parent === dirname(parent)) break;
+  }
+}

@@ -1,0 +1,71 @@
+/** The log: one event a line on stdout, JSON for journald and files, short text on a terminal. Text from outside is escaped. */
+import pino from 'pino';
+import { toInstant } from './clock.ts';
+
+export type LogFields = Readonly<Record<string, string | number | boolean | null | undefined | readonly string[]>>;
+
+export interface Log {
+  /** `event` is a stable name in snake case; what varies goes into the fields. */
+  debug(event: string, fields?: LogFields): void;
+  info(event: string, fields?: LogFields): void;
+  warn(event: string, fields?: LogFields): void;
+  error(event: string, fields?: LogFields): void;
+}
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
+
+/** A log that writes to file descriptor 1. */
+export function createLog(options: { readonly level: LogLevel; readonly terminal: boolean }): Log {
+  if (options.level === 'silent') return silentLog;
+  const logger = options.terminal ? terminalLogger(options.level) : jsonLogger(options.level);
+  return {
+    debug: (event, fields) => logger.debug({ event, ...fields }),
+    info: (event, fields) => logger.info({ event, ...fields }),
+    warn: (event, fields) => logger.warn({ event, ...fields }),
+    error: (event, fields) => logger.error({ event, ...fields }),
+  };
+}
+
+export const silentLog: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+
+const base = {
+  base: null,
+  formatters: { level: (label: string) => ({ level: label }) },
+  timestamp: () => `,"time":"${new Date().toISOString()}"`,
+};
+
+function jsonLogger(level: string): pino.Logger {
+  return pino({ ...base, level }, pino.destination({ fd: 1, sync: true }));
+}
+
+function terminalLogger(level: string): pino.Logger {
+  return pino(
+    { ...base, level },
+    {
+      write: (line: string) => {
+        process.stdout.write(`${formatTerminalLine(JSON.parse(line) as Record<string, unknown>)}\n`);
+      },
+    },
+  );
+}
+
+/** One log record as a line for people: time, level, event, then `key=value` with everything unusual escaped. */
+export function formatTerminalLine(record: Readonly<Record<string, unknown>>): string {
+  const { level, time, event, ...fields } = record;
+  const at = toInstant(Date.parse(String(time))).slice(11, 19);
+  const rest = Object.entries(fields).map(([key, value]) => `${key}=${quote(value)}`);
+  return [at, String(level).toUpperCase().padEnd(5), String(event), ...rest].join(' ');
+}
+
+function quote(value: unknown): string {
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return /^[\w./:@+-]+$/.test(text) ? text : escapeText(JSON.stringify(text));
+}
+
+/**
+ * Text from outside made safe for a terminal or a one-line report: control characters, bidirectional overrides, line
+ * separators and lone surrogates become `\u{..}`; everything else stays.
+ */
+export function escapeText(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, (c) => `\\u{${c.codePointAt(0)?.toString(16) ?? ''}}`);
+}

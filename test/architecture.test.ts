@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict';
+import { globSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import test from 'node:test';
+
+const source = resolve(import.meta.dirname, '../src');
+
+/** Rooms in the order of the design; a file may import from its own room and from earlier ones. */
+const rooms = [
+  'errors',
+  'system',
+  'apk',
+  'trust',
+  'config',
+  'store',
+  'ingest',
+  'publish',
+  'replicate',
+  'observe',
+  'daemon',
+  'cli',
+  'main',
+];
+
+/** Files that decide and never act: they may import other pure files and what is listed in `harmless`. */
+const pure = [
+  'errors.ts',
+  'config/schema.ts',
+  'config/template.ts',
+  'config/units.ts',
+  'ingest/batch.ts',
+  'publish/plan.ts',
+  'publish/generation.ts',
+  'replicate/mirror.ts',
+  'replicate/plan.ts',
+  'replicate/transport.ts',
+  'replicate/faults.ts',
+  'observe/status.ts',
+  'observe/observation.ts',
+];
+const harmless = ['zod', 'node:path/posix'];
+
+interface Import {
+  readonly file: string;
+  readonly target: string;
+  readonly typeOnly: boolean;
+}
+
+export function importsOf(file: string, text: string): Import[] {
+  const found = [
+    ...text.matchAll(
+      /^\s*(?:import|export)\s+(type\s)?[^;'"]*?from\s+'([^']+)'|^\s*import\s+'([^']+)'|import\(\s*'([^']+)'\s*\)/gm,
+    ),
+  ];
+  return found.map((m) => ({ file, typeOnly: m[1] !== undefined, target: m[2] ?? m[3] ?? m[4] ?? '' }));
+}
+
+export function roomOf(file: string): string {
+  return (file.split('/')[0] ?? '').replace(/\.ts$/, '');
+}
+
+const files = globSync('**/*.ts', { cwd: source }).sort();
+const imports = files.flatMap((file) => importsOf(file, readFileSync(join(source, file), 'utf8')));
+const inside = (i: Import): string => relative(source, resolve(source, dirname(i.file), i.target));
+
+test('every source file stands in a room of the design', () => {
+  assert.deepEqual(
+    files.filter((file) => !rooms.includes(roomOf(file))),
+    [],
+  );
+  assert.ok(imports.length > 20, 'the reader of imports sees imports');
+});
+
+test('imports point one way', () => {
+  const backwards = imports
+    .filter((i) => i.target.startsWith('.'))
+    .filter((i) => rooms.indexOf(roomOf(inside(i))) > rooms.indexOf(roomOf(i.file)))
+    .map((i) => `${i.file} imports ${inside(i)}`);
+  assert.deepEqual(backwards, []);
+});
+
+test('pure files import nothing that acts', () => {
+  const missing = pure.filter((file) => !files.includes(file));
+  assert.deepEqual(missing, [], 'the list names files that exist');
+  const acting = imports
+    .filter((i) => pure.includes(i.file) && !i.typeOnly)
+    .filter((i) => (i.target.startsWith('.') ? !pure.includes(inside(i)) : !harmless.includes(i.target)))
+    .map((i) => `${i.file} imports ${i.target}`);
+  assert.deepEqual(acting, []);
+});
+
+test('each wrapped library is imported by one file', () => {
+  const wrapped = ['chokidar', 'node-cron', 'ssh2', 'p-retry', 'prom-client', 'yaml', 'pino', 'node:sqlite'];
+  const users = wrapped.map((name) => [
+    name,
+    new Set(imports.filter((i) => i.target === name).map((i) => i.file)).size,
+  ]);
+  assert.deepEqual(
+    users.filter(([, count]) => Number(count) > 1),
+    [],
+  );
+});
+
+test('the reader of imports sees each form of import', () => {
+  const text =
+    "import a from 'a';\nimport type { B } from './b.ts';\nexport { c } from 'c';\nimport 'd';\nconst e = await import('e');\nimport {\n  f,\n} from 'f';\n";
+  assert.deepEqual(
+    importsOf('x.ts', text).map((i) => [i.target, i.typeOnly]),
+    [
+      ['a', false],
+      ['./b.ts', true],
+      ['c', false],
+      ['d', false],
+      ['e', false],
+      ['f', false],
+    ],
+  );
+});
