@@ -1,0 +1,86 @@
+/** The commands that tell a running daemon to do something: `push`, `approve`, `reject`, `reload`. */
+import { userInfo } from 'node:os';
+import { type Command, exitCode, type Io } from './command.ts';
+import { askConfigured, defaultConfigFile, oneArgument, readArgs, requireSuccess } from './options.ts';
+
+const configHelp = `  --config FILE   the daemon's configuration (default ${defaultConfigFile})`;
+
+export const pushCommand: Command = {
+  name: 'push',
+  summary: 'push to a mirror now, whatever it waits for',
+  help: `Usage: lockstepd push MIRROR [--config FILE]
+
+${configHelp}
+
+Example:
+  lockstepd push paris && lockstepd status
+`,
+  run: async (args, io) => {
+    const { values, positionals } = readArgs('push', { args: [...args], allowPositionals: true, options: { config: { type: 'string' } } });
+    return await tell(io, values.config, 'push', { mirror: oneArgument('push', positionals, 'mirror') });
+  },
+};
+
+export const approveCommand: Command = {
+  name: 'approve',
+  summary: 'publish a held batch',
+  help: `Usage: lockstepd approve BATCH [--reason TEXT] [--config FILE]
+
+Only what a guard holds can be approved; an incomplete or unverified batch cannot.
+
+  --reason TEXT   kept in the history
+${configHelp}
+
+Example:
+  lockstepd approve 20261122T190000-bpo-1f2e3d4c --reason 'branch was retired'
+`,
+  run: (args, io) => decide('approve', args, io),
+};
+
+export const rejectCommand: Command = {
+  name: 'reject',
+  summary: 'refuse a held batch for good',
+  help: `Usage: lockstepd reject BATCH [--reason TEXT] [--config FILE]
+
+  --reason TEXT   kept in the history
+${configHelp}
+
+Example:
+  lockstepd reject 20261122T190000-bpo-1f2e3d4c --reason 'upload to the wrong place'
+`,
+  run: (args, io) => decide('reject', args, io),
+};
+
+export const reloadCommand: Command = {
+  name: 'reload',
+  summary: 'make the daemon read its configuration again',
+  help: `Usage: lockstepd reload [--config FILE]
+
+A bad file keeps the old configuration; its problems are printed. The same as SIGHUP.
+
+${configHelp}
+
+Example:
+  lockstepd check && lockstepd reload
+`,
+  run: async (args, io) => {
+    const { values } = readArgs('reload', { args: [...args], options: { config: { type: 'string' } } });
+    return await tell(io, values.config, 'reload', {});
+  },
+};
+
+async function decide(action: 'approve' | 'reject', args: readonly string[], io: Io): Promise<number> {
+  const { values, positionals } = readArgs(action, {
+    args: [...args],
+    allowPositionals: true,
+    options: { config: { type: 'string' }, reason: { type: 'string' } },
+  });
+  const who = io.env.SUDO_USER ?? userInfo().username;
+  return await tell(io, values.config, action, { batch: oneArgument(action, positionals, 'batch'), who, why: values.reason ?? '' });
+}
+
+async function tell(io: Io, config: string | undefined, action: string, body: unknown): Promise<number> {
+  const answer = await askConfigured(io, config ?? defaultConfigFile, `/control/${action}`, body);
+  io.out(`${requireSuccess(answer)}\n`);
+  return exitCode.ok;
+}

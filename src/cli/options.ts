@@ -1,0 +1,38 @@
+/** What several commands share: the configuration they name, the socket they ask, the way arguments are read. */
+import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { loadConfig } from '../config/load.ts';
+import { messageOf, OperationError, UsageError } from '../errors.ts';
+import { askDaemon, type ControlAnswer } from '../system/control.ts';
+import type { Io } from './command.ts';
+
+export const defaultConfigFile = '/etc/lockstepd/lockstepd.yaml';
+
+/** parseArgs whose complaints are UsageErrors that begin with the command's name. */
+export function readArgs<T extends ParseArgsConfig>(command: string, config: T): ReturnType<typeof parseArgs<T>> {
+  try {
+    return parseArgs(config);
+  } catch (error) {
+    throw new UsageError(`${command}: ${messageOf(error)}`);
+  }
+}
+
+/** Exactly one positional argument. */
+export function oneArgument(command: string, positionals: readonly string[], what: string): string {
+  const [value, ...rest] = positionals;
+  if (value === undefined || rest.length > 0) throw new UsageError(`${command}: expected one ${what}, got ${positionals.length} arguments`);
+  return value;
+}
+
+/** Asks the daemon that runs with the configuration `configFile`. Throws ConfigError, OperationError UNREACHABLE. */
+export async function askConfigured(io: Io, configFile: string, path: string, body?: unknown): Promise<ControlAnswer> {
+  const { socket } = await loadConfig(configFile, { env: io.env, outsideService: true });
+  return await askDaemon(socket, path, body);
+}
+
+/** The `message` of an answer that is not a success, as an error. */
+export function requireSuccess(answer: ControlAnswer): string {
+  const { body } = answer;
+  const message = typeof body === 'object' && body !== null && 'message' in body ? String(body.message) : '';
+  if (answer.status >= 200 && answer.status < 300) return message;
+  throw new OperationError('STATE', message === '' ? `the daemon answered ${answer.status}` : message);
+}

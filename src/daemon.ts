@@ -1,0 +1,364 @@
+/** The composition root: builds every part from the configuration, runs the services, reloads, drains and stops. */
+import { chmod, statfs } from 'node:fs/promises';
+import type { Config, InboxConfig, MirrorConfig } from './config/schema.ts';
+import { type ControlDeps, controlHandlers } from './daemon/control.ts';
+import { gatherFacts } from './daemon/facts.ts';
+import { ProbeService } from './daemon/probes.ts';
+import { scrubOnce } from './daemon/scrub.ts';
+import { Supervisor } from './daemon/supervisor.ts';
+import { ConfigError, messageOf } from './errors.ts';
+import { InboxService, type IngestDeps } from './ingest/service.ts';
+import { IndexWatcher } from './ingest/watch.ts';
+import { Metrics } from './observe/metrics.ts';
+import { Prober } from './observe/probe.ts';
+import { type RunningServer, startServer } from './observe/server.ts';
+import { statusView } from './observe/status.ts';
+import { Publisher } from './publish/publisher.ts';
+import { createTransport, placeOf } from './replicate/connect.ts';
+import { MirrorWorker } from './replicate/worker.ts';
+import { openStore, type Store } from './store/store.ts';
+import type { Clock } from './system/clock.ts';
+import type { Log } from './system/log.ts';
+import { createNotifier, type Notifier } from './system/notify.ts';
+import { runOnSchedule } from './system/schedule.ts';
+import { type Keyring, loadKeyring } from './trust/keyring.ts';
+import { Verifier } from './trust/verify.ts';
+
+export interface DaemonOptions {
+  readonly config: Config;
+  /** Reads the configuration again, for a reload. Throws ConfigError. */
+  readonly loadConfig: () => Promise<Config>;
+  readonly version: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+}
+
+/** A push in hand may take this long to end once the daemon stops. */
+const drainMs = 20_000;
+const housekeepingMs = 10 * 60_000;
+/** A loop that shows no progress for so long is stuck: longer than any single step may take by its own deadline. */
+const stuckAfterMs = 10 * 60_000;
+
+interface MirrorParts {
+  readonly config: MirrorConfig;
+  readonly worker: MirrorWorker;
+  readonly probe: ProbeService | null;
+}
+
+export class Daemon {
+  readonly #options: DaemonOptions;
+  readonly #supervisor: Supervisor;
+  readonly #failure = Promise.withResolvers<never>();
+  readonly #store: Store;
+  readonly #verifier: Verifier;
+  readonly #publisher: Publisher;
+  readonly #metrics: Metrics;
+  readonly #prober: Prober;
+  readonly #watcher: IndexWatcher;
+  readonly #notifier: Notifier;
+  readonly #keyrings = new Map<string, Keyring>();
+  readonly #inboxes = new Map<string, { readonly config: InboxConfig; readonly service: InboxService }>();
+  readonly #mirrors = new Map<string, MirrorParts>();
+  #config: Config;
+  #server: RunningServer | null = null;
+  #ready = false;
+  #beatAt: number;
+
+  constructor(options: DaemonOptions) {
+    const { config, clock, log, version } = options;
+    this.#options = options;
+    this.#config = config;
+    this.#beatAt = clock.monotonic();
+    this.#store = openStore(config.state);
+    this.#verifier = new Verifier({ workers: config.workers });
+    this.#publisher = new Publisher({ root: config.root, ...config.publish }, { store: this.#store, clock, log });
+    this.#metrics = new Metrics({ version, ...targetsOf(config) });
+    this.#prober = new Prober({ version, clock });
+    this.#notifier = createNotifier({ env: options.env, log });
+    this.#supervisor = new Supervisor(log, (error) => this.#failure.reject(error));
+    this.#watcher = new IndexWatcher((path) => this.#wakeInbox(path), log);
+    // Nobody may be waiting yet when the first service fails.
+    this.#failure.promise.catch(() => {});
+  }
+
+  /** Where the status page is; null before `start`. */
+  get address(): { readonly host: string; readonly port: number } | null {
+    return this.#server?.address ?? null;
+  }
+
+  /** Recovers, starts every service and serves. The control socket comes first: it keeps a second daemon from the same state. */
+  async start(): Promise<void> {
+    const { log, version } = this.#options;
+    for (const inbox of this.#config.inboxes) this.#keyrings.set(inbox.builder, await loadKeyring([inbox.keys]));
+    this.#server = await startServer({
+      listen: this.#config.listen,
+      socket: this.#config.socket,
+      log,
+      clock: this.#options.clock,
+      handlers: {
+        metrics: () => this.#renderMetrics(),
+        status: () => statusView(this.#facts(), this.#options.clock.now()),
+        alive: () => this.#isAlive(),
+        ready: () => this.#ready,
+        control: controlHandlers(this.#controlDeps()),
+      },
+    });
+    await chmod(this.#config.socket, 0o660);
+    await this.#publisher.recover();
+    for (const mirror of this.#config.mirrors) this.#startMirror(mirror);
+    for (const inbox of this.#config.inboxes) this.#startInbox(inbox);
+    this.#startTimers();
+    this.#ready = true;
+    const at = this.#server.address;
+    log.info('started', { version, config: this.#config.file, generation: this.#facts().generation, listen: at ? `${at.host}:${at.port}` : undefined });
+    await this.#notifier.ready(this.#statusLine());
+  }
+
+  /** Resolves only by rejecting, when a service fails by itself. */
+  failed(): Promise<never> {
+    return this.#failure.promise;
+  }
+
+  /** Takes no new work, lets pushes in hand end for a while (not at all once `now` is aborted), then ends everything. */
+  async stop(now: AbortSignal): Promise<void> {
+    const { clock, log } = this.#options;
+    log.info('stopping');
+    await this.#notifier.stopping();
+    await this.#supervisor.stop((name) => !name.startsWith('mirror:') && name !== 'watchdog');
+    for (const { worker } of this.#mirrors.values()) worker.drain();
+    const waitedEnough = new AbortController();
+    const drained = this.#supervisor.ended((name) => name.startsWith('mirror:'));
+    const deadline = clock.sleep(drainMs, { signal: AbortSignal.any([now, waitedEnough.signal]) }).catch(() => {});
+    await Promise.race([drained, deadline]);
+    waitedEnough.abort();
+    await this.#supervisor.stop(() => true);
+    await this.#publisher.stop();
+    await this.#server?.close();
+    await this.#watcher[Symbol.asyncDispose]();
+    await this.#verifier[Symbol.asyncDispose]();
+    this.#store[Symbol.dispose]();
+    log.info('stopped');
+  }
+
+  /**
+   * Reads the configuration again and applies what changed in inboxes, keys, mirrors, guards and schedules; a bad file keeps
+   * the old one. What only a restart can change is said in the log. Throws ConfigError for a bad file.
+   */
+  async reload(): Promise<void> {
+    const { log } = this.#options;
+    await this.#notifier.reloading();
+    try {
+      const next = await this.#options.loadConfig();
+      const keyrings = new Map<string, Keyring>();
+      for (const inbox of next.inboxes) keyrings.set(inbox.builder, await loadKeyring([inbox.keys]));
+      await this.#apply(next, keyrings);
+      this.#metrics.configReload(true);
+      log.info('reloaded', { config: next.file });
+    } catch (error) {
+      this.#metrics.configReload(false);
+      log.error('reload_failed', { detail: messageOf(error), kept: 'the old configuration' });
+      throw error instanceof ConfigError ? error : new Error(messageOf(error), { cause: error });
+    } finally {
+      await this.#notifier.ready(this.#statusLine());
+    }
+  }
+
+  async #apply(next: Config, keyrings: ReadonlyMap<string, Keyring>): Promise<void> {
+    const { log } = this.#options;
+    const old = this.#config;
+    for (const key of ['root', 'state', 'socket', 'listen', 'workers', 'publish'] as const) {
+      if (!same(old[key], next[key])) log.warn('reload_needs_restart', { key });
+    }
+    const sameRules = same([old.guards, old.schedule.rescanMs], [next.guards, next.schedule.rescanMs]);
+    const sameProbes = old.schedule.probeMs === next.schedule.probeMs;
+    const gone = new Set<string>();
+    for (const [name, { config }] of this.#inboxes) {
+      if (!sameRules || !next.inboxes.some((i) => same(i, config))) gone.add(`inbox:${name}`);
+    }
+    for (const [name, { config }] of this.#mirrors) {
+      if (!sameProbes || !next.mirrors.some((m) => same(m, config))) gone.add(`mirror:${name}`).add(`probe:${name}`);
+    }
+    await this.#supervisor.stop((name) => gone.has(name) || name === 'scrub');
+    for (const name of gone) {
+      if (name.startsWith('inbox:')) this.#inboxes.delete(name.slice(6));
+      else if (name.startsWith('mirror:')) this.#mirrors.delete(name.slice(7));
+    }
+    this.#config = { ...next, root: old.root, state: old.state, socket: old.socket, listen: old.listen, workers: old.workers, publish: old.publish };
+    this.#keyrings.clear();
+    for (const [builder, keyring] of keyrings) this.#keyrings.set(builder, keyring);
+    this.#metrics.setTargets(targetsOf(next));
+    for (const mirror of next.mirrors) if (!this.#mirrors.has(mirror.name)) this.#startMirror(mirror);
+    for (const inbox of next.inboxes) if (!this.#inboxes.has(inbox.builder)) this.#startInbox(inbox);
+    this.#startScrub();
+    for (const { service } of this.#inboxes.values()) service.wake();
+  }
+
+  #startInbox(config: InboxConfig): void {
+    const { clock, log } = this.#options;
+    const deps: IngestDeps = {
+      root: this.#config.root,
+      maxRemovedPercent: this.#config.guards.maxRemovedPercent,
+      rescanMs: this.#config.schedule.rescanMs,
+      store: this.#store,
+      verifier: this.#verifier,
+      keyring: () => this.#keyrings.get(config.builder) ?? { keys: [] },
+      currentTree: () => this.#publisher.currentTree(),
+      publish: async (batch) => {
+        const generation = await this.#publisher.publish(batch);
+        for (const { worker } of this.#mirrors.values()) worker.wake();
+        return generation;
+      },
+      events: {
+        batchEnded: (builder, state, reasons) => this.#metrics.batchEnded(builder, state, reasons.map((r) => r.code)),
+        stage: (stage, seconds) => this.#metrics.stage(stage, seconds),
+        rescanFound: (count) => this.#metrics.rescanFound(count),
+        watch: (paths) => this.#watcher.add(paths),
+      },
+      clock,
+      log,
+    };
+    const service = new InboxService(config, deps);
+    this.#inboxes.set(config.builder, { config, service });
+    this.#supervisor.start(`inbox:${config.builder}`, (signal) => service.run(signal));
+  }
+
+  #startMirror(config: MirrorConfig): void {
+    const { clock, log, random } = this.#options;
+    this.#store.mirrors.open(config.name, placeOf(config.transport));
+    const everyMs = this.#config.schedule.probeMs;
+    const probe =
+      config.url === null
+        ? null
+        : new ProbeService(config.name, config.url, { store: this.#store, prober: this.#prober, metrics: this.#metrics, clock, random, log, everyMs });
+    const worker = new MirrorWorker(config.name, createTransport(config.transport), {
+      store: this.#store,
+      lease: () => this.#publisher.lease(),
+      graceMs: this.#config.publish.graceMs,
+      clock,
+      random,
+      log,
+      events: {
+        attempt: (outcome) => this.#metrics.pushAttempt(config.name, outcome),
+        failed: (reason) => this.#metrics.pushFailed(config.name, reason),
+        bytes: (count) => this.#metrics.pushedBytes(config.name, count),
+        confirmed: (generation) => {
+          const publishedAt = this.#store.generations.publishedAt(generation);
+          if (publishedAt !== null) this.#metrics.propagated(config.name, Math.max(0, clock.now() - publishedAt) / 1000);
+          probe?.wake();
+        },
+      },
+    });
+    this.#mirrors.set(config.name, { config, worker, probe });
+    this.#supervisor.start(`mirror:${config.name}`, (signal) => worker.run(signal));
+    if (probe) this.#supervisor.start(`probe:${config.name}`, (signal) => probe.run(signal));
+  }
+
+  #startTimers(): void {
+    const { clock, log } = this.#options;
+    this.#supervisor.start('housekeeping', async (signal) => {
+      for (;;) {
+        try {
+          const removed = await this.#publisher.prune();
+          if (removed > 0) log.info('pruned', { files: removed });
+        } catch (error) {
+          log.error('prune_failed', { detail: messageOf(error) });
+        }
+        await clock.sleep(housekeepingMs, { signal });
+      }
+    });
+    this.#supervisor.start('heartbeat', async (signal) => {
+      for (;;) {
+        this.#beatAt = clock.monotonic();
+        await this.#notifier.status(this.#statusLine());
+        await clock.sleep(5000, { signal });
+      }
+    });
+    const every = this.#notifier.watchdogIntervalMs;
+    if (every !== null) {
+      this.#supervisor.start('watchdog', async (signal) => {
+        for (;;) {
+          if (this.#isAlive()) await this.#notifier.watchdog();
+          await clock.sleep(every, { signal });
+        }
+      });
+    }
+    this.#startScrub();
+  }
+
+  #startScrub(): void {
+    const { scrub } = this.#config.schedule;
+    if (scrub === null) return;
+    const { clock, log } = this.#options;
+    const deps = { store: this.#store, publisher: this.#publisher, verifier: this.#verifier, clock, log };
+    this.#supervisor.start('scrub', (signal) =>
+      runOnSchedule(
+        scrub,
+        async () => {
+          await scrubOnce(deps, signal).catch((error: unknown) => {
+            if (!signal.aborted) log.error('scrub_failed', { detail: messageOf(error) });
+          });
+        },
+        signal,
+      ),
+    );
+  }
+
+  #controlDeps(): ControlDeps {
+    return {
+      batches: this.#store.batches,
+      clock: this.#options.clock,
+      log: this.#options.log,
+      pushNow: (name) => {
+        const parts = this.#mirrors.get(name);
+        parts?.worker.pushNow();
+        return parts !== undefined;
+      },
+      mirrorNames: () => [...this.#mirrors.keys()],
+      wakeInbox: (builder) => this.#inboxes.get(builder)?.service.wake(),
+      reload: () => this.reload(),
+    };
+  }
+
+  #facts(): ReturnType<typeof gatherFacts> {
+    return gatherFacts(
+      this.#store,
+      [...this.#mirrors.values()].map(({ config, worker }) => ({ config, phase: worker.phase })),
+    );
+  }
+
+  async #renderMetrics(): Promise<string> {
+    const [root, state] = await Promise.all([freeBytes(this.#config.root), freeBytes(this.#config.state)]);
+    return this.#metrics.render(this.#facts(), this.#options.clock.now(), { root, state });
+  }
+
+  #statusLine(): string {
+    const facts = this.#facts();
+    const inStep = facts.mirrors.filter((m) => m.state === 'in-sync').length;
+    return `generation ${facts.generation}, ${inStep} of ${facts.mirrors.length} mirrors in step`;
+  }
+
+  #isAlive(): boolean {
+    const now = this.#options.clock.monotonic();
+    const oldest = Math.min(this.#beatAt, ...[...this.#inboxes.values()].map(({ service }) => service.progressAt));
+    return now - oldest < stuckAfterMs;
+  }
+
+  #wakeInbox(path: string): void {
+    for (const { config, service } of this.#inboxes.values()) if (path.startsWith(`${config.path}/`)) service.wake();
+  }
+}
+
+function targetsOf(config: Config): { builders: string[]; mirrors: string[] } {
+  return { builders: config.inboxes.map((i) => i.builder), mirrors: config.mirrors.map((m) => m.name) };
+}
+
+function same(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+async function freeBytes(path: string): Promise<number> {
+  const { bavail, bsize } = await statfs(path);
+  return bavail * bsize;
+}

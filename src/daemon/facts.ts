@@ -1,0 +1,63 @@
+/** Gathers what the status page, the metrics and the command line show, from the store and the workers. */
+import type { MirrorConfig } from '../config/schema.ts';
+import type { MirrorFacts, MirrorState, StatusFacts } from '../observe/status.ts';
+import { lastFailureOf, type MirrorPhase } from '../replicate/mirror.ts';
+import type { Store } from '../store/store.ts';
+
+const endedBatchesShown = 20;
+
+export interface MirrorSource {
+  readonly config: MirrorConfig;
+  readonly phase: MirrorPhase;
+}
+
+export function gatherFacts(store: Store, mirrors: readonly MirrorSource[]): StatusFacts {
+  const current = store.generations.current();
+  const number = current?.number ?? 0;
+  return {
+    generation: number,
+    publishedAtMs: current?.publishedAtMs ?? null,
+    repositories: store.generations.indexesAt(number).map((index) => ({
+      path: index.repository,
+      generation: index.since,
+      indexSha256: index.sha256,
+      packages: index.packages,
+    })),
+    mirrors: mirrors.map((mirror) => mirrorFacts(store, mirror, number)),
+    batches: store.batches.recent(endedBatchesShown),
+  };
+}
+
+function mirrorFacts(store: Store, { config, phase }: MirrorSource, newest: number): MirrorFacts {
+  const row = store.mirrors.get(config.name);
+  const missingSince = (generation: number | null): number | null =>
+    generation !== null && generation >= newest ? null : store.generations.publishedAt((generation ?? 0) + 1);
+  const failure = lastFailureOf(phase);
+  return {
+    name: config.name,
+    transport: config.transport.type,
+    state: stateOf(phase, row.confirmed, newest),
+    generation: row.confirmed,
+    pushedMissingSinceMs: missingSince(row.confirmed),
+    observedGeneration: row.observed,
+    observedMissingSinceMs: row.observedAtMs === null ? null : missingSince(row.observed),
+    observedAtMs: row.observedAtMs,
+    observedUnknownContent: row.unknownContent,
+    lastSuccessAtMs: row.lastSuccessAtMs,
+    nextAttemptAtMs: phase.phase === 'waiting' || phase.phase === 'blocked' ? phase.untilMs : null,
+    lastError: failure ? { reason: failure.reason, message: failure.message } : null,
+    url: config.url,
+  };
+}
+
+function stateOf(phase: MirrorPhase, confirmed: number | null, newest: number): MirrorState {
+  switch (phase.phase) {
+    case 'pushing':
+    case 'waiting':
+    case 'blocked':
+      return phase.phase;
+    case 'idle':
+      if (confirmed === null) return 'unknown';
+      return confirmed >= newest ? 'in-sync' : 'behind';
+  }
+}

@@ -1,0 +1,84 @@
+/** Probes one mirror now and then and records which generation its users get. */
+import type { Metrics } from '../observe/metrics.ts';
+import { observedGeneration, type RepositoryObservation, type ServedIndex } from '../observe/observation.ts';
+import type { Prober, RepositoryProbe } from '../observe/probe.ts';
+import type { Store } from '../store/store.ts';
+import type { Clock } from '../system/clock.ts';
+import { Wake } from '../system/limit.ts';
+import type { Log } from '../system/log.ts';
+
+export interface ProbeDeps {
+  readonly store: Store;
+  readonly prober: Prober;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+  readonly everyMs: number;
+}
+
+/** A confirmed push is looked at after this long: web servers cache file attributes for a moment. */
+const afterPushMs = 200;
+
+export class ProbeService {
+  readonly #mirror: string;
+  readonly #url: string;
+  readonly #deps: ProbeDeps;
+  readonly #wake = new Wake();
+  #unknownLogged = false;
+
+  constructor(mirror: string, url: string, deps: ProbeDeps) {
+    this.#mirror = mirror;
+    this.#url = url;
+    this.#deps = deps;
+  }
+
+  /** The mirror has just been pushed to. */
+  wake(): void {
+    this.#wake.wake();
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      signal.throwIfAborted();
+      await this.#probe(signal);
+      const { clock, everyMs, random } = this.#deps;
+      // Jitter keeps many mirrors from being asked in the same second.
+      const restMs = everyMs * (0.95 + 0.1 * random());
+      const woken = await this.#wake.wait((stop) => clock.sleep(restMs, { signal: AbortSignal.any([signal, stop]) }));
+      if (woken) await clock.sleep(Math.min(afterPushMs, everyMs), { signal });
+    }
+  }
+
+  async #probe(signal: AbortSignal): Promise<void> {
+    const { store, prober, metrics, clock, log } = this.#deps;
+    const current = store.generations.current();
+    if (!current) return;
+    const repositories = store.generations.indexesAt(current.number).map((index) => index.repository);
+    const result = await prober.probe({ mirror: this.#mirror, url: this.#url, repositories }, { signal });
+    metrics.probed(this.#mirror, result);
+    const failed = [...result.repositories].find(([, answer]) => 'failed' in answer);
+    if (!result.success) {
+      log.warn('probe_failed', { mirror: this.#mirror, repository: failed?.[0], detail: failed && 'failed' in failed[1] ? failed[1].failed : 'no answer' });
+      return;
+    }
+    const seen = [...result.repositories].map(([path, answer]) => this.#place(path, answer));
+    const observation = observedGeneration(seen, current.number);
+    store.mirrors.observe(this.#mirror, observation, clock.now());
+    if (observation.unknownContent && !this.#unknownLogged) {
+      log.error('mirror_content_unknown', { mirror: this.#mirror, repositories: seen.filter((s) => s.served === 'unknown').map((s) => s.path) });
+    }
+    this.#unknownLogged = observation.unknownContent;
+  }
+
+  #place(path: string, answer: RepositoryProbe): RepositoryObservation {
+    const { generations } = this.#deps.store;
+    return { path, served: this.#served(path, answer), firstGeneration: generations.firstGenerationOf(path) ?? 1 };
+  }
+
+  #served(path: string, answer: RepositoryProbe): ServedIndex {
+    if (!('sha256' in answer)) return 'absent';
+    const range = this.#deps.store.generations.rangeOf(path, answer.sha256);
+    return range ? { lastGeneration: range.last } : 'unknown';
+  }
+}

@@ -1,0 +1,52 @@
+/** Runs the services of the daemon side by side: the first one that fails by itself stops all; each can be stopped alone. */
+import { messageOf } from '../errors.ts';
+import type { Log } from '../system/log.ts';
+
+interface Running {
+  readonly stop: AbortController;
+  readonly done: Promise<void>;
+}
+
+export class Supervisor {
+  readonly #log: Log;
+  readonly #onFailure: (error: unknown) => void;
+  readonly #running = new Map<string, Running>();
+
+  constructor(log: Log, onFailure: (error: unknown) => void) {
+    this.#log = log;
+    this.#onFailure = onFailure;
+  }
+
+  names(): string[] {
+    return [...this.#running.keys()];
+  }
+
+  /** `run` ends by returning, or by rejecting once its signal is aborted; anything else is a failure of the daemon. */
+  start(name: string, run: (signal: AbortSignal) => Promise<void>): void {
+    const stop = new AbortController();
+    const done = run(stop.signal).then(
+      () => {
+        this.#running.delete(name);
+      },
+      (error: unknown) => {
+        this.#running.delete(name);
+        if (stop.signal.aborted) return;
+        this.#log.error('service_failed', { service: name, detail: messageOf(error) });
+        this.#onFailure(error);
+      },
+    );
+    this.#running.set(name, { stop, done });
+  }
+
+  /** Aborts the services whose names `matches` and waits until they have ended. */
+  async stop(matches: (name: string) => boolean): Promise<void> {
+    const ending = [...this.#running].filter(([name]) => matches(name)).map(([, running]) => running);
+    for (const { stop } of ending) stop.abort(new DOMException('stopping', 'AbortError'));
+    await Promise.all(ending.map(({ done }) => done));
+  }
+
+  /** Resolves when every service whose name `matches` has ended by itself. */
+  async ended(matches: (name: string) => boolean): Promise<void> {
+    await Promise.all([...this.#running].filter(([name]) => matches(name)).map(([, running]) => running.done));
+  }
+}

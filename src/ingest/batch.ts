@@ -1,0 +1,60 @@
+/** Decides what becomes of the changed repositories of one inbox: publish, wait, hold or reject. Pure: facts in, decision out. */
+import type { Reason } from '../store/batches.ts';
+
+/** What was found out about one repository whose index in the inbox is not the published one. */
+export type Assessment = {
+  readonly repository: string;
+  /** Digest of the index, null when it could not be read at all. */
+  readonly sha256: string | null;
+} & (
+  | { readonly kind: 'closed' }
+  /** Signed index, packages missing or not there with the right size yet. */
+  | { readonly kind: 'incomplete'; readonly reasons: readonly Reason[] }
+  /** Something is wrong with content. */
+  | { readonly kind: 'refused'; readonly reasons: readonly Reason[] }
+  /** Everything is right, and a person must say yes. */
+  | { readonly kind: 'guarded'; readonly reasons: readonly Reason[] }
+);
+
+export interface InboxFacts {
+  /** An upload holds the lock of the inbox. */
+  readonly uploading: boolean;
+  /** Nothing that was found has changed for the settle time. */
+  readonly settled: boolean;
+  readonly missingPackages: 'hold' | 'publish';
+}
+
+export interface BatchDecision {
+  readonly publish: readonly Assessment[];
+  readonly wait: readonly Assessment[];
+  readonly hold: readonly Assessment[];
+  readonly reject: readonly Assessment[];
+}
+
+/**
+ * While an upload runs, everything waits. Afterwards closed repositories go out together at once; anything else waits
+ * until nothing has changed for the settle time, because a transfer without a visible lock may still be bringing it.
+ */
+export function planBatch(assessments: readonly Assessment[], facts: InboxFacts): BatchDecision {
+  const fate = (a: Assessment): keyof BatchDecision => {
+    if (facts.uploading) return 'wait';
+    switch (a.kind) {
+      case 'closed':
+        return 'publish';
+      case 'incomplete':
+        if (!facts.settled) return 'wait';
+        return facts.missingPackages === 'publish' ? 'publish' : 'hold';
+      case 'refused':
+        return facts.settled ? 'reject' : 'wait';
+      case 'guarded':
+        return facts.settled ? 'hold' : 'wait';
+    }
+  };
+  const of = (wanted: keyof BatchDecision): Assessment[] => assessments.filter((a) => fate(a) === wanted);
+  return { publish: of('publish'), wait: of('wait'), hold: of('hold'), reject: of('reject') };
+}
+
+/** The reasons of an assessment; a closed one has none. */
+export function reasonsOf(assessment: Assessment): readonly Reason[] {
+  return assessment.kind === 'closed' ? [] : assessment.reasons;
+}

@@ -1,0 +1,25 @@
+/** Sees whether an upload is running: `rrsync` holds an exclusive flock on its directory, which the kernel lists in /proc/locks. */
+import { readFile } from 'node:fs/promises';
+
+/** True when somebody holds an exclusive flock on the file with this device and inode. A kernel without the list says false. */
+export async function isLocked(device: bigint, inode: bigint): Promise<boolean> {
+  return hasLock(await readFile('/proc/locks', 'latin1').catch(() => ''), device, inode);
+}
+
+/**
+ * Reads the text of /proc/locks: `1: FLOCK  ADVISORY  WRITE 706 fd:00:2555 0 EOF`, device as hexadecimal major:minor
+ * (proc_locks(5)); lines with `->` are waiters and hold nothing.
+ */
+export function hasLock(text: string, device: bigint, inode: bigint): boolean {
+  const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & 0xfffff000n);
+  const minor = (device & 0xffn) | ((device >> 12n) & 0xffffff00n);
+  const id = `${hex(major)}:${hex(minor)}:${inode}`;
+  return text.split('\n').some((line) => {
+    const [, kind, , mode, , file] = line.split(/\s+/);
+    return kind === 'FLOCK' && mode === 'WRITE' && file === id;
+  });
+}
+
+function hex(value: bigint): string {
+  return value.toString(16).padStart(2, '0');
+}

@@ -1,0 +1,326 @@
+/**
+ * Watches over one inbox: wakes on events, on the end of an upload and on a timer, finds what changed, and hands closed
+ * batches to the publisher. What to do is read from the disk at each pass; nothing here is remembered that matters.
+ *
+ *   quiet --lock taken--> uploading --lock released--> look --closed--> publish --> quiet
+ *     \--index changed (no lock seen)------------------>/ | \--unchanged for `settle`--> held | rejected --> quiet
+ *                                                         \--something changed--> look again
+ */
+import { createHash } from 'node:crypto';
+import { mkdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { InboxConfig } from '../config/schema.ts';
+import { messageOf } from '../errors.ts';
+import type { BatchState, Reason } from '../store/batches.ts';
+import type { Generation } from '../store/generations.ts';
+import type { Store } from '../store/store.ts';
+import type { Clock } from '../system/clock.ts';
+import { Wake } from '../system/limit.ts';
+import type { Log } from '../system/log.ts';
+import type { Keyring } from '../trust/keyring.ts';
+import type { IndexFacts, Verified, Verifier } from '../trust/verify.ts';
+import { type Assessment, planBatch, reasonsOf } from './batch.ts';
+import { Candidate, type CandidateDeps, statOf } from './candidate.ts';
+import { type FoundIndex, findIndexes } from './indexes.ts';
+import { isLocked } from './locks.ts';
+import { quarantineBatch } from './quarantine.ts';
+import { Inbox } from './walk.ts';
+
+export interface ClosedBatch {
+  readonly id: string;
+  readonly builder: string;
+  readonly changes: readonly { readonly repository: string; readonly candidate: number; readonly index: Verified<IndexFacts>; readonly indexSource: string }[];
+}
+
+export interface IngestEvents {
+  batchEnded(builder: string, state: Exclude<BatchState, 'waiting'>, reasons: readonly Reason[]): void;
+  stage(stage: 'settle' | 'copy' | 'verify' | 'publish', seconds: number): void;
+  rescanFound(count: number): void;
+  /** Paths that are worth watching, absolute; true when some were not watched yet. */
+  watch(paths: readonly string[]): boolean;
+}
+
+export interface IngestDeps {
+  readonly root: string;
+  readonly maxRemovedPercent: number;
+  readonly rescanMs: number;
+  readonly store: Store;
+  readonly verifier: Verifier;
+  readonly keyring: () => Keyring;
+  readonly currentTree: () => string | null;
+  readonly publish: (batch: ClosedBatch) => Promise<Generation>;
+  readonly events: IngestEvents;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** How often the lock of a quiet inbox is looked at, and of one that is being written to. Reading /proc/locks costs microseconds. */
+const quietPollMs = 250;
+const uploadPollMs = 15;
+const secondLookMs = 300;
+
+export class InboxService {
+  readonly #config: InboxConfig;
+  readonly #deps: IngestDeps;
+  readonly #wake = new Wake();
+  readonly #candidates = new Map<string, Candidate>();
+  /** Index files that are known to be published, by repository: the value of stat then. */
+  readonly #published = new Map<string, string>();
+  #uploading = false;
+  #changedAt: number;
+  #announced = false;
+  #missingLogged = false;
+  #tree: string | null = null;
+  #progressAt: number;
+
+  constructor(config: InboxConfig, deps: IngestDeps) {
+    this.#config = config;
+    this.#deps = deps;
+    this.#changedAt = deps.clock.monotonic();
+    this.#progressAt = deps.clock.monotonic();
+  }
+
+  /** When the loop last got anywhere, on the monotonic clock: proof of life. */
+  get progressAt(): number {
+    return this.#progressAt;
+  }
+
+  /** Something may have happened: look soon. */
+  wake(): void {
+    this.#announced = true;
+    this.#wake.wake();
+  }
+
+  /** Runs until aborted. A pass that fails is logged and tried again; the public tree is not touched by a failure. */
+  async run(signal: AbortSignal): Promise<void> {
+    await mkdir(join(this.#deps.root, 'ingest', this.#config.builder), { recursive: true, mode: 0o700 });
+    for (;;) {
+      signal.throwIfAborted();
+      let pause: number;
+      try {
+        pause = await this.#pass(signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        this.#deps.log.error('ingest_failed', { builder: this.#config.builder, detail: messageOf(error) });
+        pause = Math.min(this.#deps.rescanMs, 5000);
+      }
+      await this.#rest(pause, signal);
+    }
+  }
+
+  /** Sleeps until something wakes it, `pauseMs` are over or an upload ends; while an upload runs there is nothing to do. */
+  async #rest(pauseMs: number, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps;
+    const until = clock.monotonic() + pauseMs;
+    for (;;) {
+      this.#beat();
+      const left = until - clock.monotonic();
+      const step = this.#uploading ? uploadPollMs : Math.min(quietPollMs, Math.max(left, 1));
+      const woken = await this.#wake.wait((stop) => clock.sleep(step, { signal: AbortSignal.any([signal, stop]) }));
+      signal.throwIfAborted();
+      const uploading = await this.#lockHeld();
+      const over = this.#uploading && !uploading;
+      if (uploading !== this.#uploading) this.#changed();
+      this.#uploading = uploading;
+      if (over || (!uploading && (woken || clock.monotonic() >= until))) return;
+    }
+  }
+
+  /** One look at the inbox. Returns how long nothing needs to be done, in milliseconds. */
+  async #pass(signal: AbortSignal): Promise<number> {
+    await using inbox = await Inbox.open(this.#config.path);
+    const announced = this.#announced;
+    this.#announced = false;
+    if (!inbox) return await this.#inboxAbsent();
+    this.#missingLogged = false;
+    if (this.#deps.currentTree() !== this.#tree) {
+      this.#tree = this.#deps.currentTree();
+      this.#deps.store.staging.forgetReady();
+    }
+    const startedAt = this.#deps.clock.monotonic();
+    const survey = await findIndexes(inbox, this.#config.repositories);
+    const newlyWatched = this.#deps.events.watch(survey.watchable.map((path) => join(this.#config.path, path)));
+    try {
+      await this.#readIndexes(survey.indexes, announced, signal);
+    } finally {
+      for (const found of survey.indexes) if (found.opened.kind === 'file') await found.opened.handle.close();
+    }
+    for (const candidate of this.#candidates.values()) if (await candidate.look(inbox)) this.#changed();
+    const nameProblems = survey.badNames.map(
+      (path): Assessment => ({ repository: path, sha256: null, kind: 'refused', reasons: [{ code: 'NAME', path, detail: 'a directory name that no repository may have' }] }),
+    );
+    const waiting = await this.#settleBatches(inbox, nameProblems, signal);
+    // What came between the look and the watch has woken nobody.
+    if (!waiting) return newlyWatched ? Math.min(secondLookMs, this.#deps.rescanMs) : this.#deps.rescanMs;
+    // A pass over a large, incomplete batch must not follow upon the last one at once.
+    const passMs = this.#deps.clock.monotonic() - startedAt;
+    return Math.max(50, 4 * passMs, Math.min(500, this.#config.settleMs - this.#unchangedMs()));
+  }
+
+  async #readIndexes(found: readonly FoundIndex[], announced: boolean, signal: AbortSignal): Promise<void> {
+    const deps = this.#candidateDeps(signal);
+    let fresh = 0;
+    for (const index of found) {
+      const stat = statOf(index.opened);
+      const known = this.#candidates.get(index.repository);
+      const same = known?.stat === stat;
+      if ((same && !known.unread) || this.#published.get(index.repository) === stat) continue;
+      if (!same) this.#changed();
+      await known?.drop();
+      this.#candidates.delete(index.repository);
+      const startedAt = this.#deps.clock.monotonic();
+      const candidate = await Candidate.read(index, deps);
+      this.#deps.events.stage('verify', (this.#deps.clock.monotonic() - startedAt) / 1000);
+      this.#candidates.set(index.repository, candidate);
+      if (!same && !candidate.isPublished()) fresh++;
+    }
+    for (const [repository, candidate] of this.#candidates) {
+      const gone = !found.some((index) => index.repository === repository);
+      if (gone || candidate.isComplete()) await this.#forget(candidate, !gone);
+    }
+    if (fresh > 0 && !announced) this.#deps.events.rescanFound(fresh);
+  }
+
+  /** Copies, publishes, holds, rejects. True when something still waits. */
+  async #settleBatches(inbox: Inbox, nameProblems: readonly Assessment[], signal: AbortSignal): Promise<boolean> {
+    const first = planBatch(this.#assess(nameProblems), await this.#facts());
+    if (first.publish.length > 0) {
+      const startedAt = this.#deps.clock.monotonic();
+      for (const { repository } of first.publish) await this.#candidates.get(repository)?.copy(inbox);
+      this.#deps.events.stage('copy', (this.#deps.clock.monotonic() - startedAt) / 1000);
+    }
+    signal.throwIfAborted();
+    const decision = planBatch(this.#assess(nameProblems), await this.#facts());
+    const copied = decision.publish.filter((a) => first.publish.some((b) => b.repository === a.repository));
+    const waiting = [...decision.wait, ...decision.publish.filter((a) => !copied.includes(a))];
+    this.#supersede(waiting, decision.hold);
+    if (waiting.length > 0) this.#record('waiting', waiting, waiting.flatMap(reasonsOf));
+    if (copied.length > 0) await this.#publish(copied);
+    if (decision.hold.length > 0) this.#end('held', decision.hold);
+    if (decision.reject.length > 0) await this.#reject(decision.reject);
+    return waiting.length > 0;
+  }
+
+  #assess(nameProblems: readonly Assessment[]): Assessment[] {
+    const open = [...this.#candidates.values()].filter((candidate) => !candidate.isPublished());
+    return [...open.map((candidate) => candidate.assess()), ...nameProblems];
+  }
+
+  async #publish(assessments: readonly Assessment[]): Promise<void> {
+    const { clock, events, log, store } = this.#deps;
+    const candidates = assessments.flatMap((a) => this.#candidates.get(a.repository) ?? []);
+    const reasons = assessments.flatMap(reasonsOf);
+    const batch = this.#record('waiting', assessments, reasons);
+    const startedAt = clock.monotonic();
+    const generation = await this.#deps.publish({
+      id: batch.id,
+      builder: this.#config.builder,
+      changes: candidates.flatMap((c) => (c.facts ? [{ repository: c.repository, candidate: c.id, index: c.facts, indexSource: c.indexSource }] : [])),
+    });
+    events.stage('publish', (clock.monotonic() - startedAt) / 1000);
+    events.stage('settle', (startedAt - this.#changedAt) / 1000);
+    events.batchEnded(this.#config.builder, 'published', reasons);
+    log.info('batch_published', {
+      batch: batch.id,
+      builder: this.#config.builder,
+      generation: generation.number,
+      added: generation.added,
+      removed: generation.removed,
+      repositories: assessments.map((a) => a.repository),
+    });
+    for (const candidate of candidates) await this.#forget(candidate, !candidate.hasMissing());
+    store.staging.forgetReady();
+  }
+
+  async #reject(assessments: readonly Assessment[]): Promise<void> {
+    const ended = this.#end('rejected', assessments);
+    if (!ended.changed) return;
+    const candidates = assessments.flatMap((a) => this.#candidates.get(a.repository) ?? []);
+    const reasons = assessments.flatMap(reasonsOf);
+    await quarantineBatch(this.#deps.root, { id: ended.id, builder: this.#config.builder, reasons, candidates }, this.#deps.clock.now());
+  }
+
+  #end(state: 'held' | 'rejected', assessments: readonly Assessment[]): { readonly id: string; readonly changed: boolean } {
+    const reasons = assessments.flatMap(reasonsOf);
+    const ended = this.#record(state, assessments, reasons);
+    if (ended.changed) {
+      this.#deps.events.batchEnded(this.#config.builder, state, reasons);
+      const [first] = reasons;
+      this.#deps.log.warn(`batch_${state}`, {
+        batch: ended.id,
+        builder: this.#config.builder,
+        code: first?.code,
+        path: first?.path,
+        detail: first?.detail,
+        reasons: reasons.length,
+      });
+    }
+    return ended;
+  }
+
+  #supersede(waiting: readonly Assessment[], held: readonly Assessment[]): void {
+    const keyOf = (group: readonly Assessment[]): string | null => (group.length > 0 ? batchKey(group) : null);
+    this.#deps.store.batches.supersede(this.#config.builder, { waiting: keyOf(waiting), held: keyOf(held) });
+  }
+
+  #record(state: BatchState, assessments: readonly Assessment[], reasons: readonly Reason[]): { readonly id: string; readonly changed: boolean } {
+    return this.#deps.store.batches.record({
+      key: batchKey(assessments),
+      builder: this.#config.builder,
+      state,
+      updatedAtMs: this.#deps.clock.now(),
+      repositories: assessments.map((a) => ({ path: a.repository, sha256: a.sha256 })),
+      reasons,
+    });
+  }
+
+  async #forget(candidate: Candidate, published: boolean): Promise<void> {
+    if (published) this.#published.set(candidate.repository, candidate.stat);
+    this.#candidates.delete(candidate.repository);
+    await candidate.drop();
+  }
+
+  async #facts(): Promise<{ uploading: boolean; settled: boolean; missingPackages: 'hold' | 'publish' }> {
+    const uploading = await this.#lockHeld();
+    if (uploading && !this.#uploading) this.#changed();
+    this.#uploading = uploading;
+    return { uploading, settled: this.#unchangedMs() >= this.#config.settleMs, missingPackages: this.#config.missingPackages };
+  }
+
+  async #lockHeld(): Promise<boolean> {
+    const facts = await stat(this.#config.path, { bigint: true }).catch(() => null);
+    return facts !== null && (await isLocked(facts.dev, facts.ino));
+  }
+
+  async #inboxAbsent(): Promise<number> {
+    if (!this.#missingLogged) this.#deps.log.warn('inbox_absent', { builder: this.#config.builder, path: this.#config.path, hint: 'create it for the upload account' });
+    this.#missingLogged = true;
+    for (const candidate of this.#candidates.values()) await this.#forget(candidate, false);
+    this.#published.clear();
+    this.#supersede([], []);
+    return Math.min(this.#deps.rescanMs, 5000);
+  }
+
+  #candidateDeps(signal: AbortSignal): CandidateDeps {
+    const { root, store, verifier, maxRemovedPercent, currentTree } = this.#deps;
+    return { inbox: this.#config, root, store, verifier, keyring: this.#deps.keyring(), maxRemovedPercent, currentTree, signal, onProgress: () => this.#beat() };
+  }
+
+  #beat(): void {
+    this.#progressAt = this.#deps.clock.monotonic();
+  }
+
+  #changed(): void {
+    this.#changedAt = this.#deps.clock.monotonic();
+  }
+
+  #unchangedMs(): number {
+    return this.#deps.clock.monotonic() - this.#changedAt;
+  }
+}
+
+/** The same indexes of the same repositories are the same batch, however often they are looked at. */
+function batchKey(assessments: readonly Assessment[]): string {
+  const lines = assessments.map((a) => `${a.repository} ${a.sha256 ?? 'unreadable'}`).sort();
+  return createHash('sha256').update(lines.join('\n')).digest('hex');
+}

@@ -1,0 +1,173 @@
+/**
+ * Opens what lies in an inbox without ever following what the uploader controls: one path component at a time, each
+ * through the descriptor of the directory above it. Reads names and descriptors; decides nothing about content.
+ */
+import { type BigIntStats, constants } from 'node:fs';
+import { type FileHandle, open, readdir, readlink } from 'node:fs/promises';
+import { errnoOf, type VerificationCode } from '../errors.ts';
+
+export type Opened =
+  /** `stat` is one line that changes whenever the file does; `size` in bytes. The caller closes `handle`. */
+  | { readonly kind: 'file'; readonly handle: FileHandle; readonly stat: string; readonly size: number }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'refused'; readonly code: VerificationCode; readonly detail: string };
+
+const directoryFlags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+// O_NONBLOCK: a FIFO must not hang the thread pool; O_NOCTTY: a terminal must not become ours.
+const fileFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY;
+
+/** rsync prefixes the targets of uploaded symlinks with this under `rrsync -munge`. */
+const mungePrefix = '/rsyncd-munged/';
+const maximumLinks = 8;
+
+/** An open inbox; every path given to it is relative to the inbox and made of plain components. */
+export class Inbox implements AsyncDisposable {
+  readonly #root: FileHandle;
+  readonly device: bigint;
+  readonly inode: bigint;
+
+  private constructor(root: FileHandle, stat: BigIntStats) {
+    this.#root = root;
+    this.device = stat.dev;
+    this.inode = stat.ino;
+  }
+
+  /** Null when there is no such directory now. */
+  static async open(path: string): Promise<Inbox | null> {
+    try {
+      const root = await open(path, directoryFlags);
+      return new Inbox(root, await root.stat({ bigint: true }));
+    } catch (error) {
+      if (isAbsence(error)) return null;
+      throw error;
+    }
+  }
+
+  /** The directory at `components`, or null when it is absent or reached through a symlink. */
+  async directory(components: readonly string[]): Promise<InboxDirectory | null> {
+    let handle = this.#root;
+    for (const component of components) {
+      const next = await openChild(handle, component, directoryFlags);
+      if (handle !== this.#root) await handle.close();
+      if (next === null) return null;
+      handle = next;
+    }
+    return new InboxDirectory(this, handle, components, handle !== this.#root);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#root.close();
+  }
+}
+
+/** One directory of an inbox, held open so that many files below it cost one walk. */
+export class InboxDirectory implements AsyncDisposable {
+  readonly #inbox: Inbox;
+  readonly #handle: FileHandle;
+  readonly #components: readonly string[];
+  readonly #owned: boolean;
+
+  constructor(inbox: Inbox, handle: FileHandle, components: readonly string[], owned: boolean) {
+    this.#inbox = inbox;
+    this.#handle = handle;
+    this.#components = components;
+    this.#owned = owned;
+  }
+
+  /** The names of the subdirectories, as bytes turned to text: names that are not UTF-8 carry a replacement character and match nothing. */
+  async subdirectories(): Promise<string[]> {
+    const entries = await readdir(descriptorPath(this.#handle), { withFileTypes: true });
+    return entries.filter((e) => e.isDirectory()).map((e) => e.name);
+  }
+
+  /** Opens a regular file of this directory; a symlink counts as the file of this inbox that it points to. */
+  async openFile(name: string): Promise<Opened> {
+    return this.#open(name, maximumLinks);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#owned) await this.#handle.close();
+  }
+
+  async #open(name: string, linksLeft: number): Promise<Opened> {
+    let handle: FileHandle;
+    try {
+      handle = await open(`${descriptorPath(this.#handle)}/${name}`, fileFlags);
+    } catch (error) {
+      const code = errnoOf(error);
+      if (code === 'ELOOP') return this.#follow(name, linksLeft);
+      if (code === 'ENOENT') return { kind: 'absent' };
+      if (code === 'ENXIO') return refused('NOT_REGULAR', 'a socket or device, expected a regular file');
+      if (code === 'EACCES' || code === 'EPERM') return refused('NOT_REGULAR', 'not readable by the daemon, expected a file that its group may read');
+      throw error;
+    }
+    const stat = await handle.stat({ bigint: true });
+    if (stat.isFile()) {
+      return { kind: 'file', handle, size: Number(stat.size), stat: `${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}:${stat.ctimeNs}` };
+    }
+    await handle.close();
+    return refused('NOT_REGULAR', `a ${kindOf(stat)}, expected a regular file`);
+  }
+
+  async #follow(name: string, linksLeft: number): Promise<Opened> {
+    let target: string;
+    try {
+      target = await readlink(`${descriptorPath(this.#handle)}/${name}`);
+    } catch (error) {
+      // The name was a symlink a moment ago and is something else now: the next pass looks again.
+      if (errnoOf(error) === 'EINVAL' || errnoOf(error) === 'ENOENT') return { kind: 'absent' };
+      throw error;
+    }
+    if (linksLeft === 0) return refused('NOT_REGULAR', `a chain of more than ${maximumLinks} symlinks`);
+    const components = resolveLink(this.#components, target);
+    const file = components?.pop();
+    if (!components || file === undefined) return refused('NOT_REGULAR', `a symlink to ${target}, expected a file of the same inbox`);
+    await using directory = await this.#inbox.directory(components);
+    return directory === null ? { kind: 'absent' } : await directory.#open(file, linksLeft - 1);
+  }
+}
+
+/**
+ * Where a symlink in the directory `from` points to, as components below the inbox; null when it leaves the inbox or is
+ * absolute. Purely by name: the components are then opened one by one without following anything.
+ */
+export function resolveLink(from: readonly string[], target: string): string[] | null {
+  const relative = target.startsWith(mungePrefix) ? target.slice(mungePrefix.length) : target;
+  if (relative === '' || relative.startsWith('/')) return null;
+  const result = [...from];
+  for (const part of relative.split('/')) {
+    if (part === '' || part === '.') continue;
+    if (part !== '..') result.push(part);
+    else if (result.pop() === undefined) return null;
+  }
+  return result;
+}
+
+async function openChild(parent: FileHandle, name: string, flags: number): Promise<FileHandle | null> {
+  try {
+    return await open(`${descriptorPath(parent)}/${name}`, flags);
+  } catch (error) {
+    if (isAbsence(error)) return null;
+    throw error;
+  }
+}
+
+/** The kernel resolves this to the open directory itself, whatever its path means by now: a working openat for one component. */
+function descriptorPath(handle: FileHandle): string {
+  return `/proc/self/fd/${handle.fd}`;
+}
+
+function isAbsence(error: unknown): boolean {
+  return ['ENOENT', 'ENOTDIR', 'ELOOP', 'EACCES'].includes(errnoOf(error) ?? '');
+}
+
+function refused(code: VerificationCode, detail: string): Opened {
+  return { kind: 'refused', code, detail };
+}
+
+function kindOf(stat: BigIntStats): string {
+  if (stat.isDirectory()) return 'directory';
+  if (stat.isFIFO()) return 'FIFO';
+  if (stat.isSocket()) return 'socket';
+  return 'device';
+}

@@ -1,0 +1,96 @@
+/** Carries out the steps of a publish plan on the disk. Decides nothing; every step may be repeated. */
+import { link, mkdir, open, rename, rm, stat, symlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { errnoOf } from '../errors.ts';
+import { syncDirectory, writeFileDurable } from '../system/durable.ts';
+import { eachLimited } from '../system/limit.ts';
+import type { Step } from './plan.ts';
+
+/** Links made before anything else is awaited: enough to keep the thread pool busy, bounded for large trees. */
+const linksAtOnce = 64;
+
+/** Runs `steps` in order (neighbouring links side by side). Throws the signal's reason between steps once aborted; a publish has none: it is finished. */
+export async function applySteps(root: string, steps: Iterable<Step>, signal?: AbortSignal): Promise<void> {
+  let links: (Step & { kind: 'link' })[] = [];
+  const flush = async (): Promise<void> => {
+    const now = links;
+    links = [];
+    await eachLimited(now, 8, async (step) => {
+      await linkOver(join(root, step.source), join(root, step.path));
+    });
+  };
+  for (const step of steps) {
+    signal?.throwIfAborted();
+    if (step.kind === 'link') {
+      links.push(step);
+      if (links.length >= linksAtOnce) await flush();
+      continue;
+    }
+    await flush();
+    await applyStep(root, step);
+  }
+  await flush();
+}
+
+async function applyStep(root: string, step: Exclude<Step, { kind: 'link' }>): Promise<void> {
+  switch (step.kind) {
+    case 'write':
+      await mkdir(dirname(join(root, step.path)), { recursive: true });
+      await writeFileDurable(join(root, step.path), step.content, { mtimeSeconds: step.mtimeSeconds });
+      return;
+    case 'sync':
+      await syncDirectory(join(root, step.directory));
+      return;
+    case 'switch':
+      await switchPublic(root, step.tree);
+      return;
+  }
+}
+
+/** One rename of a relative link: whoever opens `public` sees the old tree or the new one. */
+async function switchPublic(root: string, tree: string): Promise<void> {
+  const temporary = join(root, '.public.lockstepd');
+  await rm(temporary, { force: true });
+  await symlink(`trees/${tree}`, temporary);
+  await rename(temporary, join(root, 'public'));
+  await syncDirectory(root);
+}
+
+/** Makes `path` another name of `source`, replacing what is there in one step. */
+async function linkOver(source: string, path: string): Promise<void> {
+  try {
+    await link(source, path);
+  } catch (error) {
+    switch (errnoOf(error)) {
+      case 'ENOENT':
+        await mkdir(dirname(path), { recursive: true });
+        await linkOverExisting(source, path);
+        return;
+      case 'EEXIST':
+        await linkOverExisting(source, path);
+        return;
+      default:
+        throw error;
+    }
+  }
+}
+
+async function linkOverExisting(source: string, path: string): Promise<void> {
+  const [wanted, present] = await Promise.all([stat(source), stat(path).catch(() => null)]);
+  if (wanted.ino === present?.ino && wanted.dev === present.dev) return;
+  const temporary = join(dirname(path), `.lockstepd-link-${wanted.ino}.tmp`);
+  await rm(temporary, { force: true });
+  await link(source, temporary);
+  await rename(temporary, path);
+}
+
+/** Gives a private copy the time that its published name will carry. */
+export async function setMtimeDurable(path: string, mtimeSeconds: number): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.utimes(mtimeSeconds, mtimeSeconds);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,72 @@
+/** Plans how a tree comes to hold a generation, as an ordered list of steps with the commit point last. Pure: rows in, steps out. */
+import type { IndexRow, PackageRow } from '../store/generations.ts';
+
+/** Paths are relative to the root. Each step may be carried out again after a crash. */
+export type Step =
+  /** `path` becomes another name of the file `source`. */
+  | { readonly kind: 'link'; readonly source: string; readonly path: string }
+  /** `path` gets this content, durably. */
+  | { readonly kind: 'write'; readonly path: string; readonly content: string; readonly mtimeSeconds: number }
+  /** The entries of `directory` survive a power cut from here on. */
+  | { readonly kind: 'sync'; readonly directory: string }
+  /** The commit point: `public` names `tree`. */
+  | { readonly kind: 'switch'; readonly tree: string };
+
+export const traceFile = 'lockstep.json';
+export const indexFile = 'APKINDEX.tar.gz';
+
+export interface TreePlanInput {
+  readonly tree: string;
+  /** The tree whose files may be linked when a row has no source of its own. */
+  readonly currentTree: string | null;
+  /** Packages that the tree lacks, oldest first. */
+  readonly packages: Iterable<readonly PackageRow[]>;
+  /** Indexes that differ between what the tree holds and the generation. */
+  readonly indexes: readonly IndexRow[];
+  readonly trace: { readonly content: string; readonly mtimeSeconds: number };
+}
+
+/** Packages, their directories, indexes and trace, their directories; nothing is served from this tree meanwhile. */
+export function* planTree(input: TreePlanInput): Generator<Step> {
+  const base = `trees/${input.tree}`;
+  const sourceOf = (source: string | null, path: string): string => source ?? `trees/${input.currentTree ?? input.tree}/${path}`;
+  const directories = new Set<string>();
+  for (const page of input.packages) {
+    for (const row of page) {
+      const path = `${row.repository}/${row.file}`;
+      directories.add(`${base}/${row.repository}`);
+      yield { kind: 'link', source: sourceOf(row.source, path), path: `${base}/${path}` };
+    }
+  }
+  for (const directory of directories) yield { kind: 'sync', directory };
+  for (const index of input.indexes) {
+    const path = `${index.repository}/${indexFile}`;
+    directories.add(`${base}/${index.repository}`);
+    yield { kind: 'link', source: sourceOf(index.source, path), path: `${base}/${path}` };
+  }
+  for (const index of input.indexes) yield { kind: 'sync', directory: `${base}/${index.repository}` };
+  yield { kind: 'write', path: `${base}/${traceFile}`, ...input.trace };
+  for (const directory of parentsOf(directories, base)) yield { kind: 'sync', directory };
+}
+
+/** Every directory between the repositories and the top of the tree, deepest first, then the tree and what holds it. */
+function parentsOf(directories: Iterable<string>, base: string): string[] {
+  const parents = new Set<string>();
+  for (const directory of directories) {
+    for (let at = directory.lastIndexOf('/'); at > base.length; at = directory.lastIndexOf('/', at - 1)) {
+      parents.add(directory.slice(0, at));
+    }
+  }
+  return [...[...parents].sort((a, b) => b.length - a.length), base, 'trees'];
+}
+
+/** The trace file of a generation: for people and other tools; probes compare the indexes themselves. */
+export function traceContent(generation: number, publishedAt: string, indexes: readonly IndexRow[]): string {
+  const trace = {
+    version: 1,
+    generation,
+    published_at: publishedAt,
+    repositories: indexes.map((index) => ({ path: index.repository, index_sha256: index.sha256, packages: index.packages })),
+  };
+  return `${JSON.stringify(trace, null, 1)}\n`;
+}

@@ -1,0 +1,290 @@
+/** Makes verified batches the next generation, one at a time, and keeps the trees that hold generations. */
+import { readdir, readlink, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errnoOf, messageOf, OperationError } from '../errors.ts';
+import type { Generation, IndexRow, RepositoryChange } from '../store/generations.ts';
+import type { Store } from '../store/store.ts';
+import { type Clock, toInstant } from '../system/clock.ts';
+import { makeDirectoryDurable, syncDirectory } from '../system/durable.ts';
+import { eachLimited, Mutex } from '../system/limit.ts';
+import type { Log } from '../system/log.ts';
+import type { IndexFacts, Verified } from '../trust/verify.ts';
+import { applySteps, setMtimeDurable } from './apply.ts';
+import { chooseTree, nextMtimeSeconds, type TreeChoice } from './generation.ts';
+import { planTree, traceContent, traceFile } from './plan.ts';
+
+export interface PublisherOptions {
+  readonly root: string;
+  readonly graceMs: number;
+  readonly keepTreesForMs: number;
+  readonly maxTrees: number;
+}
+
+/** What a publish takes: only what `verify` accepted can be put in here. */
+export interface VerifiedChange {
+  readonly repository: string;
+  readonly candidate: number;
+  readonly index: Verified<IndexFacts>;
+  /** Where the private copy of the index lies, relative to the root. */
+  readonly indexSource: string;
+}
+
+export interface VerifiedBatch {
+  readonly id: string;
+  readonly builder: string;
+  readonly changes: readonly VerifiedChange[];
+}
+
+/** A tree that nobody changes until `release` is called. */
+export interface Lease {
+  readonly generation: number;
+  /** Absolute path. */
+  readonly directory: string;
+  release(): void;
+}
+
+export class Publisher {
+  readonly #options: PublisherOptions;
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #mutex = new Mutex();
+  readonly #leases = new Map<string, number>();
+  #spareWork: { readonly stop: AbortController; readonly done: Promise<void> } | null = null;
+
+  constructor(options: PublisherOptions, deps: { readonly store: Store; readonly clock: Clock; readonly log: Log }) {
+    this.#options = options;
+    this.#store = deps.store;
+    this.#clock = deps.clock;
+    this.#log = deps.log;
+  }
+
+  /**
+   * Brings link and store in line after whatever ended the last run, and clears left-over private copies. Call once, before
+   * anything else. Throws OperationError LAYOUT when `public` is something that we did not make.
+   */
+  async recover(): Promise<void> {
+    const { root } = this.#options;
+    for (const directory of ['ingest', 'quarantine', 'trees']) await makeDirectoryDurable(join(root, directory));
+    const served = await this.#servedTree();
+    const pending = this.#store.generations.pending();
+    if (pending) await this.#finish(pending, served);
+    await this.#alignLink();
+    for (const name of await readdir(join(root, 'ingest'))) await rm(join(root, 'ingest', name), { recursive: true, force: true });
+  }
+
+  /** Name of the tree that is served, null before the first generation. */
+  currentTree(): string | null {
+    return this.#store.generations.current()?.tree ?? null;
+  }
+
+  /** Publishes `batch` as the next generation. When it throws, the served generation is unchanged and nothing is recorded. */
+  publish(batch: VerifiedBatch): Promise<Generation> {
+    return this.#mutex.run(async () => {
+      await this.#stopSpareWork();
+      const nowMs = this.#clock.now();
+      const current = this.#store.generations.current();
+      const choice = this.#chooseTree(nowMs);
+      const changes = await this.#stampIndexes(batch, nowMs);
+      this.#store.generations.setTree(choice.name, choice.generation, null);
+      const generation = this.#store.generations.begin(
+        { number: (current?.number ?? 0) + 1, publishedAtMs: nowMs, tree: choice.name, batch: batch.id, added: 0, removed: 0 },
+        changes,
+      );
+      try {
+        await this.#bringUp(generation, choice.generation, current?.tree ?? null);
+      } catch (error) {
+        this.#store.generations.forget(generation.number);
+        await this.#discardTree(choice.name);
+        throw error;
+      }
+      this.#store.generations.commit(generation, current?.tree ?? null, this.#clock.now());
+      this.#startSpareWork();
+      return generation;
+    });
+  }
+
+  /** The tree of the current generation, kept as it is until released; null before the first generation. */
+  lease(): Lease | null {
+    const current = this.#store.generations.current();
+    if (!current) return null;
+    const { tree } = current;
+    this.#leases.set(tree, (this.#leases.get(tree) ?? 0) + 1);
+    let released = false;
+    return {
+      generation: current.number,
+      directory: join(this.#options.root, 'trees', tree),
+      release: () => {
+        if (released) return;
+        released = true;
+        const left = (this.#leases.get(tree) ?? 1) - 1;
+        if (left > 0) this.#leases.set(tree, left);
+        else this.#leases.delete(tree);
+      },
+    };
+  }
+
+  /** Removes from our trees what left the last index longer than the grace period ago. Returns how many files. */
+  prune(): Promise<number> {
+    return this.#mutex.run(async () => {
+      const earliest = this.#store.generations.earliestUnpruned();
+      const untilMs = this.#clock.now() - this.#options.graceMs;
+      if (earliest === null || earliest > untilMs) return 0;
+      let removed = 0;
+      const touched = new Set<string>();
+      let after: number | null = 0;
+      while (after !== null) {
+        const page = this.#store.generations.expired(earliest - 1, untilMs, after);
+        for (const tree of this.#store.generations.trees()) {
+          const base = join(this.#options.root, 'trees', tree.name);
+          await eachLimited(page.paths, 8, (path) => rm(join(base, path), { force: true }));
+          for (const path of page.paths) touched.add(join(base, path.slice(0, path.lastIndexOf('/'))));
+        }
+        removed += page.paths.length;
+        after = page.next;
+      }
+      for (const directory of touched) await ignoreMissing(syncDirectory(directory));
+      this.#store.generations.markPruned(untilMs);
+      return removed;
+    });
+  }
+
+  /** Ends background work; the publisher must not be used afterwards. */
+  async stop(): Promise<void> {
+    await this.#stopSpareWork();
+    await this.#mutex.run(async () => {});
+  }
+
+  async #bringUp(generation: Generation, from: number, currentTree: string | null): Promise<void> {
+    await this.#catchUp(generation.tree, from, generation, currentTree);
+    await applySteps(this.#options.root, [{ kind: 'switch', tree: generation.tree }]);
+  }
+
+  async #catchUp(tree: string, from: number, to: Generation, currentTree: string | null, signal?: AbortSignal): Promise<void> {
+    const { generations } = this.#store;
+    const indexes = generations.indexesAt(to.number);
+    const steps = planTree({
+      tree,
+      currentTree,
+      packages: generations.packagesForTree(from, to.number),
+      indexes: indexes.filter((index) => index.since > from),
+      trace: {
+        content: traceContent(to.number, toInstant(to.publishedAtMs), indexes),
+        mtimeSeconds: nextMtimeSeconds(to.publishedAtMs, await this.#traceMtime(currentTree)),
+      },
+    });
+    await makeDirectoryDurable(join(this.#options.root, 'trees', tree));
+    await applySteps(this.#options.root, steps, signal);
+  }
+
+  async #stampIndexes(batch: VerifiedBatch, nowMs: number): Promise<RepositoryChange[]> {
+    const changes: RepositoryChange[] = [];
+    for (const { repository, candidate, index, indexSource } of batch.changes) {
+      const previous: IndexRow | null = this.#store.generations.indexOf(repository);
+      const mtimeSeconds = nextMtimeSeconds(nowMs, previous?.mtimeSeconds ?? null);
+      await setMtimeDurable(join(this.#options.root, indexSource), mtimeSeconds);
+      const { sha256, size, packages, signedBy, description } = index;
+      changes.push({
+        repository,
+        candidate,
+        index: { sha256, size, mtimeSeconds, packages, signedBy, description, builder: batch.builder, source: indexSource },
+      });
+    }
+    return changes;
+  }
+
+  /** A generation was begun and not committed: its tree is brought up again from the start, or the intent is forgotten. */
+  async #finish(pending: Generation, served: string | null): Promise<void> {
+    const current = this.#store.generations.current();
+    try {
+      if (served !== pending.tree || current?.tree === pending.tree) {
+        const from = this.#store.generations.trees().find((t) => t.name === pending.tree)?.generation ?? 0;
+        await this.#bringUp(pending, from, current?.tree ?? null);
+      }
+      this.#store.generations.commit(pending, current?.tree ?? null, this.#clock.now());
+      this.#log.info('publish_recovered', { generation: pending.number, batch: pending.batch, outcome: 'finished' });
+    } catch (error) {
+      this.#store.generations.forget(pending.number);
+      await this.#discardTree(pending.tree);
+      this.#log.warn('publish_recovered', { generation: pending.number, batch: pending.batch, outcome: 'forgotten', detail: messageOf(error) });
+    }
+  }
+
+  async #alignLink(): Promise<void> {
+    const current = this.#store.generations.current();
+    const served = await this.#servedTree();
+    if (!current || served === current.tree) return;
+    this.#log.warn('public_link_repaired', { served: served ?? 'nothing', expected: current.tree, generation: current.number });
+    await applySteps(this.#options.root, [{ kind: 'switch', tree: current.tree }]);
+  }
+
+  async #servedTree(): Promise<string | null> {
+    const path = join(this.#options.root, 'public');
+    try {
+      const target = await readlink(path);
+      const name = /^trees\/([a-z0-9]+)$/.exec(target)?.[1];
+      if (name) return name;
+      throw new OperationError('LAYOUT', `${path}: links to ${target}, expected trees/NAME: move the link away, lockstepd makes its own`);
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return null;
+      if (errnoOf(error) === 'EINVAL') {
+        throw new OperationError('LAYOUT', `${path}: is not a symbolic link that lockstepd made: move it away; nothing in it was touched`);
+      }
+      throw error;
+    }
+  }
+
+  #chooseTree(nowMs: number): TreeChoice {
+    const trees = this.#store.generations.trees().map((t) => ({ ...t, leased: this.#leases.has(t.name) }));
+    return chooseTree(trees, this.currentTree(), { nowMs, keepTreesForMs: this.#options.keepTreesForMs, maxTrees: this.#options.maxTrees });
+  }
+
+  /** What a broken-off change left in a tree is not known: the tree starts from nothing when it is used next. */
+  async #discardTree(tree: string): Promise<void> {
+    if (tree === this.currentTree()) return;
+    this.#store.generations.setTree(tree, 0, null);
+    await rm(join(this.#options.root, 'trees', tree), { recursive: true, force: true });
+  }
+
+  /** The second tree costs as much as the whole repository has files; made ahead, no batch pays for it. */
+  #startSpareWork(): void {
+    const stop = new AbortController();
+    this.#spareWork = { stop, done: this.#makeSpare(stop.signal) };
+  }
+
+  async #stopSpareWork(): Promise<void> {
+    const work = this.#spareWork;
+    this.#spareWork = null;
+    work?.stop.abort();
+    await work?.done;
+  }
+
+  async #makeSpare(signal: AbortSignal): Promise<void> {
+    try {
+      const current = this.#store.generations.current();
+      const choice = this.#chooseTree(this.#clock.now());
+      const spareIsReady = choice.generation > 0;
+      if (!current || spareIsReady || choice.name === current.tree) return;
+      this.#store.generations.setTree(choice.name, 0, null);
+      await this.#catchUp(choice.name, 0, current, current.tree, signal);
+      this.#store.generations.setTree(choice.name, current.number, null);
+    } catch (error) {
+      if (!signal.aborted) this.#log.warn('spare_tree_failed', { detail: messageOf(error), hint: 'the next batch makes it, and takes longer' });
+    }
+  }
+
+  async #traceMtime(tree: string | null): Promise<number | null> {
+    if (tree === null) return null;
+    const facts = await stat(join(this.#options.root, 'trees', tree, traceFile)).catch(() => null);
+    return facts ? Math.floor(facts.mtimeMs / 1000) : null;
+  }
+}
+
+async function ignoreMissing(work: Promise<void>): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+  }
+}
+

@@ -1,0 +1,26 @@
+/** Plans what a mirror is sent: from records when we know what it holds, from a comparison when we do not. Pure. */
+import type { IndexRow, PackageRow } from '../store/generations.ts';
+import type { PushFile, RemoteFile } from './transport.ts';
+
+/** The files of a page of packages, as they lie in a tree and on a mirror. */
+export function filesOf(rows: readonly PackageRow[]): PushFile[] {
+  return rows.map((row) => ({ path: `${row.repository}/${row.file}`, size: row.size, mtimeSeconds: row.mtimeSeconds }));
+}
+
+/** The index files of `indexes`. */
+export function indexFilesOf(indexes: readonly IndexRow[], fileName: string): PushFile[] {
+  return indexes.map((index) => ({ path: `${index.repository}/${fileName}`, size: index.size, mtimeSeconds: index.mtimeSeconds }));
+}
+
+/** Those of `files` (all of one directory) that the mirror does not hold with this size and time. */
+export function planComparison(files: readonly PushFile[], remote: ReadonlyMap<string, RemoteFile>): PushFile[] {
+  return files.filter((file) => {
+    const there = remote.get(file.path.slice(file.path.lastIndexOf('/') + 1));
+    return there?.size !== file.size || there.mtimeSeconds !== file.mtimeSeconds;
+  });
+}
+
+/** Names on a mirror that are ours to remove when nothing needs them: packages and left-over temporary files of a push. */
+export function isOursToRemove(name: string): boolean {
+  return /^[^.].*\.apk$/.test(name) || /^\..+\.(lockstepd-)?[A-Za-z0-9]{6,}$/.test(name);
+}

@@ -1,0 +1,275 @@
+/** Brings one mirror to the newest generation, again and again: packages, then indexes, then prune. One worker per mirror; none waits for another. */
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { messageOf, type PushFailureReason, TransportError } from '../errors.ts';
+import { indexFile, traceFile } from '../publish/plan.ts';
+import type { Lease } from '../publish/publisher.ts';
+import type { Store } from '../store/store.ts';
+import type { Clock } from '../system/clock.ts';
+import { Wake } from '../system/limit.ts';
+import type { Log } from '../system/log.ts';
+import { type Failure, type MirrorPhase, nextPhase } from './mirror.ts';
+import { filesOf, indexFilesOf, isOursToRemove, planComparison } from './plan.ts';
+import { retryTransient } from './retry.ts';
+import type { PushFile, RemoteFile, Transport } from './transport.ts';
+
+export interface WorkerEvents {
+  attempt(outcome: 'ok' | 'retryable' | 'permanent' | 'aborted'): void;
+  failed(reason: PushFailureReason): void;
+  bytes(count: number): void;
+  /** The mirror was confirmed to hold `generation`. */
+  confirmed(generation: number): void;
+}
+
+export interface WorkerDeps {
+  readonly store: Store;
+  /** The newest generation, kept as it is until released. */
+  readonly lease: () => Lease | null;
+  readonly graceMs: number;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+  readonly events: WorkerEvents;
+}
+
+/** A prune that is due is looked for this often when nothing else happens. */
+const idleMs = 10 * 60_000;
+const triesInAPush = 2;
+/** Removed in one comparison at most; the next one finds the rest. */
+const maximumStrangers = 50_000;
+
+export class MirrorWorker {
+  readonly name: string;
+  readonly #transport: Transport;
+  readonly #deps: WorkerDeps;
+  readonly #wake = new Wake();
+  #phase: MirrorPhase = { phase: 'idle' };
+  #pushNow = false;
+  #draining = false;
+
+  constructor(name: string, transport: Transport, deps: WorkerDeps) {
+    this.name = name;
+    this.#transport = transport;
+    this.#deps = deps;
+  }
+
+  get phase(): MirrorPhase {
+    return this.#phase;
+  }
+
+  /** A new generation may be out. */
+  wake(): void {
+    this.#wake.wake();
+  }
+
+  /** An operator wants a push now, whatever the worker waits for. */
+  pushNow(): void {
+    this.#pushNow = true;
+    this.#wake.wake();
+  }
+
+  /** Finish the push in hand, take no other: `run` then returns. */
+  drain(): void {
+    this.#draining = true;
+    this.#wake.wake();
+  }
+
+  /** Runs until drained or aborted; failures of the mirror are its state, never an exception. */
+  async run(signal: AbortSignal): Promise<void> {
+    try {
+      while (!this.#draining) {
+        signal.throwIfAborted();
+        const restMs = this.#restMs();
+        if (restMs > 0) {
+          await this.#wake.wait((stop) => this.#deps.clock.sleep(restMs, { signal: AbortSignal.any([signal, stop]) }));
+          continue;
+        }
+        this.#pushNow = false;
+        await this.#attempt(signal);
+      }
+    } finally {
+      await this.#transport.close();
+    }
+  }
+
+  /** How long there is nothing to do; 0: push now. */
+  #restMs(): number {
+    if (this.#pushNow) return 0;
+    const phase = this.#phase;
+    if (phase.phase === 'waiting' || phase.phase === 'blocked') return Math.max(0, phase.untilMs - this.#deps.clock.now());
+    return this.#isDue() ? 0 : idleMs;
+  }
+
+  #isDue(): boolean {
+    const current = this.#deps.store.generations.current();
+    if (!current) return false;
+    const row = this.#deps.store.mirrors.get(this.name);
+    if (row.confirmed !== current.number) return true;
+    const untilMs = this.#deps.clock.now() - this.#deps.graceMs;
+    return this.#deps.store.generations.expired(row.prunedUntilMs, untilMs, 0).paths.length > 0;
+  }
+
+  async #attempt(signal: AbortSignal): Promise<void> {
+    const { clock, events, log } = this.#deps;
+    this.#phase = nextPhase(this.#phase, { kind: 'started' });
+    const startedAt = clock.monotonic();
+    try {
+      const generation = await retryTransient(() => this.#push(signal), {
+        retries: triesInAPush,
+        minDelayMs: 1000,
+        signal,
+        onRetry: (error) => {
+          events.attempt('retryable');
+          events.failed(failureOf(error).reason);
+          log.info('push_retried', { mirror: this.name, reason: failureOf(error).reason, detail: messageOf(error) });
+        },
+      });
+      this.#phase = nextPhase(this.#phase, { kind: 'succeeded' });
+      events.attempt('ok');
+      log.info('mirror_in_step', { mirror: this.name, generation, seconds: (clock.monotonic() - startedAt) / 1000 });
+    } catch (error) {
+      if (signal.aborted) {
+        events.attempt('aborted');
+        throw error;
+      }
+      this.#fail(failureOf(error));
+    }
+  }
+
+  #fail(failure: Failure): void {
+    const { clock, events, log, random } = this.#deps;
+    this.#phase = nextPhase(this.#phase, { kind: 'failed', failure, nowMs: clock.now(), random: random() });
+    const blocked = this.#phase.phase === 'blocked';
+    events.attempt(blocked ? 'permanent' : 'retryable');
+    events.failed(failure.reason);
+    const until = 'untilMs' in this.#phase ? Math.round((this.#phase.untilMs - clock.now()) / 1000) : 0;
+    log[blocked ? 'error' : 'warn'](blocked ? 'mirror_blocked' : 'push_failed', {
+      mirror: this.name,
+      reason: failure.reason,
+      detail: failure.message,
+      next_try_seconds: until,
+    });
+  }
+
+  /** One whole push; returns the generation that the mirror now holds. Whatever was done is not done again by the next one. */
+  async #push(signal: AbortSignal): Promise<number> {
+    const { store } = this.#deps;
+    const from = store.mirrors.get(this.name).confirmed;
+    let lease = this.#lease();
+    try {
+      let strangers: readonly string[] = [];
+      if (from === null) strangers = await this.#compare(lease, signal);
+      else await this.#putPackages(lease, from, signal);
+      // While packages were on their way a newer generation may have come out: go on to it, the indexes go once.
+      for (let newer = this.#lease(); ; newer = this.#lease()) {
+        const done = lease.generation;
+        lease.release();
+        lease = newer;
+        if (newer.generation === done) break;
+        await this.#putPackages(newer, done, signal);
+      }
+      await this.#putIndexes(lease, from ?? 0, signal);
+      store.mirrors.confirm(this.name, lease.generation, this.#deps.clock.now());
+      this.#deps.events.confirmed(lease.generation);
+      await this.#tidy(strangers, signal);
+      return lease.generation;
+    } finally {
+      lease.release();
+    }
+  }
+
+  #lease(): Lease {
+    const lease = this.#deps.lease();
+    if (!lease) throw new RangeError('a push before the first generation');
+    return lease;
+  }
+
+  async #putPackages(lease: Lease, from: number, signal: AbortSignal): Promise<void> {
+    let pages = 0;
+    try {
+      for (const page of this.#deps.store.generations.packagesForMirror(from, lease.generation)) {
+        await this.#put(lease, filesOf(page), signal);
+        pages++;
+      }
+    } catch (error) {
+      // So much went out that it is cheaper to look what arrived than to send it again.
+      if (pages > 0) this.#deps.store.mirrors.doubt(this.name);
+      throw error;
+    }
+  }
+
+  async #putIndexes(lease: Lease, from: number, signal: AbortSignal): Promise<void> {
+    const indexes = this.#deps.store.generations.indexesAt(lease.generation).filter((index) => index.since > from);
+    const { size, mtimeMs } = await stat(join(lease.directory, traceFile));
+    const trace: PushFile = { path: traceFile, size, mtimeSeconds: Math.floor(mtimeMs / 1000) };
+    await this.#put(lease, [...indexFilesOf(indexes, indexFile), trace], signal);
+  }
+
+  /**
+   * What the mirror holds is not known: look at every repository once and send what differs. Returns what nothing needs:
+   * to be removed only when the indexes that may still name it are replaced.
+   */
+  async #compare(lease: Lease, signal: AbortSignal): Promise<string[]> {
+    const { generations } = this.#deps.store;
+    const strangers: string[] = [];
+    const keepAfterMs = this.#deps.clock.now() - this.#deps.graceMs;
+    for (const { repository } of generations.indexesAt(lease.generation)) {
+      signal.throwIfAborted();
+      const remote = await this.#list(repository, signal);
+      for (const page of generations.packagesOf(repository, lease.generation)) {
+        const files = planComparison(filesOf(page), remote);
+        if (files.length > 0) await this.#put(lease, files, signal);
+      }
+      for (const name of remote.keys()) {
+        if (strangers.length >= maximumStrangers) break;
+        if (isOursToRemove(name) && !generations.isWanted(repository, name, lease.generation, keepAfterMs)) strangers.push(`${repository}/${name}`);
+      }
+    }
+    return strangers;
+  }
+
+  /** An account that may only write cannot be looked at: everything is put, and the transport leaves out what is there. */
+  async #list(repository: string, signal: AbortSignal): Promise<ReadonlyMap<string, RemoteFile>> {
+    try {
+      return await this.#transport.list(repository, { signal });
+    } catch (error) {
+      if (error instanceof TransportError && error.reason === 'option_refused') return new Map();
+      throw error;
+    }
+  }
+
+  /** Removes what nothing needs. An account that may not delete keeps it: its mirror is in step all the same. */
+  async #tidy(strangers: readonly string[], signal: AbortSignal): Promise<void> {
+    try {
+      if (strangers.length > 0) await this.#transport.remove(strangers, { signal });
+      await this.#prune(signal);
+    } catch (error) {
+      if (!(error instanceof TransportError) || error.reason !== 'option_refused') throw error;
+      this.#deps.log.warn('prune_refused', { mirror: this.name, detail: error.message });
+      this.#deps.store.mirrors.pruned(this.name, this.#deps.clock.now() - this.#deps.graceMs);
+    }
+  }
+
+  async #prune(signal: AbortSignal): Promise<void> {
+    const { generations, mirrors } = this.#deps.store;
+    const untilMs = this.#deps.clock.now() - this.#deps.graceMs;
+    const { prunedUntilMs } = mirrors.get(this.name);
+    let after: number | null = 0;
+    while (after !== null) {
+      const page = generations.expired(prunedUntilMs, untilMs, after);
+      if (page.paths.length > 0) await this.#transport.remove(page.paths, { signal });
+      after = page.next;
+    }
+    mirrors.pruned(this.name, untilMs);
+  }
+
+  async #put(lease: Lease, files: readonly PushFile[], signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    await this.#transport.put(lease.directory, files, { signal, onBytes: (count) => this.#deps.events.bytes(count) });
+  }
+}
+
+function failureOf(error: unknown): Failure {
+  if (error instanceof TransportError) return { kind: error.kind, reason: error.reason, message: error.message };
+  return { kind: 'retryable', reason: 'local', message: messageOf(error) };
+}

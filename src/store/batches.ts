@@ -1,0 +1,129 @@
+/** Batches in the store: what became of each upload, with reasons, and what an operator decided about held ones. */
+import type { VerificationCode } from '../errors.ts';
+import type { Database, Row } from './database.ts';
+
+export type BatchState = 'waiting' | 'published' | 'held' | 'rejected';
+
+export interface Reason {
+  readonly code: VerificationCode;
+  /** Repository, or `<repository>/<file>`. */
+  readonly path: string;
+  readonly detail: string;
+}
+
+export interface BatchRow {
+  readonly id: string;
+  readonly builder: string;
+  readonly state: BatchState;
+  readonly generation: number | null;
+  readonly updatedAtMs: number;
+  readonly repositories: readonly { readonly path: string; readonly sha256: string | null }[];
+  readonly reasons: readonly Reason[];
+}
+
+export interface NewBatch extends Omit<BatchRow, 'id' | 'generation'> {
+  /** The same content gives the same key, so that a restart or a rescan finds the batch it knows. */
+  readonly key: string;
+}
+
+export class BatchStore {
+  readonly #db: Database;
+
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  /**
+   * Records a batch in its present state, under the id it already has when the newest batch of that key is not published.
+   * `changed` is false when state and reasons were known already.
+   */
+  record(batch: NewBatch): { readonly id: string; readonly changed: boolean } {
+    return this.#db.transaction(() => {
+      const known = this.#db.get('SELECT * FROM batch WHERE key = ? ORDER BY created_at DESC, id DESC LIMIT 1', batch.key);
+      const reasons = JSON.stringify(batch.reasons);
+      if (known && known.state !== 'published') {
+        const changed = known.state !== batch.state || known.reasons !== reasons;
+        if (changed) {
+          this.#db.run('UPDATE batch SET state = ?, reasons = ?, updated_at = ? WHERE id = ?', batch.state, reasons, batch.updatedAtMs, String(known.id));
+        }
+        this.#db.run('UPDATE batch SET superseded = 0 WHERE id = ? AND superseded = 1', String(known.id));
+        return { id: String(known.id), changed };
+      }
+      const id = this.#newId(batch);
+      this.#db.run(
+        'INSERT INTO batch (id, key, builder, state, created_at, updated_at, repositories, reasons) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+        id,
+        batch.key,
+        batch.builder,
+        batch.state,
+        batch.updatedAtMs,
+        batch.updatedAtMs,
+        JSON.stringify(batch.repositories),
+        reasons,
+      );
+      return { id, changed: true };
+    });
+  }
+
+  get(id: string): BatchRow | null {
+    const row = this.#db.get('SELECT * FROM batch WHERE id = ?', id);
+    return row ? toBatch(row) : null;
+  }
+
+  /** What waits or is held now, and the newest `limit` that ended. */
+  recent(limit: number): BatchRow[] {
+    const open = this.#db.all("SELECT * FROM batch WHERE state IN ('waiting', 'held') AND superseded = 0 ORDER BY updated_at DESC LIMIT 100");
+    const ended = this.#db.all("SELECT * FROM batch WHERE state IN ('published', 'rejected') ORDER BY updated_at DESC, id DESC LIMIT ?", limit);
+    return [...open, ...ended].map(toBatch);
+  }
+
+  /** What `builder` uploaded has changed: batches that waited under other keys are forgotten, held ones are not open any more. */
+  supersede(builder: string, open: { readonly waiting: string | null; readonly held: string | null }): void {
+    this.#db.run("DELETE FROM batch WHERE builder = ? AND state = 'waiting' AND key IS NOT ?", builder, open.waiting);
+    this.#db.run("UPDATE batch SET superseded = 1 WHERE builder = ? AND state = 'held' AND superseded = 0 AND key IS NOT ?", builder, open.held);
+  }
+
+  /** What an operator said about this index of this repository. */
+  decision(repository: string, sha256: string): 'approved' | 'rejected' | null {
+    const row = this.#db.get('SELECT decision FROM decision WHERE repository = ? AND sha256 = ?', repository, sha256);
+    return row ? (row.decision as 'approved' | 'rejected') : null;
+  }
+
+  decide(batch: BatchRow, decision: 'approved' | 'rejected', who: string, why: string, nowMs: number): void {
+    this.#db.transaction(() => {
+      for (const { path, sha256 } of batch.repositories) {
+        if (sha256 === null) continue;
+        this.#db.run(
+          'INSERT OR REPLACE INTO decision (repository, sha256, decision, who, why, at) VALUES (?, ?, ?, ?, ?, ?)',
+          path,
+          sha256,
+          decision,
+          who,
+          why,
+          nowMs,
+        );
+      }
+    });
+  }
+
+  #newId(batch: NewBatch): string {
+    const stamp = new Date(batch.updatedAtMs).toISOString().slice(0, 19).replaceAll(/[-:]/g, '');
+    const base = `${stamp}-${batch.builder}-${batch.key.slice(0, 8)}`;
+    for (let n = 1; ; n++) {
+      const id = n === 1 ? base : `${base}-${n}`;
+      if (!this.#db.get('SELECT 1 FROM batch WHERE id = ?', id)) return id;
+    }
+  }
+}
+
+function toBatch(row: Row): BatchRow {
+  return {
+    id: String(row.id),
+    builder: String(row.builder),
+    state: row.state as BatchState,
+    generation: row.generation === null ? null : Number(row.generation),
+    updatedAtMs: Number(row.updated_at),
+    repositories: JSON.parse(String(row.repositories)) as BatchRow['repositories'],
+    reasons: JSON.parse(String(row.reasons)) as Reason[],
+  };
+}

@@ -1,0 +1,117 @@
+/** The SQLite file behind the store: opening, schema versions, transactions. The only file that knows node:sqlite. */
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from 'node:sqlite';
+import { messageOf, OperationError } from '../errors.ts';
+import { migrations } from './schema.ts';
+
+export type Row = Readonly<Record<string, SQLOutputValue>>;
+export type Value = SQLInputValue;
+
+/** A connection with prepared statements kept by their text. All calls are synchronous and short. */
+export class Database implements Disposable {
+  readonly #db: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+
+  private constructor(db: DatabaseSync) {
+    this.#db = db;
+  }
+
+  /** Opens or creates `file`, brings its schema to the newest version. WAL with full syncs: a commit survives a power cut. */
+  static open(file: string): Database {
+    try {
+      mkdirSync(dirname(file), { recursive: true, mode: 0o750 });
+      const db = new DatabaseSync(file, { timeout: 5000 });
+      db.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-4096;');
+      migrate(db, file);
+      db.exec(stagingSchema);
+      return new Database(db);
+    } catch (error) {
+      if (error instanceof OperationError) throw error;
+      throw new OperationError('STATE', `state ${file}: cannot be opened: ${messageOf(error)}: check the directory's owner and free space`, {
+        cause: error,
+      });
+    }
+  }
+
+  run(sql: string, ...values: Value[]): { changes: number } {
+    return { changes: Number(this.#prepare(sql).run(...values).changes) };
+  }
+
+  get(sql: string, ...values: Value[]): Row | undefined {
+    return this.#prepare(sql).get(...values);
+  }
+
+  all(sql: string, ...values: Value[]): Row[] {
+    return this.#prepare(sql).all(...values);
+  }
+
+  /** Runs `work` as one transaction: all of it or nothing. Transactions do not nest. */
+  transaction<T>(work: () => T): T {
+    this.#db.exec('BEGIN IMMEDIATE');
+    try {
+      const result = work();
+      this.#db.exec('COMMIT');
+      return result;
+    } catch (error) {
+      this.#db.exec('ROLLBACK');
+      throw error;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#statements.clear();
+    this.#db.close();
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (!statement) {
+      statement = this.#db.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+}
+
+/** What an index names, while it is looked at: it lives in a temporary file of SQLite's, so memory does not grow with the index. */
+const stagingSchema = `
+  PRAGMA temp_store=FILE;
+  CREATE TEMP TABLE staged (
+    id INTEGER PRIMARY KEY,
+    candidate INTEGER NOT NULL,
+    file TEXT NOT NULL,
+    name TEXT NOT NULL,
+    version TEXT NOT NULL,
+    arch TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    build_time INTEGER,
+    wanted INTEGER NOT NULL DEFAULT 1,
+    state TEXT NOT NULL DEFAULT 'missing',
+    stat TEXT,
+    code TEXT,
+    detail TEXT,
+    held INTEGER NOT NULL DEFAULT 0,
+    source TEXT,
+    sha256 TEXT,
+    mtime INTEGER,
+    package_arch TEXT,
+    signed_by TEXT
+  ) STRICT;
+  CREATE UNIQUE INDEX temp.staged_file ON staged (candidate, file);
+  CREATE INDEX temp.staged_name ON staged (candidate, name);
+  CREATE INDEX temp.staged_identity ON staged (identity);
+  CREATE INDEX temp.staged_open ON staged (candidate, wanted, state);
+`;
+
+function migrate(db: DatabaseSync, file: string): void {
+  const version = Number(db.prepare('PRAGMA user_version').get()?.user_version);
+  if (version > migrations.length) {
+    throw new OperationError('STATE', `state ${file}: written by a newer lockstepd (schema ${version}, this one knows ${migrations.length}): install the newer version`);
+  }
+  for (const [index, sql] of migrations.entries()) {
+    if (index < version) continue;
+    db.exec(`BEGIN IMMEDIATE; ${sql}; PRAGMA user_version=${index + 1}; COMMIT;`);
+  }
+}

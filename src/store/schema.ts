@@ -1,0 +1,100 @@
+/** The schema of state.db as a list of steps; a released step is never edited, only followed by another. */
+
+export const migrations: readonly string[] = [
+  `
+  CREATE TABLE generation (
+    number INTEGER PRIMARY KEY,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'published')),
+    published_at INTEGER NOT NULL,
+    tree TEXT NOT NULL,
+    batch TEXT NOT NULL,
+    added INTEGER NOT NULL,
+    removed INTEGER NOT NULL,
+    stages TEXT NOT NULL DEFAULT '{}'
+  ) STRICT;
+  CREATE UNIQUE INDEX generation_pending ON generation (state) WHERE state = 'pending';
+
+  CREATE TABLE tree (
+    name TEXT PRIMARY KEY,
+    generation INTEGER NOT NULL,
+    left_at INTEGER
+  ) STRICT;
+
+  CREATE TABLE repository_index (
+    repository TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    until INTEGER,
+    sha256 TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    mtime INTEGER NOT NULL,
+    signed_by TEXT NOT NULL,
+    description TEXT,
+    packages INTEGER NOT NULL,
+    builder TEXT NOT NULL,
+    source TEXT,
+    PRIMARY KEY (repository, since)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX repository_index_digest ON repository_index (repository, sha256);
+  CREATE INDEX repository_index_since ON repository_index (since);
+  CREATE UNIQUE INDEX repository_index_current ON repository_index (repository) WHERE until IS NULL;
+
+  CREATE TABLE package (
+    id INTEGER PRIMARY KEY,
+    repository TEXT NOT NULL,
+    file TEXT NOT NULL,
+    name TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    sha256 TEXT,
+    mtime INTEGER,
+    arch TEXT,
+    signed_by TEXT,
+    present INTEGER NOT NULL,
+    added INTEGER NOT NULL,
+    removed INTEGER,
+    removed_at INTEGER,
+    pruned INTEGER NOT NULL DEFAULT 0,
+    source TEXT
+  ) STRICT;
+  CREATE INDEX package_file ON package (repository, file);
+  CREATE INDEX package_added ON package (added);
+  CREATE INDEX package_removed ON package (removed_at) WHERE removed IS NOT NULL;
+  CREATE INDEX package_identity ON package (identity, size);
+
+  CREATE TABLE batch (
+    id TEXT PRIMARY KEY,
+    key TEXT NOT NULL,
+    builder TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('waiting', 'published', 'held', 'rejected')),
+    generation INTEGER,
+    superseded INTEGER NOT NULL DEFAULT 0,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    repositories TEXT NOT NULL,
+    reasons TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX batch_key ON batch (key);
+  CREATE INDEX batch_updated ON batch (updated_at);
+
+  CREATE TABLE decision (
+    repository TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    decision TEXT NOT NULL CHECK (decision IN ('approved', 'rejected')),
+    who TEXT NOT NULL,
+    why TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (repository, sha256)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE mirror (
+    name TEXT PRIMARY KEY,
+    target TEXT NOT NULL,
+    confirmed INTEGER,
+    pruned_until INTEGER NOT NULL DEFAULT 0,
+    last_success_at INTEGER,
+    observed INTEGER,
+    observed_at INTEGER,
+    unknown_content INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  `,
+];

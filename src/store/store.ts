@@ -1,0 +1,26 @@
+/** The store as the stages see it: one connection to state.db, a set of queries for each noun. */
+import { join } from 'node:path';
+import { BatchStore } from './batches.ts';
+import { Database } from './database.ts';
+import { GenerationStore } from './generations.ts';
+import { MirrorStore } from './mirrors.ts';
+import { StagingStore } from './staging.ts';
+
+export interface Store extends Disposable {
+  readonly generations: GenerationStore;
+  readonly staging: StagingStore;
+  readonly batches: BatchStore;
+  readonly mirrors: MirrorStore;
+}
+
+/** Opens `state.db` in `directory`, creating it when it is not there. Throws OperationError STATE. */
+export function openStore(directory: string): Store {
+  const db = Database.open(join(directory, 'state.db'));
+  return {
+    generations: new GenerationStore(db),
+    staging: new StagingStore(db),
+    batches: new BatchStore(db),
+    mirrors: new MirrorStore(db),
+    [Symbol.dispose]: () => db[Symbol.dispose](),
+  };
+}

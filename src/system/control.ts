@@ -1,0 +1,61 @@
+/** Speaks HTTP over the daemon's unix socket, for the commands that ask a running daemon. */
+import { request } from 'node:http';
+import { errnoOf, messageOf, OperationError } from '../errors.ts';
+
+export interface ControlAnswer {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+const answerLimit = 64 * 1024 * 1024;
+
+/** GET without a body, POST with one. Throws OperationError UNREACHABLE when no daemon answers. */
+export async function askDaemon(socket: string, path: string, body?: unknown): Promise<ControlAnswer> {
+  const payload = body === undefined ? null : JSON.stringify(body);
+  try {
+    return await new Promise<ControlAnswer>((resolve, reject) => {
+      const req = request({
+        socketPath: socket,
+        path,
+        method: payload === null ? 'GET' : 'POST',
+        headers: { host: 'lockstepd', ...(payload === null ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) }) },
+        timeout: 30_000,
+      });
+      req.on('timeout', () => req.destroy(new Error('no answer within 30 s')));
+      req.on('error', reject);
+      req.on('response', (res) => {
+        const chunks: Buffer[] = [];
+        let length = 0;
+        res.on('data', (chunk: Buffer) => {
+          length += chunk.length;
+          if (length > answerLimit) req.destroy(new Error('the answer is too long'));
+          else chunks.push(chunk);
+        });
+        res.on('error', reject);
+        res.on('end', () => {
+          const text = Buffer.concat(chunks).toString('utf8');
+          try {
+            resolve({ status: res.statusCode ?? 0, body: JSON.parse(text) });
+          } catch {
+            resolve({ status: res.statusCode ?? 0, body: { message: text.trim() } });
+          }
+        });
+      });
+      req.end(payload ?? undefined);
+    });
+  } catch (error) {
+    throw new OperationError('UNREACHABLE', `daemon at ${socket}: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+function reasonOf(error: unknown): string {
+  switch (errnoOf(error)) {
+    case 'ENOENT':
+    case 'ECONNREFUSED':
+      return 'does not run: start it (systemctl start lockstepd), or name its configuration with --config';
+    case 'EACCES':
+      return 'may not be asked by this user: run the command as root or as a member of its group';
+    default:
+      return messageOf(error);
+  }
+}
