@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { command } from '../../src/cli/check.ts';
+import { UsageError } from '../../src/errors.ts';
+import { good, world } from '../config/world.ts';
+
+async function run(args: readonly string[], env: Record<string, string> = {}) {
+  let [out, err] = ['', ''];
+  const code = await command.run(args, {
+    out: (text) => (out += text),
+    err: (text) => (err += text),
+    terminal: false,
+    env,
+    signal: new AbortController().signal,
+  });
+  return { code, out, err };
+}
+
+test('check says ok with what it counted', async (t) => {
+  const { directory } = world(t);
+  const file = join(directory, 'lockstepd.yaml');
+  writeFileSync(file, good.replaceAll('$T', directory));
+  assert.deepEqual(await run(['--config', file]), { code: 0, out: `${file}: ok: 1 inbox, 1 mirror\n`, err: '' });
+});
+
+test('check says every problem on stderr and exits with 78', async (t) => {
+  const { directory } = world(t);
+  const file = join(directory, 'lockstepd.yaml');
+  writeFileSync(
+    file,
+    good
+      .replaceAll('$T', directory)
+      .replace('paris', 'b\u202ed')
+      .replace('mirrors:', 'workers: 0\n"a\\nb": 1\nmirrors:'),
+  );
+  assert.deepEqual(await run(['--config', file]), {
+    code: 78,
+    out: '',
+    err:
+      `${file}:8:10: workers: 0, expected a whole number from 1 to 16\n` +
+      `${file}:9:1: a\\u{a}b: unknown key, expected one of root, state, socket, listen, workers, inboxes, publish, guards, mirrors, schedule, log\n` +
+      `${file}:11:11: mirrors[0].name: "b\\u{202e}d", expected a name of 1 to 63 letters, digits, dots, dashes and underscores\n`,
+  });
+});
+
+test('check warns of an open address and of what only systemd hands over, and still passes', async (t) => {
+  const { directory } = world(t);
+  const file = join(directory, 'lockstepd.yaml');
+  const text = good.replace('$T/identity', 'credential:identity').replace('mirrors:', 'listen: 0.0.0.0:9617\nmirrors:');
+  writeFileSync(file, text.replaceAll('$T', directory));
+  const open = `${file}: warning: listen: 0.0.0.0 is no loopback address: whoever reaches it reads the status page and the metrics\n`;
+  const credential = `${file}: warning: mirror paris: /run/credentials/lockstepd.service/identity was not looked at: systemd hands it over when the service starts\n`;
+  const out = `${file}: ok: 1 inbox, 1 mirror\n`;
+  assert.deepEqual(await run(['--config', file]), { code: 0, out, err: open + credential });
+  const inService = await run([`--config=${file}`], { CREDENTIALS_DIRECTORY: directory });
+  assert.deepEqual(inService, { code: 0, out, err: open });
+});
+
+test('check refuses arguments that it does not know', async () => {
+  for (const args of [['--confg', 'x'], ['file.yaml'], ['--config']]) {
+    await assert.rejects(run(args), UsageError, args.join(' '));
+  }
+});
+
+test('the help of check has an example with the default file', () => {
+  assert.match(command.help, /Example:\n {2}lockstepd check --config \/etc\/lockstepd\/lockstepd\.yaml/);
+});
