@@ -204,7 +204,6 @@ export class Daemon {
       store: this.#store,
       verifier: this.#verifier,
       keyring: () => this.#keyrings.get(config.builder) ?? { keys: [] },
-      currentTree: () => this.#publisher.currentTree(),
       publish: async (batch) => {
         const generation = await this.#publisher.publish(batch);
         for (const { worker } of this.#mirrors.values()) worker.wake();

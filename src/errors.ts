@@ -122,6 +122,17 @@ export class OperationError extends Error {
   }
 }
 
+/** Bytes that break a rule of their format, thrown deep inside a parser; verification turns it into a rejection. */
+export class FormatError extends Error {
+  readonly code: VerificationCode;
+
+  constructor(code: VerificationCode, message: string) {
+    super(message);
+    this.name = 'FormatError';
+    this.code = code;
+  }
+}
+
 /** True when the same push may succeed later without anybody doing anything. */
 export function isTransient(error: unknown): boolean {
   return error instanceof TransportError && (error.kind === 'retryable' || error.kind === 'busy');

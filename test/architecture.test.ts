@@ -25,6 +25,8 @@ const rooms = [
 /** Files that decide and never act: they may import other pure files and what is listed in `harmless`. */
 const pure = [
   'errors.ts',
+  'config/consistency.ts',
+  'config/fields.ts',
   'config/schema.ts',
   'config/template.ts',
   'config/units.ts',

@@ -25,7 +25,7 @@ export function oneArgument(command: string, positionals: readonly string[], wha
 
 /** Asks the daemon that runs with the configuration `configFile`. Throws ConfigError, OperationError UNREACHABLE. */
 export async function askConfigured(io: Io, configFile: string, path: string, body?: unknown): Promise<ControlAnswer> {
-  const { socket } = await loadConfig(configFile, { env: io.env, outsideService: true });
+  const { socket } = await loadConfig(configFile, { env: io.env, outsideService: true, ignoreDisk: true });
   return await askDaemon(socket, path, body);
 }
 

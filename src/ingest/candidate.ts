@@ -1,84 +1,53 @@
 /** One repository of an inbox whose index is not the published one: its private copies, and how far it is from being whole. */
-import { copyFile, rename, rm, statfs } from 'node:fs/promises';
+import { copyFile, mkdir, rename, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { IndexEntry } from '../apk/entry.ts';
-import type { InboxConfig } from '../config/schema.ts';
-import { errnoOf, messageOf, OperationError } from '../errors.ts';
+import { errnoOf, messageOf, type VerificationCode } from '../errors.ts';
 import type { Reason } from '../store/batches.ts';
-import type { StagedRow } from '../store/staging.ts';
-import type { Store } from '../store/store.ts';
+import type { Difference } from '../store/staging.ts';
 import { eachLimited } from '../system/limit.ts';
+import { inPieces } from '../system/pieces.ts';
 import type { Keyring } from '../trust/keyring.ts';
-import type { IndexFacts, Verified, Verifier } from '../trust/verify.ts';
+import type { IndexFacts, Verified } from '../trust/verify.ts';
 import type { Assessment } from './batch.ts';
 import type { FoundIndex } from './indexes.ts';
-import type { Inbox, InboxDirectory, Opened } from './walk.ts';
-
-export interface CandidateDeps {
-  readonly inbox: InboxConfig;
-  readonly root: string;
-  readonly store: Store;
-  readonly verifier: Verifier;
-  readonly keyring: Keyring;
-  readonly maxRemovedPercent: number;
-  readonly currentTree: () => string | null;
-  readonly signal: AbortSignal;
-  /** Told of each package that was looked at or copied. */
-  readonly onProgress: () => void;
-}
+import { type CandidateDeps, copyOf, copyPackages, isDiskFull, lookForPackages, type Wanted } from './packages.ts';
+import type { Inbox } from './walk.ts';
 
 /** Free space that no copy may use up, in bytes: the store, the log and the web server live on too. */
 const diskReserve = 64 * 1024 * 1024;
 const reasonsShown = 200;
-const copiesAtOnce = 4;
 
 export class Candidate {
   readonly repository: string;
-  readonly arch: string;
-  /** The uploaded index as it was read; another value means another candidate. */
+  /** The uploaded index as it was seen; another value means another candidate. */
   readonly stat: string;
   readonly id: number;
   #facts: Verified<IndexFacts> | null = null;
-  #refusal: Reason | null = null;
+  #difference: Difference | null = null;
+  #refusal: (Reason & { readonly held: boolean }) | null = null;
   #diskFull: Reason | null = null;
   readonly #deps: CandidateDeps;
   readonly #fileName: string;
 
   private constructor(found: FoundIndex, deps: CandidateDeps) {
     this.repository = found.repository;
-    this.arch = found.arch;
-    this.stat = statOf(found.opened);
-    this.id = deps.store.staging.newCandidate();
+    this.stat = found.seen.stat;
+    this.id = deps.store.staging.newCandidate(deps.inbox.builder, found.repository);
     this.#fileName = found.fileName;
     this.#deps = deps;
   }
 
-  /** Copies the index away and verifies the copy; what it names is then in the staging table. */
-  static async read(found: FoundIndex, deps: CandidateDeps): Promise<Candidate> {
+  /** Copies the index away and verifies the copy; what it brings and takes away is then in the staging table. */
+  static async read(inbox: Inbox, found: FoundIndex, deps: CandidateDeps): Promise<Candidate> {
     const candidate = new Candidate(found, deps);
-    if (found.opened.kind === 'refused') {
-      candidate.#refuse(found.opened.code, found.opened.detail, `/${found.fileName}`);
-      return candidate;
-    }
     try {
-      await rm(candidate.#path(candidate.indexSource), { force: true });
-      const { staging } = deps.store;
-      const verdict = await deps.verifier.verifyIndex({
-        sourceFd: found.opened.handle.fd,
-        destination: candidate.#path(candidate.indexSource),
-        arch: found.arch,
-        keyring: deps.keyring,
-        onEntries: (entries: readonly IndexEntry[]) => staging.add(candidate.id, entries),
-        signal: deps.signal,
-      });
-      if (verdict.verdict !== 'accepted') {
-        candidate.#refuse(verdict.code, verdict.detail, `/${found.fileName}`);
-        return candidate;
-      }
-      candidate.#facts = verdict.index;
-      for (const _ of staging.compareWithPublished(candidate.id, found.repository)) await breathe();
+      await candidate.#read(inbox, found);
     } catch (error) {
-      if (!isDiskFull(error)) throw error;
+      if (!isDiskFull(error)) {
+        await candidate.drop();
+        throw error;
+      }
       candidate.#diskFull = { code: 'DISK', path: found.repository, detail: messageOf(error) };
     }
     return candidate;
@@ -86,6 +55,11 @@ export class Candidate {
 
   get facts(): Verified<IndexFacts> | null {
     return this.#facts;
+  }
+
+  /** The generation since which the repository has the index that this one was compared with. */
+  get base(): number | null {
+    return this.#difference?.base ?? null;
   }
 
   /** Where the private copy of the index lies, relative to the root. */
@@ -116,140 +90,120 @@ export class Candidate {
     return this.#facts === null && this.#diskFull !== null;
   }
 
+  /** True when it was judged by the keys of this keyring. */
+  isJudgedBy(keyring: Keyring): boolean {
+    return this.#deps.keyring === keyring;
+  }
+
   /** Looks in the inbox for what was missing or refused. True when anything is different from last time. */
   async look(inbox: Inbox): Promise<boolean> {
     if (!this.#facts) return false;
     if (this.#diskFull) this.#diskFull = await this.#diskProblem();
-    let changed = false;
-    await using directory = await inbox.directory(this.repository.split('/'));
-    for (const page of this.#deps.store.staging.rows(this.id, ['missing', 'failed'])) {
-      this.#deps.signal.throwIfAborted();
-      for (const row of page) changed = (await this.#lookAt(row, directory)) || changed;
-      this.#deps.onProgress();
-    }
-    return changed;
+    return await lookForPackages(this.#wanted, inbox);
+  }
+
+  /** Takes private, verified copies of everything that is present. What is wrong with a file is in the next assessment. */
+  async copy(inbox: Inbox): Promise<void> {
+    this.#diskFull = (await this.#diskProblem()) ?? (await copyPackages(this.#wanted, inbox));
+  }
+
+  /** The disk was full when this candidate was to be published; it is tried again when there is room. */
+  blockByDisk(detail: string): void {
+    this.#diskFull = { code: 'DISK', path: this.repository, detail };
   }
 
   /** What stands between this candidate and its publication now. */
   assess(): Assessment {
     const base = { repository: this.repository, sha256: this.#facts?.sha256 ?? null };
     if (this.#diskFull) return { ...base, kind: 'guarded', reasons: [this.#diskFull] };
-    if (!this.#facts) return { ...base, kind: 'refused', reasons: this.#refusal ? [this.#refusal] : [] };
+    if (!this.#facts) return { ...base, ...this.#refused() };
     const replay = this.#replay(this.#facts);
     if (replay) return { ...base, kind: 'refused', reasons: [replay] };
-    const counts = this.#deps.store.staging.counts(this.id);
-    if (counts.failed > 0) return { ...base, kind: this.#onlyHeld() ? 'guarded' : 'refused', reasons: this.#problems() };
-    const decision = this.#deps.store.batches.decision(this.repository, this.#facts.sha256);
+    const { staging, batches } = this.#deps.store;
+    const counts = staging.counts(this.id);
+    if (counts.failed > 0) {
+      return { ...base, kind: staging.hasRejected(this.id) ? 'refused' : 'guarded', reasons: this.#problems() };
+    }
+    const decision = batches.decision(this.repository, this.#facts.sha256);
     const removal = this.#massRemoval();
     if (decision === 'rejected') {
-      return { ...base, kind: 'refused', reasons: [removal ?? { code: 'INCOMPLETE', path: this.repository, detail: 'rejected by an operator' }] };
+      const reason = { code: 'INCOMPLETE', path: this.repository, detail: 'rejected by an operator' } as const;
+      return { ...base, kind: 'refused', reasons: [removal ?? reason] };
     }
     if (removal && decision !== 'approved') return { ...base, kind: 'guarded', reasons: [removal] };
-    return counts.missing > 0 ? { ...base, kind: 'incomplete', reasons: this.#problems() } : { ...base, kind: 'closed' };
+    return counts.missing > 0
+      ? { ...base, kind: 'incomplete', reasons: this.#problems() }
+      : { ...base, kind: 'closed' };
   }
 
-  /** Takes private, verified copies of everything that is present. What is wrong with a file is in the next assessment. */
-  async copy(inbox: Inbox): Promise<void> {
-    this.#diskFull = await this.#diskProblem();
-    if (this.#diskFull) return;
-    const directory = await inbox.directory(this.repository.split('/'));
-    try {
-      for (const page of this.#deps.store.staging.rows(this.id, ['present'])) {
-        await eachLimited(page, copiesAtOnce, async (row) => {
-          this.#deps.signal.throwIfAborted();
-          if (!this.#diskFull) await this.#copyRow(row, directory);
-          this.#deps.onProgress();
-        });
-      }
-    } finally {
-      await directory?.[Symbol.asyncDispose]();
-    }
-  }
-
-  /** Moves the private copies of refused packages into `directory`; the index is copied, a later upload may mend the batch. */
+  /** Moves the private copies of refused packages below `directory`; the index is copied, a later upload may mend the batch. */
   async quarantine(directory: string): Promise<void> {
-    const prefix = this.repository.replaceAll('/', '%');
-    await ifThere(copyFile(this.#path(this.indexSource), join(directory, `${prefix}%${this.#fileName}`)));
+    const target = join(directory, this.repository);
+    await mkdir(target, { recursive: true, mode: 0o750 });
+    await ifThere(copyFile(this.#path(this.indexSource), join(target, this.#fileName)));
     for (const page of this.#deps.store.staging.rows(this.id, ['failed'])) {
       for (const row of page) {
-        await ifThere(rename(this.#path(this.#copyOf(row)), join(directory, `${prefix}%${row.file}`)));
+        await ifThere(rename(this.#path(copyOf(this.#deps.inbox, row)), join(target, row.file)));
       }
     }
   }
 
   /** Forgets the candidate and its private copies. */
   async drop(): Promise<void> {
+    const { staging } = this.#deps.store;
     await rm(this.#path(this.indexSource), { force: true });
-    for (const page of this.#deps.store.staging.rows(this.id, ['ready', 'failed', 'present', 'missing'])) {
-      for (const row of page) await rm(this.#path(this.#copyOf(row)), { force: true });
+    for (const page of staging.rows(this.id, ['ready', 'failed'])) {
+      await eachLimited(page, 8, (row) => rm(this.#path(copyOf(this.#deps.inbox, row)), { force: true }));
+      this.#deps.onProgress();
     }
-    this.#deps.store.staging.drop(this.id);
+    await inPieces(staging.drop(this.id));
   }
 
-  async #lookAt(row: StagedRow, directory: InboxDirectory | null): Promise<boolean> {
+  async #read(inbox: Inbox, found: FoundIndex): Promise<void> {
     const { staging } = this.#deps.store;
-    if (this.#takeKnown(row)) return true;
-    const opened: Opened = directory ? await directory.openFile(row.file) : { kind: 'absent' };
-    if (opened.kind === 'file') await opened.handle.close();
-    const stat = statOf(opened);
-    if (stat === row.stat) return false;
+    await using directory = await inbox.directory(this.repository.split('/'));
+    const opened = (await directory?.openFile(found.fileName)) ?? { kind: 'absent' };
     switch (opened.kind) {
       case 'absent':
-        staging.setState(row.id, 'missing', stat);
-        return row.stat !== null;
+        this.#refuse('INCOMPLETE', 'it went away while it was looked at', false);
+        return;
       case 'refused':
-        staging.setFailed(row.id, stat, { code: opened.code, detail: opened.detail, held: false });
-        return true;
+        this.#refuse(opened.code, opened.detail, false);
+        return;
       case 'file':
-        if (opened.size === row.entry.size) staging.setState(row.id, 'present', stat);
-        else staging.setState(row.id, 'missing', stat, `${opened.size} bytes, expected ${row.entry.size}`);
-        return true;
     }
-  }
-
-  async #copyRow(row: StagedRow, directory: InboxDirectory | null): Promise<void> {
-    const { staging } = this.#deps.store;
-    if (this.#takeKnown(row)) return;
-    const opened: Opened = directory ? await directory.openFile(row.file) : { kind: 'absent' };
-    if (opened.kind !== 'file') {
-      if (opened.kind === 'absent') staging.setState(row.id, 'missing', null);
-      else staging.setFailed(row.id, statOf(opened), { code: opened.code, detail: opened.detail, held: false });
+    await using handle = opened.handle;
+    const verdict = await this.#deps.verifier.verifyIndex({
+      sourceFd: handle.fd,
+      destination: this.#path(this.indexSource),
+      arch: found.arch,
+      keyring: this.#deps.keyring,
+      onEntries: (entries: readonly IndexEntry[]) => {
+        staging.add(this.id, entries);
+        this.#deps.onProgress();
+      },
+      signal: this.#deps.signal,
+    });
+    if (verdict.verdict !== 'accepted') {
+      this.#refuse(verdict.code, verdict.detail, verdict.verdict === 'held');
       return;
     }
-    const source = this.#copyOf(row);
-    try {
-      await rm(this.#path(source), { force: true });
-      const verdict = await this.#deps.verifier.verifyPackage({
-        sourceFd: opened.handle.fd,
-        destination: this.#path(source),
-        entry: row.entry,
-        keyring: this.#deps.keyring,
-        packageSignatures: this.#deps.inbox.packageSignatures,
-        inflate: true,
-        signal: this.#deps.signal,
-      });
-      if (verdict.verdict === 'accepted') {
-        const { sha256, mtimeSeconds, arch, signedBy } = verdict.package;
-        staging.setReady(row.id, { source, sha256, mtimeSeconds, packageArch: arch, signedBy });
-      } else {
-        staging.setFailed(row.id, opened.stat, { code: verdict.code, detail: verdict.detail, held: verdict.verdict === 'held' });
-      }
-    } catch (error) {
-      if (!isDiskFull(error)) throw error;
-      this.#diskFull = { code: 'DISK', path: `${this.repository}/${row.file}`, detail: messageOf(error) };
-    } finally {
-      await opened.handle.close();
-    }
+    this.#difference = await inPieces(staging.compare(this.id));
+    this.#facts = verdict.index;
   }
 
-  /** Bytes with this identity were verified before: nothing needs to be read again. */
-  #takeKnown(row: StagedRow): boolean {
-    const known = this.#deps.store.staging.known(row.entry, this.#deps.currentTree());
-    if (!known) return false;
-    if (known.packageArch !== 'noarch' && known.packageArch !== row.entry.arch) return false;
-    if (this.#deps.inbox.packageSignatures === 'require' && known.signedBy === null) return false;
-    this.#deps.store.staging.setReady(row.id, known);
-    return true;
+  get #wanted(): Wanted {
+    return { repository: this.repository, candidate: this.id, deps: this.#deps };
+  }
+
+  #refuse(code: VerificationCode, detail: string, held: boolean): void {
+    this.#refusal = { code, detail, held, path: `${this.repository}/${this.#fileName}` };
+  }
+
+  #refused(): { readonly kind: 'refused' | 'guarded'; readonly reasons: readonly Reason[] } {
+    if (!this.#refusal) return { kind: 'refused', reasons: [] };
+    const { held, ...reason } = this.#refusal;
+    return { kind: held ? 'guarded' : 'refused', reasons: [reason] };
   }
 
   #replay(facts: Verified<IndexFacts>): Reason | null {
@@ -263,8 +217,7 @@ export class Candidate {
   }
 
   #massRemoval(): Reason | null {
-    const live = this.#deps.store.generations.livePackages(this.repository);
-    const removals = live === 0 ? 0 : this.#deps.store.staging.removals(this.id, this.repository);
+    const { live, removals } = this.#difference ?? { live: 0, removals: 0 };
     if (removals < 2 || (removals * 100) / live <= this.#deps.maxRemovedPercent) return null;
     return {
       code: 'MASS_REMOVAL',
@@ -285,49 +238,21 @@ export class Candidate {
     return reasons;
   }
 
-  #onlyHeld(): boolean {
-    return this.#deps.store.staging.problems(this.id, reasonsShown).every((p) => p.state === 'missing' || p.held);
-  }
-
   async #diskProblem(): Promise<Reason | null> {
     const needed = this.#deps.store.staging.bytesToCopy(this.id);
     const { bavail, bsize } = await statfs(this.#deps.root);
-    const free = bavail * bsize;
-    if (free - needed >= diskReserve) return null;
+    if (bavail * bsize - needed >= diskReserve) return null;
+    // The same words each time, however the free space moves: an unchanged reason is told once.
     return {
       code: 'DISK',
       path: this.repository,
-      detail: `needs ${needed} bytes and ${diskReserve} in reserve, free are ${free} below ${this.#deps.root}: make room, the batch is tried again`,
+      detail: `needs ${needed} bytes and ${diskReserve} in reserve, which are not free below ${this.#deps.root}: make room, the batch is tried again`,
     };
-  }
-
-  #copyOf(row: StagedRow): string {
-    return `ingest/${this.#deps.inbox.builder}/${row.id}.apk`;
   }
 
   #path(relative: string): string {
     return join(this.#deps.root, relative);
   }
-
-  #refuse(code: Reason['code'], detail: string, suffix: string): void {
-    this.#refusal = { code, detail, path: `${this.repository}${suffix}` };
-  }
-}
-
-/** The identity of what was opened, as one line; `absent` is null. */
-export function statOf(opened: Opened): string {
-  switch (opened.kind) {
-    case 'file':
-      return opened.stat;
-    case 'refused':
-      return `${opened.code} ${opened.detail}`;
-    case 'absent':
-      return 'absent';
-  }
-}
-
-function isDiskFull(error: unknown): boolean {
-  return error instanceof OperationError && error.code === 'DISK_FULL';
 }
 
 async function ifThere(work: Promise<void>): Promise<void> {
@@ -336,11 +261,4 @@ async function ifThere(work: Promise<void>): Promise<void> {
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw error;
   }
-}
-
-/** Lets waiting input and timers run between two pieces of synchronous work. */
-async function breathe(): Promise<void> {
-  await new Promise((resolve) => {
-    setImmediate(resolve);
-  });
 }

@@ -12,11 +12,11 @@ export interface RejectedBatch {
   readonly candidates: readonly Candidate[];
 }
 
-/** Moves the private copies of a rejected batch to `quarantine/<id>/` and writes `reason.json` there. */
+/** Writes `quarantine/<id>/reason.json` and moves the private copies of the rejected batch beside it, under their repositories' paths. */
 export async function quarantineBatch(root: string, batch: RejectedBatch, nowMs: number): Promise<void> {
   const directory = join(root, 'quarantine', batch.id);
   await makeDirectoryDurable(directory, 0o750);
-  for (const candidate of batch.candidates) await candidate.quarantine(directory);
   const reason = { id: batch.id, builder: batch.builder, rejected_at: toInstant(nowMs), reasons: batch.reasons };
   await writeFileDurable(join(directory, 'reason.json'), `${JSON.stringify(reason, null, 1)}\n`, { mode: 0o640 });
+  for (const candidate of batch.candidates) await candidate.quarantine(directory);
 }

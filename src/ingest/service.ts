@@ -10,26 +10,35 @@ import { createHash } from 'node:crypto';
 import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { InboxConfig } from '../config/schema.ts';
-import { messageOf } from '../errors.ts';
+import { messageOf, OperationError } from '../errors.ts';
 import type { BatchState, Reason } from '../store/batches.ts';
 import type { Generation } from '../store/generations.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
 import { Wake } from '../system/limit.ts';
 import type { Log } from '../system/log.ts';
+import { inPieces } from '../system/pieces.ts';
+import { removeTree } from '../system/remove-tree.ts';
 import type { Keyring } from '../trust/keyring.ts';
 import type { IndexFacts, Verified, Verifier } from '../trust/verify.ts';
 import { type Assessment, planBatch, reasonsOf } from './batch.ts';
-import { Candidate, type CandidateDeps, statOf } from './candidate.ts';
+import { Candidate } from './candidate.ts';
 import { type FoundIndex, findIndexes } from './indexes.ts';
 import { isLocked } from './locks.ts';
+import { type CandidateDeps, isDiskFull } from './packages.ts';
 import { quarantineBatch } from './quarantine.ts';
 import { Inbox } from './walk.ts';
 
 export interface ClosedBatch {
   readonly id: string;
   readonly builder: string;
-  readonly changes: readonly { readonly repository: string; readonly candidate: number; readonly index: Verified<IndexFacts>; readonly indexSource: string }[];
+  readonly changes: readonly {
+    readonly repository: string;
+    readonly candidate: number;
+    readonly base: number | null;
+    readonly index: Verified<IndexFacts>;
+    readonly indexSource: string;
+  }[];
 }
 
 export interface IngestEvents {
@@ -47,7 +56,6 @@ export interface IngestDeps {
   readonly store: Store;
   readonly verifier: Verifier;
   readonly keyring: () => Keyring;
-  readonly currentTree: () => string | null;
   readonly publish: (batch: ClosedBatch) => Promise<Generation>;
   readonly events: IngestEvents;
   readonly clock: Clock;
@@ -58,6 +66,7 @@ export interface IngestDeps {
 const quietPollMs = 250;
 const uploadPollMs = 15;
 const secondLookMs = 300;
+const failedPauseMs = 5000;
 
 export class InboxService {
   readonly #config: InboxConfig;
@@ -70,7 +79,10 @@ export class InboxService {
   #changedAt: number;
   #announced = false;
   #missingLogged = false;
-  #tree: string | null = null;
+  /** Candidates that have a successor, until it has taken over what they have copied. */
+  readonly #replaced: Candidate[] = [];
+  /** Device and inode of the inbox that was looked at last; null when there was none. */
+  #place: string | null = null;
   #progressAt: number;
 
   constructor(config: InboxConfig, deps: IngestDeps) {
@@ -93,22 +105,34 @@ export class InboxService {
 
   /** Runs until aborted. A pass that fails is logged and tried again; the public tree is not touched by a failure. */
   async run(signal: AbortSignal): Promise<void> {
-    await mkdir(join(this.#deps.root, 'ingest', this.#config.builder), { recursive: true, mode: 0o700 });
-    for (;;) {
-      signal.throwIfAborted();
-      let pause: number;
-      try {
-        pause = await this.#pass(signal);
-      } catch (error) {
+    const copies = join(this.#deps.root, 'ingest', this.#config.builder);
+    await removeTree(copies);
+    await mkdir(copies, { recursive: true, mode: 0o700 });
+    try {
+      for (;;) {
         signal.throwIfAborted();
-        this.#deps.log.error('ingest_failed', { builder: this.#config.builder, detail: messageOf(error) });
-        pause = Math.min(this.#deps.rescanMs, 5000);
+        await this.#rest(await this.#passOrPause(signal), signal);
       }
-      await this.#rest(pause, signal);
+    } finally {
+      for (const { id } of [...this.#candidates.values(), ...this.#replaced])
+        await inPieces(this.#deps.store.staging.drop(id));
     }
   }
 
-  /** Sleeps until something wakes it, `pauseMs` are over or an upload ends; while an upload runs there is nothing to do. */
+  async #passOrPause(signal: AbortSignal): Promise<number> {
+    try {
+      return await this.#pass(signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      this.#deps.log.error('ingest_failed', { builder: this.#config.builder, detail: messageOf(error) });
+      return Math.min(this.#deps.rescanMs, failedPauseMs);
+    }
+  }
+
+  /**
+   * Sleeps until something wakes it, `pauseMs` are over, an upload ends or the inbox is made anew. While an upload runs only
+   * an event counts: an index can be read ahead, everything else would have to be looked at again.
+   */
   async #rest(pauseMs: number, signal: AbortSignal): Promise<void> {
     const { clock } = this.#deps;
     const until = clock.monotonic() + pauseMs;
@@ -118,11 +142,10 @@ export class InboxService {
       const step = this.#uploading ? uploadPollMs : Math.min(quietPollMs, Math.max(left, 1));
       const woken = await this.#wake.wait((stop) => clock.sleep(step, { signal: AbortSignal.any([signal, stop]) }));
       signal.throwIfAborted();
-      const uploading = await this.#lockHeld();
-      const over = this.#uploading && !uploading;
-      if (uploading !== this.#uploading) this.#changed();
-      this.#uploading = uploading;
-      if (over || (!uploading && (woken || clock.monotonic() >= until))) return;
+      const before = this.#uploading;
+      const place = await this.#seeUpload();
+      const over = before && !this.#uploading;
+      if (over || woken || place !== this.#place || (!this.#uploading && clock.monotonic() >= until)) return;
     }
   }
 
@@ -131,23 +154,22 @@ export class InboxService {
     await using inbox = await Inbox.open(this.#config.path);
     const announced = this.#announced;
     this.#announced = false;
+    this.#place = inbox && placeOf(inbox.device, inbox.inode);
     if (!inbox) return await this.#inboxAbsent();
     this.#missingLogged = false;
-    if (this.#deps.currentTree() !== this.#tree) {
-      this.#tree = this.#deps.currentTree();
-      this.#deps.store.staging.forgetReady();
-    }
     const startedAt = this.#deps.clock.monotonic();
     const survey = await findIndexes(inbox, this.#config.repositories);
     const newlyWatched = this.#deps.events.watch(survey.watchable.map((path) => join(this.#config.path, path)));
-    try {
-      await this.#readIndexes(survey.indexes, announced, signal);
-    } finally {
-      for (const found of survey.indexes) if (found.opened.kind === 'file') await found.opened.handle.close();
-    }
+    await this.#readIndexes(inbox, survey.indexes, announced, signal);
     for (const candidate of this.#candidates.values()) if (await candidate.look(inbox)) this.#changed();
+    for (const candidate of this.#replaced.splice(0)) await candidate.drop();
     const nameProblems = survey.badNames.map(
-      (path): Assessment => ({ repository: path, sha256: null, kind: 'refused', reasons: [{ code: 'NAME', path, detail: 'a directory name that no repository may have' }] }),
+      (path): Assessment => ({
+        repository: path,
+        sha256: null,
+        kind: 'refused',
+        reasons: [{ code: 'NAME', path, detail: 'a directory name that no repository may have' }],
+      }),
     );
     const waiting = await this.#settleBatches(inbox, nameProblems, signal);
     // What came between the look and the watch has woken nobody.
@@ -157,20 +179,25 @@ export class InboxService {
     return Math.max(50, 4 * passMs, Math.min(500, this.#config.settleMs - this.#unchangedMs()));
   }
 
-  async #readIndexes(found: readonly FoundIndex[], announced: boolean, signal: AbortSignal): Promise<void> {
+  /** Brings the candidates in line with the indexes that lie there. */
+  async #readIndexes(
+    inbox: Inbox,
+    found: readonly FoundIndex[],
+    announced: boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
     const deps = this.#candidateDeps(signal);
     let fresh = 0;
     for (const index of found) {
-      const stat = statOf(index.opened);
       const known = this.#candidates.get(index.repository);
-      const same = known?.stat === stat;
-      if ((same && !known.unread) || this.#published.get(index.repository) === stat) continue;
+      const same = known?.stat === index.seen.stat;
+      const settled = same && !known.unread && known.isJudgedBy(deps.keyring);
+      if (settled || this.#published.get(index.repository) === index.seen.stat) continue;
       if (!same) this.#changed();
-      await known?.drop();
-      this.#candidates.delete(index.repository);
       const startedAt = this.#deps.clock.monotonic();
-      const candidate = await Candidate.read(index, deps);
+      const candidate = await Candidate.read(inbox, index, deps);
       this.#deps.events.stage('verify', (this.#deps.clock.monotonic() - startedAt) / 1000);
+      if (known) this.#replaced.push(known);
       this.#candidates.set(index.repository, candidate);
       if (!same && !candidate.isPublished()) fresh++;
     }
@@ -193,7 +220,7 @@ export class InboxService {
     const decision = planBatch(this.#assess(nameProblems), await this.#facts());
     const copied = decision.publish.filter((a) => first.publish.some((b) => b.repository === a.repository));
     const waiting = [...decision.wait, ...decision.publish.filter((a) => !copied.includes(a))];
-    this.#supersede(waiting, decision.hold);
+    this.#supersede([waiting, copied], [decision.hold]);
     if (waiting.length > 0) this.#record('waiting', waiting, waiting.flatMap(reasonsOf));
     if (copied.length > 0) await this.#publish(copied);
     if (decision.hold.length > 0) this.#end('held', decision.hold);
@@ -207,16 +234,26 @@ export class InboxService {
   }
 
   async #publish(assessments: readonly Assessment[]): Promise<void> {
-    const { clock, events, log, store } = this.#deps;
+    const { clock, events, log } = this.#deps;
     const candidates = assessments.flatMap((a) => this.#candidates.get(a.repository) ?? []);
     const reasons = assessments.flatMap(reasonsOf);
     const batch = this.#record('waiting', assessments, reasons);
     const startedAt = clock.monotonic();
-    const generation = await this.#deps.publish({
-      id: batch.id,
-      builder: this.#config.builder,
-      changes: candidates.flatMap((c) => (c.facts ? [{ repository: c.repository, candidate: c.id, index: c.facts, indexSource: c.indexSource }] : [])),
-    });
+    let generation: Generation;
+    try {
+      generation = await this.#deps.publish({
+        id: batch.id,
+        builder: this.#config.builder,
+        changes: candidates.flatMap((c) =>
+          c.facts
+            ? [{ repository: c.repository, candidate: c.id, base: c.base, index: c.facts, indexSource: c.indexSource }]
+            : [],
+        ),
+      });
+    } catch (error) {
+      await this.#publishFailed(candidates, error);
+      return;
+    }
     events.stage('publish', (clock.monotonic() - startedAt) / 1000);
     events.stage('settle', (startedAt - this.#changedAt) / 1000);
     events.batchEnded(this.#config.builder, 'published', reasons);
@@ -229,7 +266,23 @@ export class InboxService {
       repositories: assessments.map((a) => a.repository),
     });
     for (const candidate of candidates) await this.#forget(candidate, !candidate.hasMissing());
-    store.staging.forgetReady();
+  }
+
+  /** A full disk holds the batch; a candidate that was compared with an older state is read again; anything else is for the log. */
+  async #publishFailed(candidates: readonly Candidate[], error: unknown): Promise<void> {
+    if (isDiskFull(error)) {
+      for (const candidate of candidates)
+        candidate.blockByDisk(`cannot be published: ${messageOf(error)}: make room, the batch is tried again`);
+      this.#end(
+        'held',
+        candidates.map((c) => c.assess()),
+      );
+    } else if (error instanceof OperationError && error.code === 'STATE') {
+      for (const candidate of candidates) await this.#forget(candidate, false);
+      this.#wake.wake();
+    } else {
+      throw error;
+    }
   }
 
   async #reject(assessments: readonly Assessment[]): Promise<void> {
@@ -237,10 +290,17 @@ export class InboxService {
     if (!ended.changed) return;
     const candidates = assessments.flatMap((a) => this.#candidates.get(a.repository) ?? []);
     const reasons = assessments.flatMap(reasonsOf);
-    await quarantineBatch(this.#deps.root, { id: ended.id, builder: this.#config.builder, reasons, candidates }, this.#deps.clock.now());
+    await quarantineBatch(
+      this.#deps.root,
+      { id: ended.id, builder: this.#config.builder, reasons, candidates },
+      this.#deps.clock.now(),
+    );
   }
 
-  #end(state: 'held' | 'rejected', assessments: readonly Assessment[]): { readonly id: string; readonly changed: boolean } {
+  #end(
+    state: 'held' | 'rejected',
+    assessments: readonly Assessment[],
+  ): { readonly id: string; readonly changed: boolean } {
     const reasons = assessments.flatMap(reasonsOf);
     const ended = this.#record(state, assessments, reasons);
     if (ended.changed) {
@@ -258,12 +318,17 @@ export class InboxService {
     return ended;
   }
 
-  #supersede(waiting: readonly Assessment[], held: readonly Assessment[]): void {
-    const keyOf = (group: readonly Assessment[]): string | null => (group.length > 0 ? batchKey(group) : null);
-    this.#deps.store.batches.supersede(this.#config.builder, { waiting: keyOf(waiting), held: keyOf(held) });
+  #supersede(waiting: readonly (readonly Assessment[])[], held: readonly (readonly Assessment[])[]): void {
+    const keysOf = (groups: readonly (readonly Assessment[])[]): string[] =>
+      groups.filter((g) => g.length > 0).map(batchKey);
+    this.#deps.store.batches.supersede(this.#config.builder, { waiting: keysOf(waiting), held: keysOf(held) });
   }
 
-  #record(state: BatchState, assessments: readonly Assessment[], reasons: readonly Reason[]): { readonly id: string; readonly changed: boolean } {
+  #record(
+    state: BatchState,
+    assessments: readonly Assessment[],
+    reasons: readonly Reason[],
+  ): { readonly id: string; readonly changed: boolean } {
     return this.#deps.store.batches.record({
       key: batchKey(assessments),
       builder: this.#config.builder,
@@ -281,29 +346,49 @@ export class InboxService {
   }
 
   async #facts(): Promise<{ uploading: boolean; settled: boolean; missingPackages: 'hold' | 'publish' }> {
-    const uploading = await this.#lockHeld();
-    if (uploading && !this.#uploading) this.#changed();
-    this.#uploading = uploading;
-    return { uploading, settled: this.#unchangedMs() >= this.#config.settleMs, missingPackages: this.#config.missingPackages };
+    await this.#seeUpload();
+    return {
+      uploading: this.#uploading,
+      settled: this.#unchangedMs() >= this.#config.settleMs,
+      missingPackages: this.#config.missingPackages,
+    };
   }
 
-  async #lockHeld(): Promise<boolean> {
+  /** Where the inbox is now and whether an upload holds its lock. */
+  async #seeUpload(): Promise<string | null> {
     const facts = await stat(this.#config.path, { bigint: true }).catch(() => null);
-    return facts !== null && (await isLocked(facts.dev, facts.ino));
+    const uploading = facts !== null && (await isLocked(facts.dev, facts.ino));
+    if (uploading !== this.#uploading) this.#changed();
+    this.#uploading = uploading;
+    return facts && placeOf(facts.dev, facts.ino);
   }
 
   async #inboxAbsent(): Promise<number> {
-    if (!this.#missingLogged) this.#deps.log.warn('inbox_absent', { builder: this.#config.builder, path: this.#config.path, hint: 'create it for the upload account' });
+    if (!this.#missingLogged)
+      this.#deps.log.warn('inbox_absent', {
+        builder: this.#config.builder,
+        path: this.#config.path,
+        hint: 'create it for the upload account',
+      });
     this.#missingLogged = true;
     for (const candidate of this.#candidates.values()) await this.#forget(candidate, false);
     this.#published.clear();
     this.#supersede([], []);
-    return Math.min(this.#deps.rescanMs, 5000);
+    return this.#deps.rescanMs;
   }
 
   #candidateDeps(signal: AbortSignal): CandidateDeps {
-    const { root, store, verifier, maxRemovedPercent, currentTree } = this.#deps;
-    return { inbox: this.#config, root, store, verifier, keyring: this.#deps.keyring(), maxRemovedPercent, currentTree, signal, onProgress: () => this.#beat() };
+    const { root, store, verifier, maxRemovedPercent } = this.#deps;
+    return {
+      inbox: this.#config,
+      root,
+      store,
+      verifier,
+      keyring: this.#deps.keyring(),
+      maxRemovedPercent,
+      signal,
+      onProgress: () => this.#beat(),
+    };
   }
 
   #beat(): void {
@@ -317,6 +402,10 @@ export class InboxService {
   #unchangedMs(): number {
     return this.#deps.clock.monotonic() - this.#changedAt;
   }
+}
+
+function placeOf(device: bigint, inode: bigint): string {
+  return `${device}:${inode}`;
 }
 
 /** The same indexes of the same repositories are the same batch, however often they are looked at. */

@@ -3,14 +3,21 @@
  * through the descriptor of the directory above it. Reads names and descriptors; decides nothing about content.
  */
 import { type BigIntStats, constants } from 'node:fs';
-import { type FileHandle, open, readdir, readlink } from 'node:fs/promises';
+import { type FileHandle, lstat, open, opendir, readlink } from 'node:fs/promises';
 import { errnoOf, type VerificationCode } from '../errors.ts';
+import { escapeText } from '../system/log.ts';
 
 export type Opened =
   /** `stat` is one line that changes whenever the file does; `size` in bytes. The caller closes `handle`. */
   | { readonly kind: 'file'; readonly handle: FileHandle; readonly stat: string; readonly size: number }
   | { readonly kind: 'absent' }
   | { readonly kind: 'refused'; readonly code: VerificationCode; readonly detail: string };
+
+/** What lies under a name, without its content; `stat` as above, and for what is refused a line that says why. */
+export type Seen =
+  | { readonly kind: 'file'; readonly stat: string; readonly size: number }
+  | { readonly kind: 'absent'; readonly stat: 'absent' }
+  | { readonly kind: 'refused'; readonly stat: string; readonly code: VerificationCode; readonly detail: string };
 
 const directoryFlags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 // O_NONBLOCK: a FIFO must not hang the thread pool; O_NOCTTY: a terminal must not become ours.
@@ -47,8 +54,12 @@ export class Inbox implements AsyncDisposable {
   async directory(components: readonly string[]): Promise<InboxDirectory | null> {
     let handle = this.#root;
     for (const component of components) {
-      const next = await openChild(handle, component, directoryFlags);
-      if (handle !== this.#root) await handle.close();
+      let next: FileHandle | null;
+      try {
+        next = await openChild(handle, component, directoryFlags);
+      } finally {
+        if (handle !== this.#root) await handle.close();
+      }
       if (next === null) return null;
       handle = next;
     }
@@ -74,10 +85,23 @@ export class InboxDirectory implements AsyncDisposable {
     this.#owned = owned;
   }
 
-  /** The names of the subdirectories, as bytes turned to text: names that are not UTF-8 carry a replacement character and match nothing. */
-  async subdirectories(): Promise<string[]> {
-    const entries = await readdir(descriptorPath(this.#handle), { withFileTypes: true });
-    return entries.filter((e) => e.isDirectory()).map((e) => e.name);
+  /** The names of the subdirectories; names that are not UTF-8 carry a replacement character and match nothing. */
+  async *subdirectories(): AsyncGenerator<string> {
+    for await (const entry of await opendir(descriptorPath(this.#handle))) if (entry.isDirectory()) yield entry.name;
+  }
+
+  /** As `openFile`, but only looks: one system call for a regular file. */
+  async see(name: string): Promise<Seen> {
+    const seen = isPlainName(name) ? await this.#lstat(name) : null;
+    if (seen?.isFile()) return { kind: 'file', size: Number(seen.size), stat: fingerprint(seen) };
+    const opened = await this.openFile(name);
+    if (opened.kind === 'file') {
+      await opened.handle.close();
+      return { kind: 'file', size: opened.size, stat: opened.stat };
+    }
+    return opened.kind === 'absent'
+      ? { kind: 'absent', stat: 'absent' }
+      : { ...opened, stat: `${opened.code} ${opened.detail}` };
   }
 
   /** Opens a regular file of this directory; a symlink counts as the file of this inbox that it points to. */
@@ -89,7 +113,12 @@ export class InboxDirectory implements AsyncDisposable {
     if (this.#owned) await this.#handle.close();
   }
 
+  async #lstat(name: string): Promise<BigIntStats | null> {
+    return await lstat(`${descriptorPath(this.#handle)}/${name}`, { bigint: true }).catch(() => null);
+  }
+
   async #open(name: string, linksLeft: number): Promise<Opened> {
+    if (!isPlainName(name)) return refused('NAME', 'no plain file name');
     let handle: FileHandle;
     try {
       handle = await open(`${descriptorPath(this.#handle)}/${name}`, fileFlags);
@@ -97,13 +126,15 @@ export class InboxDirectory implements AsyncDisposable {
       const code = errnoOf(error);
       if (code === 'ELOOP') return this.#follow(name, linksLeft);
       if (code === 'ENOENT') return { kind: 'absent' };
+      if (code === 'ENAMETOOLONG') return refused('NAME', 'a name that is too long for the file system');
       if (code === 'ENXIO') return refused('NOT_REGULAR', 'a socket or device, expected a regular file');
-      if (code === 'EACCES' || code === 'EPERM') return refused('NOT_REGULAR', 'not readable by the daemon, expected a file that its group may read');
+      if (code === 'EACCES' || code === 'EPERM')
+        return refused('NOT_REGULAR', 'not readable by the daemon, expected a file that its group may read');
       throw error;
     }
     const stat = await handle.stat({ bigint: true });
     if (stat.isFile()) {
-      return { kind: 'file', handle, size: Number(stat.size), stat: `${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}:${stat.ctimeNs}` };
+      return { kind: 'file', handle, size: Number(stat.size), stat: fingerprint(stat) };
     }
     await handle.close();
     return refused('NOT_REGULAR', `a ${kindOf(stat)}, expected a regular file`);
@@ -121,7 +152,8 @@ export class InboxDirectory implements AsyncDisposable {
     if (linksLeft === 0) return refused('NOT_REGULAR', `a chain of more than ${maximumLinks} symlinks`);
     const components = resolveLink(this.#components, target);
     const file = components?.pop();
-    if (!components || file === undefined) return refused('NOT_REGULAR', `a symlink to ${target}, expected a file of the same inbox`);
+    if (!components || file === undefined)
+      return refused('NOT_REGULAR', `a symlink to ${escapeText(target)}, expected a file of the same inbox`);
     await using directory = await this.#inbox.directory(components);
     return directory === null ? { kind: 'absent' } : await directory.#open(file, linksLeft - 1);
   }
@@ -159,6 +191,15 @@ function descriptorPath(handle: FileHandle): string {
 
 function isAbsence(error: unknown): boolean {
   return ['ENOENT', 'ENOTDIR', 'ELOOP', 'EACCES'].includes(errnoOf(error) ?? '');
+}
+
+/** Names come from signed indexes, which the verifier checks; that one is enough to leave the inbox, so it is checked here too. */
+function isPlainName(name: string): boolean {
+  return name !== '' && name !== '.' && name !== '..' && !name.includes('/') && !name.includes('\0');
+}
+
+function fingerprint(stat: BigIntStats): string {
+  return `${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}:${stat.ctimeNs}`;
 }
 
 function refused(code: VerificationCode, detail: string): Opened {

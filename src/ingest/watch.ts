@@ -8,10 +8,19 @@ export class IndexWatcher implements AsyncDisposable {
   readonly #watched = new Set<string>();
 
   constructor(onChange: (path: string) => void, log: Log) {
-    this.#watcher = watch([], { ignoreInitial: true, atomic: false, persistent: true, followSymlinks: false, depth: 0 });
+    this.#watcher = watch([], {
+      ignoreInitial: true,
+      atomic: false,
+      persistent: true,
+      followSymlinks: false,
+      depth: 0,
+    });
     this.#watcher.on('all', (_event, path) => onChange(path));
     this.#watcher.on('error', (error) => {
-      log.error('watch_failed', { detail: String(error), hint: 'the rescan goes on; raise fs.inotify.max_user_watches if it is the limit' });
+      log.error('watch_failed', {
+        detail: String(error),
+        hint: 'the rescan goes on; raise fs.inotify.max_user_watches if it is the limit',
+      });
     });
   }
 

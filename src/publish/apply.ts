@@ -1,5 +1,5 @@
 /** Carries out the steps of a publish plan on the disk. Decides nothing; every step may be repeated. */
-import { link, mkdir, open, rename, rm, stat, symlink } from 'node:fs/promises';
+import { chmod, link, mkdir, open, rename, rm, stat, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { errnoOf } from '../errors.ts';
 import { syncDirectory, writeFileDurable } from '../system/durable.ts';
@@ -16,7 +16,7 @@ export async function applySteps(root: string, steps: Iterable<Step>, signal?: A
     const now = links;
     links = [];
     await eachLimited(now, 8, async (step) => {
-      await linkOver(join(root, step.source), join(root, step.path));
+      await linkOver(root, join(root, step.source), join(root, step.path));
     });
   };
   for (const step of steps) {
@@ -35,8 +35,10 @@ export async function applySteps(root: string, steps: Iterable<Step>, signal?: A
 async function applyStep(root: string, step: Exclude<Step, { kind: 'link' }>): Promise<void> {
   switch (step.kind) {
     case 'write':
-      await mkdir(dirname(join(root, step.path)), { recursive: true });
-      await writeFileDurable(join(root, step.path), step.content, { mtimeSeconds: step.mtimeSeconds });
+      await withTemporary(root, async (temporary) => {
+        await writeFileDurable(temporary, step.content, { mtimeSeconds: step.mtimeSeconds });
+        await rename(temporary, join(root, step.path));
+      });
       return;
     case 'sync':
       await syncDirectory(join(root, step.directory));
@@ -49,25 +51,25 @@ async function applyStep(root: string, step: Exclude<Step, { kind: 'link' }>): P
 
 /** One rename of a relative link: whoever opens `public` sees the old tree or the new one. */
 async function switchPublic(root: string, tree: string): Promise<void> {
-  const temporary = join(root, '.public.lockstepd');
-  await rm(temporary, { force: true });
-  await symlink(`trees/${tree}`, temporary);
-  await rename(temporary, join(root, 'public'));
+  await withTemporary(root, async (temporary) => {
+    await symlink(`trees/${tree}`, temporary);
+    await rename(temporary, join(root, 'public'));
+  });
   await syncDirectory(root);
 }
 
 /** Makes `path` another name of `source`, replacing what is there in one step. */
-async function linkOver(source: string, path: string): Promise<void> {
+async function linkOver(root: string, source: string, path: string): Promise<void> {
   try {
     await link(source, path);
   } catch (error) {
     switch (errnoOf(error)) {
       case 'ENOENT':
-        await mkdir(dirname(path), { recursive: true });
-        await linkOverExisting(source, path);
+        await makePublicDirectory(dirname(path));
+        await linkOverExisting(root, source, path);
         return;
       case 'EEXIST':
-        await linkOverExisting(source, path);
+        await linkOverExisting(root, source, path);
         return;
       default:
         throw error;
@@ -75,13 +77,33 @@ async function linkOver(source: string, path: string): Promise<void> {
   }
 }
 
-async function linkOverExisting(source: string, path: string): Promise<void> {
+async function linkOverExisting(root: string, source: string, path: string): Promise<void> {
   const [wanted, present] = await Promise.all([stat(source), stat(path).catch(() => null)]);
   if (wanted.ino === present?.ino && wanted.dev === present.dev) return;
-  const temporary = join(dirname(path), `.lockstepd-link-${wanted.ino}.tmp`);
-  await rm(temporary, { force: true });
-  await link(source, temporary);
-  await rename(temporary, path);
+  await withTemporary(root, async (temporary) => {
+    await link(source, temporary);
+    await rename(temporary, path);
+  });
+}
+
+/** Temporary names lie in `ingest/`, which is on the same file system and cleared at each start: never in a tree, where they would be served. */
+async function withTemporary(root: string, work: (path: string) => Promise<void>): Promise<void> {
+  const path = join(root, 'ingest', `.publish-${counter++}`);
+  await rm(path, { force: true });
+  try {
+    await work(path);
+  } catch (error) {
+    await rm(path, { force: true });
+    throw error;
+  }
+}
+let counter = 0;
+
+/** Makes a directory, and what lacks above it, that a web server may read, whatever the umask. */
+export async function makePublicDirectory(directory: string): Promise<void> {
+  const first = await mkdir(directory, { recursive: true });
+  if (first === undefined) return;
+  for (let made = directory; made.length >= first.length; made = dirname(made)) await chmod(made, 0o755);
 }
 
 /** Gives a private copy the time that its published name will carry. */

@@ -34,7 +34,8 @@ export function chooseTree(
   if (oldest && (oldest.leftAtMs ?? 0) + options.keepTreesForMs <= options.nowMs) {
     return { name: oldest.name, generation: oldest.generation, free: true };
   }
-  if (oldest && trees.length >= options.maxTrees) return { name: oldest.name, generation: oldest.generation, free: false };
+  if (oldest && trees.length >= options.maxTrees)
+    return { name: oldest.name, generation: oldest.generation, free: false };
   return { name: newTreeName(trees.map((t) => t.name)), generation: 0, free: false };
 }
 
@@ -44,6 +45,11 @@ function newTreeName(taken: readonly string[]): string {
     const name = n < 26 ? String.fromCharCode(97 + n) : `t${n + 1}`;
     if (!taken.includes(name)) return name;
   }
+}
+
+/** True for a name that `newTreeName` makes. */
+export function isTreeName(name: string): boolean {
+  return /^(?:[a-z]|t\d+)$/.test(name);
 }
 
 /**

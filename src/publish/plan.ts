@@ -19,7 +19,7 @@ export interface TreePlanInput {
   readonly tree: string;
   /** The tree whose files may be linked when a row has no source of its own. */
   readonly currentTree: string | null;
-  /** Packages that the tree lacks, oldest first. */
+  /** Packages that the tree lacks, each path once. */
   readonly packages: Iterable<readonly PackageRow[]>;
   /** Indexes that differ between what the tree holds and the generation. */
   readonly indexes: readonly IndexRow[];
@@ -29,7 +29,8 @@ export interface TreePlanInput {
 /** Packages, their directories, indexes and trace, their directories; nothing is served from this tree meanwhile. */
 export function* planTree(input: TreePlanInput): Generator<Step> {
   const base = `trees/${input.tree}`;
-  const sourceOf = (source: string | null, path: string): string => source ?? `trees/${input.currentTree ?? input.tree}/${path}`;
+  const sourceOf = (source: string | null, path: string): string =>
+    source ?? `trees/${input.currentTree ?? input.tree}/${path}`;
   const directories = new Set<string>();
   for (const page of input.packages) {
     for (const row of page) {
@@ -66,7 +67,11 @@ export function traceContent(generation: number, publishedAt: string, indexes: r
     version: 1,
     generation,
     published_at: publishedAt,
-    repositories: indexes.map((index) => ({ path: index.repository, index_sha256: index.sha256, packages: index.packages })),
+    repositories: indexes.map((index) => ({
+      path: index.repository,
+      index_sha256: index.sha256,
+      packages: index.packages,
+    })),
   };
   return `${JSON.stringify(trace, null, 1)}\n`;
 }

@@ -1,16 +1,19 @@
 /** Makes verified batches the next generation, one at a time, and keeps the trees that hold generations. */
-import { readdir, readlink, rm, stat } from 'node:fs/promises';
+import { chmod, readdir, readlink, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf, messageOf, OperationError } from '../errors.ts';
-import type { Generation, IndexRow, RepositoryChange } from '../store/generations.ts';
+import type { Generation, IndexRow } from '../store/generations.ts';
+import type { RepositoryChange } from '../store/journal.ts';
 import type { Store } from '../store/store.ts';
 import { type Clock, toInstant } from '../system/clock.ts';
 import { makeDirectoryDurable, syncDirectory } from '../system/durable.ts';
 import { eachLimited, Mutex } from '../system/limit.ts';
 import type { Log } from '../system/log.ts';
+import { inPieces } from '../system/pieces.ts';
+import { removeTree } from '../system/remove-tree.ts';
 import type { IndexFacts, Verified } from '../trust/verify.ts';
-import { applySteps, setMtimeDurable } from './apply.ts';
-import { chooseTree, nextMtimeSeconds, type TreeChoice } from './generation.ts';
+import { applySteps, makePublicDirectory, setMtimeDurable } from './apply.ts';
+import { chooseTree, isTreeName, nextMtimeSeconds, type TreeChoice, type TreeFacts } from './generation.ts';
 import { planTree, traceContent, traceFile } from './plan.ts';
 
 export interface PublisherOptions {
@@ -24,6 +27,8 @@ export interface PublisherOptions {
 export interface VerifiedChange {
   readonly repository: string;
   readonly candidate: number;
+  /** The generation since which the repository had the index that the candidate was compared with; null: none. */
+  readonly base: number | null;
   readonly index: Verified<IndexFacts>;
   /** Where the private copy of the index lies, relative to the root. */
   readonly indexSource: string;
@@ -50,6 +55,8 @@ export class Publisher {
   readonly #log: Log;
   readonly #mutex = new Mutex();
   readonly #leases = new Map<string, number>();
+  /** A tree that is served and unknown to the store, which was lost: left alone until the next start. */
+  #strangeTree: string | null = null;
   #spareWork: { readonly stop: AbortController; readonly done: Promise<void> } | null = null;
 
   constructor(options: PublisherOptions, deps: { readonly store: Store; readonly clock: Clock; readonly log: Log }) {
@@ -66,11 +73,18 @@ export class Publisher {
   async recover(): Promise<void> {
     const { root } = this.#options;
     for (const directory of ['ingest', 'quarantine', 'trees']) await makeDirectoryDurable(join(root, directory));
+    // Whatever the umask: the first two are nobody's business, the trees are what the web server reads.
+    for (const [directory, mode] of [
+      ['ingest', 0o700],
+      ['quarantine', 0o750],
+      ['trees', 0o755],
+    ] as const)
+      await chmod(join(root, directory), mode);
     const served = await this.#servedTree();
-    const pending = this.#store.generations.pending();
-    if (pending) await this.#finish(pending, served);
+    await this.#settleOpen(served);
+    await this.#removeStrangeTrees(served);
     await this.#alignLink();
-    for (const name of await readdir(join(root, 'ingest'))) await rm(join(root, 'ingest', name), { recursive: true, force: true });
+    for (const name of await readdir(join(root, 'ingest'))) await removeTree(join(root, 'ingest', name));
   }
 
   /** Name of the tree that is served, null before the first generation. */
@@ -82,23 +96,31 @@ export class Publisher {
   publish(batch: VerifiedBatch): Promise<Generation> {
     return this.#mutex.run(async () => {
       await this.#stopSpareWork();
+      // Left open when not even taking back could be recorded: on a full disk, for instance.
+      await this.#settleOpen(await this.#servedTree());
       const nowMs = this.#clock.now();
-      const current = this.#store.generations.current();
+      const { journal, generations } = this.#store;
+      const current = generations.current();
       const choice = this.#chooseTree(nowMs);
       const changes = await this.#stampIndexes(batch, nowMs);
-      this.#store.generations.setTree(choice.name, choice.generation, null);
-      const generation = this.#store.generations.begin(
-        { number: (current?.number ?? 0) + 1, publishedAtMs: nowMs, tree: choice.name, batch: batch.id, added: 0, removed: 0 },
-        changes,
-      );
+      generations.setTree(choice.name, choice.generation, null);
+      const number = (current?.number ?? 0) + 1;
+      const intent = { number, publishedAtMs: nowMs, tree: choice.name, batch: batch.id, added: 0, removed: 0 };
+      let generation: Generation;
       try {
+        generation = await inPieces(journal.begin(intent, changes));
         await this.#bringUp(generation, choice.generation, current?.tree ?? null);
       } catch (error) {
-        this.#store.generations.forget(generation.number);
-        await this.#discardTree(choice.name);
-        throw error;
+        const pending = journal.pending();
+        if (pending === null || (await this.#servedTree()) !== choice.name) {
+          await this.#takeBack(number, choice.name);
+          throw error;
+        }
+        // The link was switched, only to make it durable failed: this generation is out.
+        this.#log.error('publish_not_synced', { generation: number, detail: messageOf(error) });
+        generation = pending;
       }
-      this.#store.generations.commit(generation, current?.tree ?? null, this.#clock.now());
+      journal.commit(generation, current?.tree ?? null, this.#clock.now());
       this.#startSpareWork();
       return generation;
     });
@@ -160,7 +182,13 @@ export class Publisher {
     await applySteps(this.#options.root, [{ kind: 'switch', tree: generation.tree }]);
   }
 
-  async #catchUp(tree: string, from: number, to: Generation, currentTree: string | null, signal?: AbortSignal): Promise<void> {
+  async #catchUp(
+    tree: string,
+    from: number,
+    to: Generation,
+    currentTree: string | null,
+    signal?: AbortSignal,
+  ): Promise<void> {
     const { generations } = this.#store;
     const indexes = generations.indexesAt(to.number);
     const steps = planTree({
@@ -173,13 +201,13 @@ export class Publisher {
         mtimeSeconds: nextMtimeSeconds(to.publishedAtMs, await this.#traceMtime(currentTree)),
       },
     });
-    await makeDirectoryDurable(join(this.#options.root, 'trees', tree));
+    await makePublicDirectory(join(this.#options.root, 'trees', tree));
     await applySteps(this.#options.root, steps, signal);
   }
 
   async #stampIndexes(batch: VerifiedBatch, nowMs: number): Promise<RepositoryChange[]> {
     const changes: RepositoryChange[] = [];
-    for (const { repository, candidate, index, indexSource } of batch.changes) {
+    for (const { repository, candidate, base, index, indexSource } of batch.changes) {
       const previous: IndexRow | null = this.#store.generations.indexOf(repository);
       const mtimeSeconds = nextMtimeSeconds(nowMs, previous?.mtimeSeconds ?? null);
       await setMtimeDurable(join(this.#options.root, indexSource), mtimeSeconds);
@@ -187,26 +215,68 @@ export class Publisher {
       changes.push({
         repository,
         candidate,
-        index: { sha256, size, mtimeSeconds, packages, signedBy, description, builder: batch.builder, source: indexSource },
+        base,
+        index: {
+          sha256,
+          size,
+          mtimeSeconds,
+          packages,
+          signedBy,
+          description,
+          builder: batch.builder,
+          source: indexSource,
+        },
       });
     }
     return changes;
   }
 
-  /** A generation was begun and not committed: its tree is brought up again from the start, or the intent is forgotten. */
-  async #finish(pending: Generation, served: string | null): Promise<void> {
-    const current = this.#store.generations.current();
+  /**
+   * A generation was begun and not committed. Served already: only the record lacks. Recorded whole: its tree is brought up
+   * again from the start. Otherwise, or when that fails, the intent is forgotten.
+   */
+  async #settleOpen(served: string | null): Promise<void> {
+    const { journal, generations } = this.#store;
+    const unfinished = journal.unfinished();
+    if (unfinished !== null) await inPieces(journal.forget(unfinished));
+    const pending = journal.pending();
+    if (pending === null) return;
+    const current = generations.current()?.tree ?? null;
     try {
-      if (served !== pending.tree || current?.tree === pending.tree) {
-        const from = this.#store.generations.trees().find((t) => t.name === pending.tree)?.generation ?? 0;
-        await this.#bringUp(pending, from, current?.tree ?? null);
+      if (served !== pending.tree) {
+        const from = generations.trees().find((t) => t.name === pending.tree)?.generation ?? 0;
+        await this.#bringUp(pending, from, current);
       }
-      this.#store.generations.commit(pending, current?.tree ?? null, this.#clock.now());
-      this.#log.info('publish_recovered', { generation: pending.number, batch: pending.batch, outcome: 'finished' });
     } catch (error) {
-      this.#store.generations.forget(pending.number);
-      await this.#discardTree(pending.tree);
-      this.#log.warn('publish_recovered', { generation: pending.number, batch: pending.batch, outcome: 'forgotten', detail: messageOf(error) });
+      await this.#takeBack(pending.number, pending.tree);
+      this.#log.warn('publish_recovered', {
+        generation: pending.number,
+        batch: pending.batch,
+        outcome: 'forgotten',
+        detail: messageOf(error),
+      });
+      return;
+    }
+    journal.commit(pending, current, this.#clock.now());
+    this.#log.info('publish_recovered', { generation: pending.number, batch: pending.batch, outcome: 'finished' });
+  }
+
+  async #takeBack(number: number, tree: string): Promise<void> {
+    await inPieces(this.#store.journal.forget(number));
+    await this.#discardTree(tree);
+  }
+
+  /** Trees that the store does not know are left over, or of a store that was lost. */
+  async #removeStrangeTrees(served: string | null): Promise<void> {
+    const known = new Set(this.#store.generations.trees().map((t) => t.name));
+    for (const name of await readdir(join(this.#options.root, 'trees'))) {
+      if (known.has(name) || !isTreeName(name)) continue;
+      if (name === served) {
+        this.#strangeTree = name;
+        this.#log.warn('state_lost', { served: name, hint: 'it is served until the inboxes are published anew' });
+      } else {
+        await removeTree(join(this.#options.root, 'trees', name));
+      }
     }
   }
 
@@ -214,7 +284,11 @@ export class Publisher {
     const current = this.#store.generations.current();
     const served = await this.#servedTree();
     if (!current || served === current.tree) return;
-    this.#log.warn('public_link_repaired', { served: served ?? 'nothing', expected: current.tree, generation: current.number });
+    this.#log.warn('public_link_repaired', {
+      served: served ?? 'nothing',
+      expected: current.tree,
+      generation: current.number,
+    });
     await applySteps(this.#options.root, [{ kind: 'switch', tree: current.tree }]);
   }
 
@@ -222,28 +296,40 @@ export class Publisher {
     const path = join(this.#options.root, 'public');
     try {
       const target = await readlink(path);
-      const name = /^trees\/([a-z0-9]+)$/.exec(target)?.[1];
-      if (name) return name;
-      throw new OperationError('LAYOUT', `${path}: links to ${target}, expected trees/NAME: move the link away, lockstepd makes its own`);
+      const name = target.startsWith('trees/') ? target.slice('trees/'.length) : '';
+      if (isTreeName(name)) return name;
+      throw new OperationError(
+        'LAYOUT',
+        `${path}: links to ${target}, expected trees/NAME: move the link away, lockstepd makes its own`,
+      );
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return null;
       if (errnoOf(error) === 'EINVAL') {
-        throw new OperationError('LAYOUT', `${path}: is not a symbolic link that lockstepd made: move it away; nothing in it was touched`);
+        throw new OperationError(
+          'LAYOUT',
+          `${path}: is not a symbolic link that lockstepd made: move it away; nothing in it was touched`,
+        );
       }
       throw error;
     }
   }
 
   #chooseTree(nowMs: number): TreeChoice {
-    const trees = this.#store.generations.trees().map((t) => ({ ...t, leased: this.#leases.has(t.name) }));
-    return chooseTree(trees, this.currentTree(), { nowMs, keepTreesForMs: this.#options.keepTreesForMs, maxTrees: this.#options.maxTrees });
+    const trees: TreeFacts[] = this.#store.generations.trees().map((t) => ({ ...t, leased: this.#leases.has(t.name) }));
+    if (this.#strangeTree !== null)
+      trees.push({ name: this.#strangeTree, generation: 0, leftAtMs: null, leased: true });
+    return chooseTree(trees, this.currentTree(), {
+      nowMs,
+      keepTreesForMs: this.#options.keepTreesForMs,
+      maxTrees: this.#options.maxTrees,
+    });
   }
 
   /** What a broken-off change left in a tree is not known: the tree starts from nothing when it is used next. */
   async #discardTree(tree: string): Promise<void> {
-    if (tree === this.currentTree()) return;
+    if (tree === this.currentTree() || tree === (await this.#servedTree())) return;
     this.#store.generations.setTree(tree, 0, null);
-    await rm(join(this.#options.root, 'trees', tree), { recursive: true, force: true });
+    await removeTree(join(this.#options.root, 'trees', tree));
   }
 
   /** The second tree costs as much as the whole repository has files; made ahead, no batch pays for it. */
@@ -269,7 +355,11 @@ export class Publisher {
       await this.#catchUp(choice.name, 0, current, current.tree, signal);
       this.#store.generations.setTree(choice.name, current.number, null);
     } catch (error) {
-      if (!signal.aborted) this.#log.warn('spare_tree_failed', { detail: messageOf(error), hint: 'the next batch makes it, and takes longer' });
+      if (!signal.aborted)
+        this.#log.warn('spare_tree_failed', {
+          detail: messageOf(error),
+          hint: 'the next batch makes it, and takes longer',
+        });
     }
   }
 
@@ -287,4 +377,3 @@ async function ignoreMissing(work: Promise<void>): Promise<void> {
     if (errnoOf(error) !== 'ENOENT') throw error;
   }
 }
-

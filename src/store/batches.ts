@@ -39,12 +39,21 @@ export class BatchStore {
    */
   record(batch: NewBatch): { readonly id: string; readonly changed: boolean } {
     return this.#db.transaction(() => {
-      const known = this.#db.get('SELECT * FROM batch WHERE key = ? ORDER BY created_at DESC, id DESC LIMIT 1', batch.key);
+      const known = this.#db.get(
+        'SELECT * FROM batch WHERE key = ? ORDER BY created_at DESC, id DESC LIMIT 1',
+        batch.key,
+      );
       const reasons = JSON.stringify(batch.reasons);
       if (known && known.state !== 'published') {
         const changed = known.state !== batch.state || known.reasons !== reasons;
         if (changed) {
-          this.#db.run('UPDATE batch SET state = ?, reasons = ?, updated_at = ? WHERE id = ?', batch.state, reasons, batch.updatedAtMs, String(known.id));
+          this.#db.run(
+            'UPDATE batch SET state = ?, reasons = ?, updated_at = ? WHERE id = ?',
+            batch.state,
+            reasons,
+            batch.updatedAtMs,
+            String(known.id),
+          );
         }
         this.#db.run('UPDATE batch SET superseded = 0 WHERE id = ? AND superseded = 1', String(known.id));
         return { id: String(known.id), changed };
@@ -72,15 +81,28 @@ export class BatchStore {
 
   /** What waits or is held now, and the newest `limit` that ended. */
   recent(limit: number): BatchRow[] {
-    const open = this.#db.all("SELECT * FROM batch WHERE state IN ('waiting', 'held') AND superseded = 0 ORDER BY updated_at DESC LIMIT 100");
-    const ended = this.#db.all("SELECT * FROM batch WHERE state IN ('published', 'rejected') ORDER BY updated_at DESC, id DESC LIMIT ?", limit);
+    const open = this.#db.all(
+      "SELECT * FROM batch WHERE state IN ('waiting', 'held') AND superseded = 0 ORDER BY updated_at DESC LIMIT 100",
+    );
+    const ended = this.#db.all(
+      "SELECT * FROM batch WHERE state IN ('published', 'rejected') ORDER BY updated_at DESC, id DESC LIMIT ?",
+      limit,
+    );
     return [...open, ...ended].map(toBatch);
   }
 
   /** What `builder` uploaded has changed: batches that waited under other keys are forgotten, held ones are not open any more. */
-  supersede(builder: string, open: { readonly waiting: string | null; readonly held: string | null }): void {
-    this.#db.run("DELETE FROM batch WHERE builder = ? AND state = 'waiting' AND key IS NOT ?", builder, open.waiting);
-    this.#db.run("UPDATE batch SET superseded = 1 WHERE builder = ? AND state = 'held' AND superseded = 0 AND key IS NOT ?", builder, open.held);
+  supersede(builder: string, open: { readonly waiting: readonly string[]; readonly held: readonly string[] }): void {
+    this.#db.run(
+      "DELETE FROM batch WHERE builder = ? AND state = 'waiting' AND key NOT IN (SELECT value FROM json_each(?))",
+      builder,
+      JSON.stringify(open.waiting),
+    );
+    this.#db.run(
+      "UPDATE batch SET superseded = 1 WHERE builder = ? AND state = 'held' AND superseded = 0 AND key NOT IN (SELECT value FROM json_each(?))",
+      builder,
+      JSON.stringify(open.held),
+    );
   }
 
   /** What an operator said about this index of this repository. */

@@ -28,9 +28,13 @@ export class Database implements Disposable {
       return new Database(db);
     } catch (error) {
       if (error instanceof OperationError) throw error;
-      throw new OperationError('STATE', `state ${file}: cannot be opened: ${messageOf(error)}: check the directory's owner and free space`, {
-        cause: error,
-      });
+      throw new OperationError(
+        'STATE',
+        `state ${file}: cannot be opened: ${messageOf(error)}: check the directory's owner and free space`,
+        {
+          cause: error,
+        },
+      );
     }
   }
 
@@ -54,7 +58,8 @@ export class Database implements Disposable {
       this.#db.exec('COMMIT');
       return result;
     } catch (error) {
-      this.#db.exec('ROLLBACK');
+      // A full disk has ended the transaction already.
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
       throw error;
     }
   }
@@ -74,12 +79,13 @@ export class Database implements Disposable {
   }
 }
 
-/** What an index names, while it is looked at: it lives in a temporary file of SQLite's, so memory does not grow with the index. */
+/** What an index brings and takes away, while it is looked at: it lives in a temporary file of SQLite's, so memory does not grow with it. */
 const stagingSchema = `
   PRAGMA temp_store=FILE;
   CREATE TEMP TABLE staged (
     id INTEGER PRIMARY KEY,
     candidate INTEGER NOT NULL,
+    builder TEXT NOT NULL,
     file TEXT NOT NULL,
     name TEXT NOT NULL,
     version TEXT NOT NULL,
@@ -87,7 +93,6 @@ const stagingSchema = `
     identity TEXT NOT NULL,
     size INTEGER NOT NULL,
     build_time INTEGER,
-    wanted INTEGER NOT NULL DEFAULT 1,
     state TEXT NOT NULL DEFAULT 'missing',
     stat TEXT,
     code TEXT,
@@ -102,13 +107,24 @@ const stagingSchema = `
   CREATE UNIQUE INDEX temp.staged_file ON staged (candidate, file);
   CREATE INDEX temp.staged_name ON staged (candidate, name);
   CREATE INDEX temp.staged_identity ON staged (identity);
-  CREATE INDEX temp.staged_open ON staged (candidate, wanted, state);
+  CREATE INDEX temp.staged_state ON staged (candidate, state);
+  CREATE TEMP TABLE leaving (
+    id INTEGER PRIMARY KEY,
+    candidate INTEGER NOT NULL,
+    package INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    present INTEGER NOT NULL
+  ) STRICT;
+  CREATE UNIQUE INDEX temp.leaving_package ON leaving (candidate, package);
 `;
 
 function migrate(db: DatabaseSync, file: string): void {
   const version = Number(db.prepare('PRAGMA user_version').get()?.user_version);
   if (version > migrations.length) {
-    throw new OperationError('STATE', `state ${file}: written by a newer lockstepd (schema ${version}, this one knows ${migrations.length}): install the newer version`);
+    throw new OperationError(
+      'STATE',
+      `state ${file}: written by a newer lockstepd (schema ${version}, this one knows ${migrations.length}): install the newer version`,
+    );
   }
   for (const [index, sql] of migrations.entries()) {
     if (index < version) continue;

@@ -21,7 +21,7 @@ export interface IndexRow {
   readonly packages: number;
   readonly signedBy: string;
   readonly builder: string;
-  /** Where its bytes lie before the generation is committed, relative to the root; afterwards null: in the trees. */
+  /** Where its bytes lie while the generation is pending, relative to the root; null: in the trees. */
   readonly source: string | null;
 }
 
@@ -36,14 +36,11 @@ export interface PackageRow {
   readonly source: string | null;
 }
 
-export interface RepositoryChange {
-  readonly repository: string;
-  /** The candidate in the staging table whose rows become the repository's packages. */
-  readonly candidate: number;
-  readonly index: Omit<IndexRow, 'repository' | 'since'> & { readonly description: string | null };
-}
-
 const pageSize = 1000;
+
+/** A source is where the bytes lie until the generation is committed; afterwards they are in the trees. */
+const columns = `id, repository, file, size, mtime, sha256,
+  CASE WHEN added = (SELECT number FROM generation WHERE state = 'pending') THEN source END AS source`;
 
 export class GenerationStore {
   readonly #db: Database;
@@ -54,67 +51,15 @@ export class GenerationStore {
 
   /** The newest published generation. */
   current(): Generation | null {
-    return toGeneration(this.#db.get("SELECT * FROM generation WHERE state = 'published' ORDER BY number DESC LIMIT 1"));
-  }
-
-  /** A generation whose publishing was begun and not committed. */
-  pending(): Generation | null {
-    return toGeneration(this.#db.get("SELECT * FROM generation WHERE state = 'pending'"));
+    return toGeneration(
+      this.#db.get("SELECT * FROM generation WHERE state = 'published' ORDER BY number DESC LIMIT 1"),
+    );
   }
 
   /** Publish time of `number` in milliseconds, null when there is no such generation. */
   publishedAt(number: number): number | null {
     const row = this.#db.get("SELECT published_at FROM generation WHERE number = ? AND state = 'published'", number);
     return row ? Number(row.published_at) : null;
-  }
-
-  /** Records the intent to publish `generation`; visible to nobody as published until `commit`. */
-  begin(generation: Generation, changes: readonly RepositoryChange[]): Generation {
-    return this.#db.transaction(() => {
-      let removed = 0;
-      let added = 0;
-      for (const change of changes) {
-        removed += this.#removePackages(change, generation);
-        added += this.#addPackages(change, generation);
-        this.#replaceIndex(change, generation);
-      }
-      const { number, publishedAtMs, tree, batch } = generation;
-      this.#db.run(
-        "INSERT INTO generation (number, state, published_at, tree, batch, added, removed) VALUES (?, 'pending', ?, ?, ?, ?, ?)",
-        number,
-        publishedAtMs,
-        tree,
-        batch,
-        added,
-        removed,
-      );
-      return { ...generation, added, removed };
-    });
-  }
-
-  /** The public link names this generation's tree: it is published. */
-  commit(generation: Generation, previousTree: string | null, nowMs: number): void {
-    this.#db.transaction(() => {
-      this.#db.run("UPDATE generation SET state = 'published' WHERE number = ?", generation.number);
-      this.#db.run('UPDATE package SET source = NULL WHERE added = ? AND source IS NOT NULL', generation.number);
-      this.#db.run('UPDATE repository_index SET source = NULL WHERE since = ? AND source IS NOT NULL', generation.number);
-      this.setTree(generation.tree, generation.number, null);
-      if (previousTree !== null && previousTree !== generation.tree) {
-        this.#db.run('UPDATE tree SET left_at = ? WHERE name = ?', nowMs, previousTree);
-      }
-      this.#db.run("UPDATE batch SET state = 'published', generation = ?, updated_at = ? WHERE id = ?", generation.number, nowMs, generation.batch);
-    });
-  }
-
-  /** Takes back what `begin` recorded. */
-  forget(number: number): void {
-    this.#db.transaction(() => {
-      this.#db.run('DELETE FROM package WHERE added = ?', number);
-      this.#db.run('UPDATE package SET removed = NULL, removed_at = NULL WHERE removed = ?', number);
-      this.#db.run('DELETE FROM repository_index WHERE since = ?', number);
-      this.#db.run('UPDATE repository_index SET until = NULL WHERE until = ?', number);
-      this.#db.run("DELETE FROM generation WHERE number = ? AND state = 'pending'", number);
-    });
   }
 
   /** How long each stage took, for the record of the generation. */
@@ -125,7 +70,12 @@ export class GenerationStore {
   /** The indexes that generation `at` serves. */
   indexesAt(at: number): IndexRow[] {
     return this.#db
-      .all('SELECT * FROM repository_index WHERE since <= ? AND (until IS NULL OR until > ?) ORDER BY repository', at, at)
+      .all(
+        `SELECT *, since = (SELECT number FROM generation WHERE state = 'pending') AS fresh FROM repository_index
+         WHERE since <= ? AND (until IS NULL OR until > ?) ORDER BY repository`,
+        at,
+        at,
+      )
       .map(toIndexRow);
   }
 
@@ -151,29 +101,43 @@ export class GenerationStore {
     return row?.first === null || row === undefined ? null : Number(row.first);
   }
 
-  /** How many packages the current index of `repository` names that are there. */
-  livePackages(repository: string): number {
-    return Number(
-      this.#db.get('SELECT count(*) AS n FROM package WHERE repository = ? AND removed IS NULL AND present = 1', repository)?.n,
-    );
-  }
-
   /**
    * What a tree at generation `from` lacks of generation `to`: every package that came in between and is not pruned yet,
-   * those included that left again within the grace period. Oldest first, so that a later file of the same name wins.
+   * those included that left again within the grace period. Each path once, with the bytes that came last.
    */
   *packagesForTree(from: number, to: number): Generator<readonly PackageRow[]> {
-    yield* this.#pages('added > ? AND added <= ? AND present = 1 AND pruned = 0', [from, to]);
+    yield* this.#since(
+      `added > ? AND added <= ? AND present = 1 AND pruned = 0 AND NOT EXISTS
+         (SELECT 1 FROM package q WHERE q.repository = package.repository AND q.file = package.file AND q.id > package.id
+          AND q.added <= ? AND q.present = 1)`,
+      [from, to, to],
+    );
   }
 
   /** What a mirror at generation `from` lacks of `to`: only what generation `to` names. */
   *packagesForMirror(from: number, to: number): Generator<readonly PackageRow[]> {
-    yield* this.#pages('added > ? AND added <= ? AND present = 1 AND (removed IS NULL OR removed > ?)', [from, to, to]);
+    yield* this.#since('added > ? AND added <= ? AND present = 1 AND (removed IS NULL OR removed > ?)', [from, to, to]);
   }
 
   /** Every package of one repository at generation `at`. */
   *packagesOf(repository: string, at: number): Generator<readonly PackageRow[]> {
-    yield* this.#pages('repository = ? AND added <= ? AND present = 1 AND (removed IS NULL OR removed > ?)', [repository, at, at]);
+    let after: Row = { file: '', id: 0 };
+    for (;;) {
+      const rows: Row[] = this.#db.all(
+        `SELECT ${columns} FROM package WHERE repository = ? AND added <= ? AND present = 1 AND (removed IS NULL OR removed > ?)
+           AND (file, id) > (?, ?) ORDER BY file, id LIMIT ?`,
+        repository,
+        at,
+        at,
+        String(after.file),
+        Number(after.id),
+        pageSize,
+      );
+      const last = rows.at(-1);
+      if (last) yield rows.map(toPackageRow);
+      if (!last || rows.length < pageSize) return;
+      after = last;
+    }
   }
 
   /** True when generation `at`, or an index that left less than the grace period ago, needs the file. */
@@ -190,7 +154,11 @@ export class GenerationStore {
   }
 
   /** Paths whose last reason to be kept ended in (`sinceMs`, `untilMs`], at most one page; `next` continues the walk. */
-  expired(sinceMs: number, untilMs: number, afterId: number): { readonly paths: readonly string[]; readonly next: number | null } {
+  expired(
+    sinceMs: number,
+    untilMs: number,
+    afterId: number,
+  ): { readonly paths: readonly string[]; readonly next: number | null } {
     const rows = this.#db.all(
       `SELECT p.id, p.repository, p.file FROM package p
        WHERE p.removed IS NOT NULL AND p.removed_at > ? AND p.removed_at <= ? AND p.id > ?
@@ -239,60 +207,26 @@ export class GenerationStore {
     );
   }
 
-  *#pages(where: string, values: readonly (string | number)[]): Generator<readonly PackageRow[]> {
-    let after = 0;
+  /** Pages in the order in which the packages came, which is what the index on `added` gives without sorting. */
+  *#since(where: string, values: readonly number[]): Generator<readonly PackageRow[]> {
+    let after: Row = { added: 0, id: 0 };
     for (;;) {
-      const rows = this.#db.all(`SELECT * FROM package WHERE ${where} AND id > ? ORDER BY id LIMIT ?`, ...values, after, pageSize).map(toPackageRow);
+      const rows: Row[] = this.#db.all(
+        `SELECT ${columns}, added FROM package WHERE ${where} AND (added, id) > (?, ?) ORDER BY added, id LIMIT ?`,
+        ...values,
+        Number(after.added),
+        Number(after.id),
+        pageSize,
+      );
       const last = rows.at(-1);
-      if (last) yield rows;
+      if (last) yield rows.map(toPackageRow);
       if (!last || rows.length < pageSize) return;
-      after = last.id;
+      after = last;
     }
-  }
-
-  #removePackages(change: RepositoryChange, generation: Generation): number {
-    return this.#db.run(
-      `UPDATE package SET removed = ?, removed_at = ? WHERE repository = ? AND removed IS NULL AND NOT EXISTS
-         (SELECT 1 FROM staged s WHERE s.candidate = ? AND s.file = package.file AND s.wanted = 0)`,
-      generation.number,
-      generation.publishedAtMs,
-      change.repository,
-      change.candidate,
-    ).changes;
-  }
-
-  #addPackages(change: RepositoryChange, generation: Generation): number {
-    return this.#db.run(
-      `INSERT INTO package (repository, file, name, identity, size, sha256, mtime, arch, signed_by, present, added, source)
-       SELECT ?, file, name, identity, size, sha256, mtime, package_arch, signed_by, state = 'ready', ?, source
-       FROM staged WHERE candidate = ? AND wanted = 1 ORDER BY file`,
-      change.repository,
-      generation.number,
-      change.candidate,
-    ).changes;
-  }
-
-  #replaceIndex(change: RepositoryChange, generation: Generation): void {
-    const { index } = change;
-    this.#db.run('UPDATE repository_index SET until = ? WHERE repository = ? AND until IS NULL', generation.number, change.repository);
-    this.#db.run(
-      `INSERT INTO repository_index (repository, since, sha256, size, mtime, signed_by, description, packages, builder, source)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      change.repository,
-      generation.number,
-      index.sha256,
-      index.size,
-      index.mtimeSeconds,
-      index.signedBy,
-      index.description,
-      index.packages,
-      index.builder,
-      index.source,
-    );
   }
 }
 
-function toGeneration(row: Row | undefined): Generation | null {
+export function toGeneration(row: Row | undefined): Generation | null {
   if (!row) return null;
   return {
     number: Number(row.number),
@@ -314,7 +248,7 @@ function toIndexRow(row: Row): IndexRow {
     packages: Number(row.packages),
     signedBy: String(row.signed_by),
     builder: String(row.builder),
-    source: row.source === null ? null : String(row.source),
+    source: row.fresh !== 1 || row.source === null ? null : String(row.source),
   };
 }
 

@@ -52,7 +52,11 @@ export class MirrorStore {
     this.#db.run('UPDATE mirror SET pruned_until = ? WHERE name = ?', untilMs, name);
   }
 
-  observe(name: string, observation: { readonly generation: number | null; readonly unknownContent: boolean }, nowMs: number): void {
+  observe(
+    name: string,
+    observation: { readonly generation: number | null; readonly unknownContent: boolean },
+    nowMs: number,
+  ): void {
     this.#db.run(
       'UPDATE mirror SET observed = ?, unknown_content = ?, observed_at = ? WHERE name = ?',
       observation.generation,

@@ -4,7 +4,7 @@ export const migrations: readonly string[] = [
   `
   CREATE TABLE generation (
     number INTEGER PRIMARY KEY,
-    state TEXT NOT NULL CHECK (state IN ('pending', 'published')),
+    state TEXT NOT NULL CHECK (state IN ('preparing', 'pending', 'published')),
     published_at INTEGER NOT NULL,
     tree TEXT NOT NULL,
     batch TEXT NOT NULL,
@@ -12,7 +12,7 @@ export const migrations: readonly string[] = [
     removed INTEGER NOT NULL,
     stages TEXT NOT NULL DEFAULT '{}'
   ) STRICT;
-  CREATE UNIQUE INDEX generation_pending ON generation (state) WHERE state = 'pending';
+  CREATE UNIQUE INDEX generation_open ON generation ((1)) WHERE state <> 'published';
 
   CREATE TABLE tree (
     name TEXT PRIMARY KEY,
@@ -57,8 +57,11 @@ export const migrations: readonly string[] = [
     source TEXT
   ) STRICT;
   CREATE INDEX package_file ON package (repository, file);
+  CREATE UNIQUE INDEX package_current ON package (repository, file) WHERE removed IS NULL;
   CREATE INDEX package_added ON package (added);
-  CREATE INDEX package_removed ON package (removed_at) WHERE removed IS NOT NULL;
+  CREATE INDEX package_removed ON package (removed) WHERE removed IS NOT NULL;
+  CREATE INDEX package_expiring ON package (removed_at) WHERE removed IS NOT NULL;
+  CREATE INDEX package_unpruned ON package (removed_at) WHERE removed IS NOT NULL AND pruned = 0;
   CREATE INDEX package_identity ON package (identity, size);
 
   CREATE TABLE batch (
@@ -75,6 +78,7 @@ export const migrations: readonly string[] = [
   ) STRICT;
   CREATE INDEX batch_key ON batch (key);
   CREATE INDEX batch_updated ON batch (updated_at);
+  CREATE INDEX batch_open ON batch (builder, state) WHERE state IN ('waiting', 'held');
 
   CREATE TABLE decision (
     repository TEXT NOT NULL,

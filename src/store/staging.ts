@@ -1,10 +1,11 @@
-/** Candidates: what an uploaded index names, row by row, until the batch is published or dropped. Lives as long as the process. */
+/** Candidates: what an uploaded index adds to its repository and takes away, row by row, until it is published or dropped. Lives as long as the process. */
 import type { IndexEntry } from '../apk/entry.ts';
 import { packageFileName } from '../apk/entry.ts';
 import type { VerificationCode } from '../errors.ts';
+import { Bits } from './bits.ts';
 import type { Database, Row } from './database.ts';
 
-/** `missing`: not seen in the inbox; `present`: seen with the right size; `ready`: verified private copy or published bytes; `failed`: refused. */
+/** `missing`: not seen in the inbox; `present`: seen with the right size; `ready`: a verified private copy lies there; `failed`: refused. */
 export type StagedState = 'missing' | 'present' | 'ready' | 'failed';
 
 export interface StagedRow {
@@ -18,14 +19,12 @@ export interface StagedRow {
 
 export interface StagedProblem {
   readonly file: string;
-  readonly state: 'missing' | 'failed';
   readonly code: VerificationCode | null;
   readonly detail: string | null;
-  readonly held: boolean;
 }
 
-/** Bytes that were verified before under the same identity: a copy of this inbox, or a published file. */
-export interface KnownPackage {
+/** A verified file. */
+export interface ReadyPackage {
   /** Relative to the root. */
   readonly source: string;
   readonly sha256: string;
@@ -34,28 +33,71 @@ export interface KnownPackage {
   readonly signedBy: string | null;
 }
 
+/** Bytes of the same builder that were verified before under the same identity: a private copy, or a file that is served now. */
+export interface KnownPackage extends ReadyPackage {
+  readonly published: boolean;
+}
+
+/** How the index differs from the one that is served. */
+export interface Difference {
+  /** The generation since which the repository has its present index; null: it has none. */
+  readonly base: number | null;
+  /** Packages that the repository serves now. */
+  readonly live: number;
+  /** How many of them would leave without a successor of the same name. */
+  readonly removals: number;
+}
+
 const pageSize = 500;
+/** Rows that one statement changes: some ten milliseconds, so that the daemon stays responsive between two of them. */
+export const pieceSize = 2000;
+
+interface Reading {
+  readonly builder: string;
+  readonly repository: string;
+  /** Ids of served packages that the index names unchanged. */
+  readonly unchanged: Bits;
+}
 
 export class StagingStore {
   readonly #db: Database;
+  readonly #reading = new Map<number, Reading>();
   #next = 1;
 
   constructor(db: Database) {
     this.#db = db;
   }
 
-  newCandidate(): number {
-    return this.#next++;
+  newCandidate(builder: string, repository: string): number {
+    const candidate = this.#next++;
+    this.#reading.set(candidate, { builder, repository, unchanged: new Bits() });
+    return candidate;
   }
 
-  /** Adds entries as the index is read. A name twice keeps the first: the verifier refuses such an index anyway. */
+  /**
+   * Takes a slice of the index as it is read; what the repository serves already under the same name and identity is only
+   * ticked off. A name twice keeps the first: the verifier refuses such an index anyway.
+   */
   add(candidate: number, entries: readonly IndexEntry[]): void {
+    const reading = this.#reading.get(candidate);
+    if (!reading) throw new RangeError(`candidate ${candidate} was compared already`);
     this.#db.transaction(() => {
       for (const e of entries) {
+        const file = packageFileName(e);
+        const served = this.#db.get(
+          'SELECT id, identity, size, present FROM package WHERE repository = ? AND file = ? AND removed IS NULL',
+          reading.repository,
+          file,
+        );
+        if (served?.identity === e.identity && served.size === e.size && served.present === 1) {
+          reading.unchanged.add(Number(served.id));
+          continue;
+        }
         this.#db.run(
-          'INSERT OR IGNORE INTO staged (candidate, file, name, version, arch, identity, size, build_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+          'INSERT OR IGNORE INTO staged (candidate, builder, file, name, version, arch, identity, size, build_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
           candidate,
-          packageFileName(e),
+          reading.builder,
+          file,
           e.name,
           e.version,
           e.arch,
@@ -67,50 +109,58 @@ export class StagingStore {
     });
   }
 
-  drop(candidate: number): void {
-    this.#db.run('DELETE FROM staged WHERE candidate = ?', candidate);
+  /** After the last slice: finds what the index does not name any more. Yields between pieces, so that the caller may. */
+  *compare(candidate: number): Generator<void, Difference> {
+    const reading = this.#reading.get(candidate);
+    if (!reading) throw new RangeError(`candidate ${candidate} was compared already`);
+    this.#reading.delete(candidate);
+    const { repository, unchanged } = reading;
+    const base = this.#db.get('SELECT since FROM repository_index WHERE repository = ? AND until IS NULL', repository);
+    let live = 0;
+    let after = '';
+    for (;;) {
+      const rows = this.#db.all(
+        'SELECT id, file, name, present FROM package WHERE repository = ? AND file > ? AND removed IS NULL ORDER BY file LIMIT ?',
+        repository,
+        after,
+        pieceSize,
+      );
+      live += rows.filter((row) => row.present === 1).length;
+      this.#noteLeaving(
+        candidate,
+        rows.filter((row) => !unchanged.has(Number(row.id))),
+      );
+      const last = rows.at(-1);
+      if (!last) break;
+      after = String(last.file);
+      yield;
+    }
+    return { base: base ? Number(base.since) : null, live, removals: yield* this.#removals(candidate, repository) };
   }
 
-  /** Marks what `repository` already serves under the same name and identity as not wanted. Yields between pieces, so that the caller may. */
-  *compareWithPublished(candidate: number, repository: string): Generator<void> {
-    const bounds = this.#db.get('SELECT min(id) AS low, max(id) AS high FROM staged WHERE candidate = ?', candidate);
-    if (!bounds || bounds.low === null) return;
-    for (let low = Number(bounds.low); low <= Number(bounds.high); low += 5000) {
-      this.#db.run(
-        `UPDATE staged SET wanted = 0 WHERE candidate = ? AND id >= ? AND id < ? AND EXISTS
-           (SELECT 1 FROM package p WHERE p.repository = ? AND p.file = staged.file AND p.removed IS NULL
-            AND p.identity = staged.identity AND p.size = staged.size AND p.present = 1)`,
-        candidate,
-        low,
-        low + 5000,
-        repository,
-      );
-      yield;
+  /** Forgets the candidate. Yields between pieces. */
+  *drop(candidate: number): Generator<void> {
+    this.#reading.delete(candidate);
+    for (const table of ['staged', 'leaving']) {
+      const sql = `DELETE FROM ${table} WHERE id IN (SELECT id FROM ${table} WHERE candidate = ? LIMIT ?)`;
+      while (this.#db.run(sql, candidate, pieceSize).changes > 0) yield;
     }
   }
 
-  /** How many packages of `repository` would leave its index without a successor of the same name. */
-  removals(candidate: number, repository: string): number {
-    return Number(
-      this.#db.get(
-        `SELECT count(*) AS n FROM package p WHERE p.repository = ? AND p.removed IS NULL AND p.present = 1 AND NOT EXISTS
-           (SELECT 1 FROM staged s WHERE s.candidate = ? AND s.name = p.name)`,
-        repository,
-        candidate,
-      )?.n,
-    );
-  }
-
-  /** Wanted rows that are in one of `states`, page by page. Rows may change their state between pages. */
+  /** Rows that are in one of `states`, page by page. Rows may change their state between pages. */
   *rows(candidate: number, states: readonly StagedState[]): Generator<readonly StagedRow[]> {
     const marks = states.map(() => '?').join(', ');
-    let after = 0;
+    const { low, high } =
+      this.#db.get('SELECT min(id) AS low, max(id) AS high FROM staged WHERE candidate = ?', candidate) ?? {};
+    let after = Number(low ?? 1) - 1;
     for (;;) {
+      // The unary plus keeps SQLite from the index on state: it would sort all rows for each page.
       const rows = this.#db.all(
-        `SELECT * FROM staged WHERE candidate = ? AND wanted = 1 AND state IN (${marks}) AND id > ? ORDER BY id LIMIT ?`,
+        `SELECT * FROM staged WHERE +candidate = ? AND +state IN (${marks}) AND id > ? AND id <= ? ORDER BY id LIMIT ?`,
         candidate,
         ...states,
         after,
+        Number(high ?? 0),
         pageSize,
       );
       const last = rows.at(-1);
@@ -122,10 +172,20 @@ export class StagingStore {
 
   /** `detail` says what was seen instead of the file that is missing, if anything. */
   setState(id: number, state: 'missing' | 'present', stat: string | null, detail: string | null = null): void {
-    this.#db.run('UPDATE staged SET state = ?, stat = ?, code = NULL, detail = ?, held = 0 WHERE id = ?', state, stat, detail, id);
+    this.#db.run(
+      'UPDATE staged SET state = ?, stat = ?, code = NULL, detail = ?, held = 0 WHERE id = ?',
+      state,
+      stat,
+      detail,
+      id,
+    );
   }
 
-  setFailed(id: number, stat: string, failure: { readonly code: VerificationCode; readonly detail: string; readonly held: boolean }): void {
+  setFailed(
+    id: number,
+    stat: string,
+    failure: { readonly code: VerificationCode; readonly detail: string; readonly held: boolean },
+  ): void {
     this.#db.run(
       "UPDATE staged SET state = 'failed', stat = ?, code = ?, detail = ?, held = ? WHERE id = ?",
       stat,
@@ -136,72 +196,130 @@ export class StagingStore {
     );
   }
 
-  setReady(id: number, known: KnownPackage): void {
+  setReady(id: number, ready: ReadyPackage): void {
     this.#db.run(
       "UPDATE staged SET state = 'ready', code = NULL, source = ?, sha256 = ?, mtime = ?, package_arch = ?, signed_by = ? WHERE id = ?",
-      known.source,
-      known.sha256,
-      known.mtimeSeconds,
-      known.packageArch,
-      known.signedBy,
+      ready.source,
+      ready.sha256,
+      ready.mtimeSeconds,
+      ready.packageArch,
+      ready.signedBy,
       id,
     );
   }
 
-  /** The bytes of these rows may have gone with another candidate or tree: look again. */
-  forgetReady(): void {
-    this.#db.run("UPDATE staged SET state = 'missing', stat = NULL, source = NULL WHERE state = 'ready'");
-  }
-
-  /** Wanted rows by state. */
+  /** Rows by state. */
   counts(candidate: number): Readonly<Record<StagedState, number>> {
     const counts = { missing: 0, present: 0, ready: 0, failed: 0 };
-    for (const row of this.#db.all('SELECT state, count(*) AS n FROM staged WHERE candidate = ? AND wanted = 1 GROUP BY state', candidate)) {
+    for (const row of this.#db.all(
+      'SELECT state, count(*) AS n FROM staged WHERE candidate = ? GROUP BY state',
+      candidate,
+    )) {
       counts[row.state as StagedState] = Number(row.n);
     }
     return counts;
   }
 
-  /** The first `limit` rows that stand in the way, by name. */
+  /** The first `limit` rows that stand in the way: what is wrong before what is missing, by name. */
   problems(candidate: number, limit: number): StagedProblem[] {
-    return this.#db
-      .all("SELECT * FROM staged WHERE candidate = ? AND wanted = 1 AND state IN ('missing', 'failed') ORDER BY file LIMIT ?", candidate, limit)
-      .map((row) => ({
-        file: String(row.file),
-        state: row.state as 'missing' | 'failed',
-        code: row.code as VerificationCode | null,
-        detail: row.detail === null ? null : String(row.detail),
-        held: Number(row.held) === 1,
-      }));
+    const ofState = (state: StagedState, atMost: number): Row[] =>
+      this.#db.all(
+        'SELECT file, code, detail FROM staged WHERE candidate = ? AND state = ? ORDER BY file LIMIT ?',
+        candidate,
+        state,
+        atMost,
+      );
+    const failed = ofState('failed', limit);
+    return [...failed, ...ofState('missing', limit - failed.length)].map((row) => ({
+      file: String(row.file),
+      code: row.code as VerificationCode | null,
+      detail: row.detail === null ? null : String(row.detail),
+    }));
   }
 
-  /** Bytes of the wanted rows that must be copied. */
+  /** True when a row was refused for more than a person's yes. */
+  hasRejected(candidate: number): boolean {
+    return (
+      this.#db.get("SELECT 1 FROM staged WHERE candidate = ? AND state = 'failed' AND held = 0 LIMIT 1", candidate) !==
+      undefined
+    );
+  }
+
+  /** Bytes of the rows that must be copied. */
   bytesToCopy(candidate: number): number {
-    return Number(this.#db.get("SELECT coalesce(sum(size), 0) AS n FROM staged WHERE candidate = ? AND wanted = 1 AND state = 'present'", candidate)?.n);
+    return Number(
+      this.#db.get(
+        "SELECT coalesce(sum(size), 0) AS n FROM staged WHERE candidate = ? AND state = 'present'",
+        candidate,
+      )?.n,
+    );
   }
 
-  /** Verified bytes with the identity, size and name of `entry`: published now, or copied for a candidate of `builder`'s inbox. */
-  known(entry: IndexEntry, currentTree: string | null): KnownPackage | null {
+  /** Verified bytes of `builder` with the identity, size and name of `entry`. Another builder's were verified under other keys and rules. */
+  known(entry: IndexEntry, builder: string): KnownPackage | null {
     const file = packageFileName(entry);
     const copied = this.#db.get(
-      "SELECT * FROM staged WHERE identity = ? AND size = ? AND file = ? AND state = 'ready' AND source IS NOT NULL LIMIT 1",
+      "SELECT * FROM staged WHERE identity = ? AND size = ? AND file = ? AND builder = ? AND state = 'ready' LIMIT 1",
       entry.identity,
       entry.size,
       file,
+      builder,
     );
-    if (copied) return toKnown(copied, String(copied.source), copied.package_arch);
-    if (currentTree === null) return null;
+    if (copied) return { ...toReady(copied, String(copied.source), copied.package_arch), published: false };
     const published = this.#db.get(
-      'SELECT * FROM package WHERE identity = ? AND size = ? AND file = ? AND removed IS NULL AND present = 1 LIMIT 1',
+      `SELECT p.*, t.tree AS tree FROM package p
+       JOIN repository_index i ON i.repository = p.repository AND i.until IS NULL AND i.builder = ?
+       JOIN (SELECT number, tree FROM generation WHERE state = 'published' ORDER BY number DESC LIMIT 1) t ON p.added <= t.number
+       WHERE p.identity = ? AND p.size = ? AND p.file = ? AND p.removed IS NULL AND p.present = 1 LIMIT 1`,
+      builder,
       entry.identity,
       entry.size,
       file,
     );
-    return published ? toKnown(published, `trees/${currentTree}/${String(published.repository)}/${file}`, published.arch) : null;
+    if (!published) return null;
+    const source = `trees/${String(published.tree)}/${String(published.repository)}/${file}`;
+    return { ...toReady(published, source, published.arch), published: true };
+  }
+
+  #noteLeaving(candidate: number, rows: readonly Row[]): void {
+    this.#db.transaction(() => {
+      for (const { id, name, present } of rows) {
+        this.#db.run(
+          'INSERT INTO leaving (candidate, package, name, present) VALUES (?, ?, ?, ?)',
+          candidate,
+          Number(id),
+          String(name),
+          Number(present),
+        );
+      }
+    });
+  }
+
+  /** Files of one name sort between `name-` and `name.`, which is what lets the index on files find the versions of a package. */
+  *#removals(candidate: number, repository: string): Generator<void, number> {
+    const { low, high } =
+      this.#db.get('SELECT min(id) AS low, max(id) AS high FROM leaving WHERE candidate = ?', candidate) ?? {};
+    let removals = 0;
+    for (let from = Number(low ?? 1); from <= Number(high ?? 0); from += pieceSize) {
+      const found = this.#db.get(
+        `SELECT count(*) AS n FROM leaving l WHERE l.id >= ? AND l.id < ? AND l.candidate = ? AND l.present = 1
+           AND NOT EXISTS (SELECT 1 FROM staged s WHERE s.candidate = l.candidate AND s.name = l.name)
+           AND NOT EXISTS (SELECT 1 FROM package p WHERE p.repository = ? AND p.file > l.name || '-' AND p.file < l.name || '.'
+             AND p.name = l.name AND p.removed IS NULL
+             AND NOT EXISTS (SELECT 1 FROM leaving k WHERE k.candidate = l.candidate AND k.package = p.id))`,
+        from,
+        from + pieceSize,
+        candidate,
+        repository,
+      );
+      removals += Number(found?.n);
+      yield;
+    }
+    return removals;
   }
 }
 
-function toKnown(row: Row, source: string, arch: unknown): KnownPackage {
+function toReady(row: Row, source: string, arch: unknown): ReadyPackage {
   return {
     source,
     sha256: String(row.sha256),

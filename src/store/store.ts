@@ -3,11 +3,13 @@ import { join } from 'node:path';
 import { BatchStore } from './batches.ts';
 import { Database } from './database.ts';
 import { GenerationStore } from './generations.ts';
+import { Journal } from './journal.ts';
 import { MirrorStore } from './mirrors.ts';
 import { StagingStore } from './staging.ts';
 
 export interface Store extends Disposable {
   readonly generations: GenerationStore;
+  readonly journal: Journal;
   readonly staging: StagingStore;
   readonly batches: BatchStore;
   readonly mirrors: MirrorStore;
@@ -18,6 +20,7 @@ export function openStore(directory: string): Store {
   const db = Database.open(join(directory, 'state.db'));
   return {
     generations: new GenerationStore(db),
+    journal: new Journal(db),
     staging: new StagingStore(db),
     batches: new BatchStore(db),
     mirrors: new MirrorStore(db),

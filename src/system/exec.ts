@@ -14,6 +14,8 @@ export interface ExecOptions {
   readonly signal?: AbortSignal | undefined;
   /** Gets a duplex stream that is the child's file descriptor 3. */
   readonly onChannel?: (channel: Duplex) => void;
+  /** Gets all of stdout as it comes, for output that may be longer than what the result keeps. */
+  readonly onStdout?: (chunk: Buffer) => void;
 }
 
 export interface ExecResult {
@@ -52,6 +54,7 @@ export async function exec(argv: readonly [string, ...string[]], options: ExecOp
     stdio: ['pipe', 'pipe', 'pipe', ...(options.onChannel ? (['pipe'] as const) : [])],
   });
   const stdout = collectTail(child.stdout);
+  if (options.onStdout) child.stdout.on('data', options.onStdout);
   const stderr = collectTail(child.stderr);
   child.stdin.on('error', () => {});
   child.stdin.end(options.input ?? '');

@@ -1,0 +1,166 @@
+/** `lockstepd verify`: says of packages, indexes and whole repository directories whether they can be trusted, with no daemon. */
+import { constants } from 'node:fs';
+import { access, open, realpath, stat } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { basename } from 'node:path';
+import { parseArgs } from 'node:util';
+import { kindOf, readHead } from '../apk/head.ts';
+import { FormatError, messageOf, UsageError } from '../errors.ts';
+import { escapeText } from '../system/log.ts';
+import { type Keyring, loadKeyring } from '../trust/keyring.ts';
+import { type SignaturePolicy, Verifier } from '../trust/verify.ts';
+import { type Command, exitCode, type Io } from './command.ts';
+import { type Line, verifyDirectory, verifyFile } from './verify-directory.ts';
+
+const defaultKeys = '/etc/apk/keys';
+const policies: readonly string[] = ['require', 'if-present', 'ignore'];
+
+export const command: Command = {
+  name: 'verify',
+  summary: 'verify packages, indexes or repository directories, without a daemon',
+  help: `Usage: lockstepd verify [--keys DIR]... [--package-signatures require|if-present|ignore] [--json] PATH...
+
+Verifies each PATH: a package, an index, or a directory with repositories below it. In a directory the index comes
+first, then every package it names against its entry, then the packages that no index names.
+
+  --keys DIR                 directory of trusted public keys (*.rsa.pub); may be given several times
+                             (default: ${defaultKeys} if it exists)
+  --package-signatures WHAT  require: each package needs a signature by a trusted key
+                             if-present: as require for a package that no index names; a package that its index
+                             authenticates may be unsigned or signed by an unknown key (default)
+                             ignore: signatures in packages are not looked at
+  --json                     one object a line: {"path", "verdict", "code", "detail"}
+
+An index in a directory named like an architecture must be for that architecture. Symlinks below a directory are
+followed if they lead to something below the same PATH.
+
+Exit codes: 0 everything accepted, 1 a path could not be read, 2 wrong usage, 4 something was rejected or held.
+
+Example: lockstepd verify --keys /etc/lockstepd/keys/bpo /srv/mirror/public/edge/x86_64
+`,
+  run: async (args, io) => run(parse(args), io),
+};
+
+interface Options {
+  readonly keys: readonly string[];
+  readonly packageSignatures: SignaturePolicy;
+  readonly json: boolean;
+  readonly paths: readonly string[];
+}
+
+function parse(args: readonly string[]): Options {
+  const { values, positionals } = parseOrRefuse(args);
+  const packageSignatures = values['package-signatures'] ?? 'if-present';
+  if (!isPolicy(packageSignatures)) {
+    throw new UsageError(
+      `--package-signatures: expected require, if-present or ignore, got ${JSON.stringify(packageSignatures)}`,
+    );
+  }
+  if (positionals.length === 0) throw new UsageError('verify: no PATH given: name a package, an index or a directory');
+  return { keys: values.keys ?? [], packageSignatures, json: values.json ?? false, paths: positionals };
+}
+
+function parseOrRefuse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        keys: { type: 'string', multiple: true },
+        'package-signatures': { type: 'string' },
+        json: { type: 'boolean' },
+      },
+    });
+  } catch (error) {
+    throw new UsageError(`verify: ${messageOf(error)}`);
+  }
+}
+
+function isPolicy(text: string): text is SignaturePolicy {
+  return policies.includes(text);
+}
+
+async function run(options: Options, io: Io): Promise<number> {
+  const keyring = await loadKeys(options.keys);
+  await using verifier = new Verifier({ workers: Math.min(4, availableParallelism()) });
+  const tools = { verifier, keyring, packageSignatures: options.packageSignatures, signal: io.signal };
+  const counts = { accepted: 0, held: 0, rejected: 0, unreadable: 0 };
+  const tell = (line: Line): void => {
+    if (line.verdict === 'unreadable')
+      io.err(`lockstepd: verify: ${escapeText(line.path)}: ${escapeText(line.detail)}\n`);
+    else io.out(options.json ? toJson(line) : toText(line));
+    counts[line.verdict] += 1;
+  };
+  for (const path of options.paths) {
+    try {
+      await verifyPath(path, tools, tell);
+    } catch (error) {
+      io.signal.throwIfAborted();
+      tell({ path, verdict: 'unreadable', code: null, detail: messageOf(error) });
+    }
+  }
+  if (!options.json) {
+    const unreadable = counts.unreadable === 0 ? '' : `, ${counts.unreadable} unreadable`;
+    io.out(`${counts.accepted} accepted, ${counts.rejected} rejected, ${counts.held} held${unreadable}\n`);
+  }
+  if (counts.rejected + counts.held > 0) return exitCode.refused;
+  return counts.unreadable > 0 ? exitCode.failure : exitCode.ok;
+}
+
+async function loadKeys(directories: readonly string[]): Promise<Keyring> {
+  if (directories.length > 0) return loadKeyring(directories);
+  const present = await access(defaultKeys).then(
+    () => true,
+    () => false,
+  );
+  if (!present)
+    throw new UsageError(
+      `verify: no --keys given and no ${defaultKeys}: say --keys DIR with the trusted *.rsa.pub files`,
+    );
+  return loadKeyring([defaultKeys]);
+}
+
+async function verifyPath(
+  path: string,
+  tools: Parameters<typeof verifyFile>[1],
+  tell: (line: Line) => void,
+): Promise<void> {
+  const stats = await stat(path);
+  if (stats.isDirectory()) {
+    await verifyDirectory(path, tools, tell);
+    return;
+  }
+  const kind = stats.isFile() ? await guessKind(path) : 'package';
+  const real = await realpath(path);
+  for (const line of await verifyFile({ path, real, kind, entry: null }, tools)) tell(line);
+}
+
+/** By the name, or for other names by the beginning of the content. */
+async function guessKind(path: string): Promise<'package' | 'index'> {
+  const name = basename(path);
+  if (name.endsWith('.apk')) return 'package';
+  if (name.startsWith('APKINDEX') || name.endsWith('.adb')) return 'index';
+  await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(64 * 1024), 0, 64 * 1024, 0);
+  try {
+    const head = readHead(buffer.subarray(0, bytesRead));
+    return head === undefined ? 'package' : kindOf(head);
+  } catch (error) {
+    // What is wrong with it is for the verifier to say.
+    if (error instanceof FormatError) return 'package';
+    throw error;
+  }
+}
+
+function toText(line: Line): string {
+  const parts = [
+    line.verdict,
+    escapeText(line.path),
+    ...(line.code === null ? [] : [line.code, escapeText(line.detail)]),
+  ];
+  return `${parts.join(' ')}\n`;
+}
+
+function toJson({ path, verdict, code, detail }: Line): string {
+  return `${JSON.stringify({ path, verdict, code, detail })}\n`;
+}

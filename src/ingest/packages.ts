@@ -1,0 +1,184 @@
+/** Brings the packages that an index names out of the inbox: looks for them, and takes private copies that are verified on the way. */
+import { link, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { InboxConfig } from '../config/schema.ts';
+import { errnoOf, messageOf, OperationError } from '../errors.ts';
+import type { Reason } from '../store/batches.ts';
+import type { StagedRow } from '../store/staging.ts';
+import type { Store } from '../store/store.ts';
+import { eachLimited } from '../system/limit.ts';
+import type { Keyring } from '../trust/keyring.ts';
+import type { Verifier } from '../trust/verify.ts';
+import type { Inbox, InboxDirectory } from './walk.ts';
+
+export interface CandidateDeps {
+  readonly inbox: InboxConfig;
+  readonly root: string;
+  readonly store: Store;
+  readonly verifier: Verifier;
+  readonly keyring: Keyring;
+  readonly maxRemovedPercent: number;
+  readonly signal: AbortSignal;
+  /** Told of each package that was looked at or copied. */
+  readonly onProgress: () => void;
+}
+
+/** The repository whose packages are wanted, and the candidate in the staging table that says which. */
+export interface Wanted {
+  readonly repository: string;
+  readonly candidate: number;
+  readonly deps: CandidateDeps;
+}
+
+const looksAtOnce = 8;
+const copiesAtOnce = 4;
+
+/** Looks for what was missing or refused. True when anything is different from last time. */
+export async function lookForPackages(wanted: Wanted, inbox: Inbox): Promise<boolean> {
+  const { deps, candidate } = wanted;
+  let changed = false;
+  await using directory = await inbox.directory(wanted.repository.split('/'));
+  for (const page of deps.store.staging.rows(candidate, ['missing', 'failed'])) {
+    await eachLimited(page, looksAtOnce, async (row) => {
+      deps.signal.throwIfAborted();
+      if (await lookAt(wanted, row, directory)) changed = true;
+    });
+    deps.onProgress();
+  }
+  return changed;
+}
+
+/** Copies everything that is present. What is wrong with a file is then in its row; returns what stops all of them. */
+export async function copyPackages(wanted: Wanted, inbox: Inbox): Promise<Reason | null> {
+  const { deps, candidate } = wanted;
+  let stop: Reason | null = null;
+  await using directory = await inbox.directory(wanted.repository.split('/'));
+  for (const page of deps.store.staging.rows(candidate, ['present'])) {
+    await eachLimited(page, copiesAtOnce, async (row) => {
+      deps.signal.throwIfAborted();
+      if (stop === null) stop = await copyRow(wanted, row, directory);
+      deps.onProgress();
+    });
+  }
+  return stop;
+}
+
+/** Where the private copy of a package lies, relative to the root. */
+export function copyOf(inbox: InboxConfig, row: StagedRow): string {
+  return `ingest/${inbox.builder}/${row.id}.apk`;
+}
+
+async function lookAt(wanted: Wanted, row: StagedRow, directory: InboxDirectory | null): Promise<boolean> {
+  const { staging } = wanted.deps.store;
+  if (await takeKnown(wanted, row)) return true;
+  const seen = directory === null ? ({ kind: 'absent', stat: 'absent' } as const) : await directory.see(row.file);
+  if (seen.stat === row.stat) return false;
+  switch (seen.kind) {
+    case 'absent':
+      staging.setState(row.id, 'missing', seen.stat);
+      return row.stat !== null;
+    case 'refused':
+      staging.setFailed(row.id, seen.stat, { ...seen, held: false });
+      return true;
+    case 'file':
+      if (seen.size === row.entry.size) staging.setState(row.id, 'present', seen.stat);
+      else staging.setState(row.id, 'missing', seen.stat, sizeProblem(seen.size, row));
+      return true;
+  }
+}
+
+async function copyRow(wanted: Wanted, row: StagedRow, directory: InboxDirectory | null): Promise<Reason | null> {
+  const { staging } = wanted.deps.store;
+  if (await takeKnown(wanted, row)) return null;
+  const opened = directory === null ? ({ kind: 'absent' } as const) : await directory.openFile(row.file);
+  switch (opened.kind) {
+    case 'absent':
+      staging.setState(row.id, 'missing', 'absent');
+      return null;
+    case 'refused':
+      staging.setFailed(row.id, `${opened.code} ${opened.detail}`, { ...opened, held: false });
+      return null;
+    case 'file':
+      try {
+        if (opened.size === row.entry.size) return await verifyCopy(wanted, row, opened.handle.fd, opened.stat);
+        staging.setState(row.id, 'missing', opened.stat, sizeProblem(opened.size, row));
+        return null;
+      } finally {
+        await opened.handle.close();
+      }
+  }
+}
+
+async function verifyCopy(
+  { deps, repository }: Wanted,
+  row: StagedRow,
+  fd: number,
+  stat: string,
+): Promise<Reason | null> {
+  const { staging } = deps.store;
+  const source = copyOf(deps.inbox, row);
+  const destination = join(deps.root, source);
+  try {
+    await rm(destination, { force: true });
+    const verdict = await deps.verifier.verifyPackage({
+      sourceFd: fd,
+      destination,
+      entry: row.entry,
+      keyring: deps.keyring,
+      packageSignatures: deps.inbox.packageSignatures,
+      inflate: true,
+      signal: deps.signal,
+    });
+    if (verdict.verdict === 'accepted') {
+      const { sha256, mtimeSeconds, arch, signedBy } = verdict.package;
+      staging.setReady(row.id, { source, sha256, mtimeSeconds, packageArch: arch, signedBy });
+    } else {
+      staging.setFailed(row.id, stat, { code: verdict.code, detail: verdict.detail, held: verdict.verdict === 'held' });
+    }
+    return null;
+  } catch (error) {
+    if (!isDiskFull(error)) throw error;
+    return { code: 'DISK', path: `${repository}/${row.file}`, detail: messageOf(error) };
+  }
+}
+
+/**
+ * Bytes with this identity were verified before, under the keys and rules of this inbox: nothing needs to be read again.
+ * They get a name of our own, so that nobody can take them away again: another candidate, the reuse of a tree, a prune.
+ */
+async function takeKnown({ deps }: Wanted, row: StagedRow): Promise<boolean> {
+  const { generations, staging } = deps.store;
+  const known = staging.known(row.entry, deps.inbox.builder);
+  if (!known) return false;
+  if (known.packageArch !== 'noarch' && known.packageArch !== row.entry.arch) return false;
+  if (deps.inbox.packageSignatures === 'require' && known.signedBy === null) return false;
+  const source = copyOf(deps.inbox, row);
+  const current = generations.current()?.number;
+  if (!(await linkFresh(join(deps.root, known.source), join(deps.root, source)))) return false;
+  // A tree is left alone while it is the served one; if it was not all the time, its file may be another one by now.
+  if (known.published && generations.current()?.number !== current) return false;
+  staging.setReady(row.id, { ...known, source });
+  return true;
+}
+
+/** False when the file is not there any more or can have no more names. */
+async function linkFresh(source: string, path: string): Promise<boolean> {
+  try {
+    await rm(path, { force: true });
+    await link(source, path);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'EMLINK') return false;
+    throw error;
+  }
+}
+
+function sizeProblem(size: number, row: StagedRow): string {
+  return `${size} bytes, expected ${row.entry.size}`;
+}
+
+/** True for every way in which a full disk or quota shows. */
+export function isDiskFull(error: unknown): boolean {
+  if (error instanceof OperationError) return error.code === 'DISK_FULL';
+  return errnoOf(error) === 'ENOSPC' || errnoOf(error) === 'EDQUOT';
+}

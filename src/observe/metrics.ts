@@ -1,0 +1,231 @@
+/** Counts what the daemon does and renders it for Prometheus; the only file that knows prom-client. Decides no alarm: see config/prometheus. */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { type PushFailureReason, pushFailureReasons, type VerificationCode, verificationCodes } from '../errors.ts';
+import { type MirrorFacts, mirrorStates, observedLagSeconds, type StatusFacts, secondsSince } from './status.ts';
+
+const batchOutcomes = ['published', 'held', 'rejected'] as const;
+export type BatchOutcome = (typeof batchOutcomes)[number];
+const pushOutcomes = ['ok', 'retryable', 'permanent', 'aborted'] as const;
+export type PushOutcome = (typeof pushOutcomes)[number];
+const stages = ['settle', 'copy', 'verify', 'publish'] as const;
+export type Stage = (typeof stages)[number];
+const pendingStates = ['waiting', 'held'] as const;
+
+/** The names that series are made for; calls about any other are dropped, so a late worker cannot bring a removed one back. */
+export interface MetricTargets {
+  readonly builders: readonly string[];
+  readonly mirrors: readonly string[];
+}
+
+export interface ProbeOutcome {
+  readonly success: boolean;
+  readonly durationSeconds: number;
+  readonly clockSkewSeconds: number | null;
+}
+
+// Templates such as staging/*/*/{arch} have no natural bound; the largest real repository has some hundred.
+const maxRepositories = 1000;
+
+// Gauges that prom-client names like counters (`_total`), which `promtool check metrics` refuses.
+const misnamed = ['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total'];
+
+/** All metrics of one daemon on a registry of their own. Every counter exists with 0 for each label value from the start. */
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #count = counters(this.#registry);
+  readonly #now = gauges(this.#registry);
+  readonly #time = histograms(this.#registry);
+  #targets: MetricTargets = { builders: [], mirrors: [] };
+
+  constructor(options: MetricTargets & { readonly version: string }) {
+    collectDefaultMetrics({ register: this.#registry });
+    for (const name of misnamed) this.#registry.removeSingleMetric(name);
+    this.#now.buildInfo.set({ version: options.version, node: process.versions.node }, 1);
+    this.#now.configReload.set(1);
+    for (const stage of stages) this.#time.stage.zero({ stage });
+    this.setTargets(options);
+  }
+
+  /** After a reload: series of builders and mirrors that are gone are removed, those of new ones start at 0. */
+  setTargets({ builders, mirrors }: MetricTargets): void {
+    for (const builder of this.#targets.builders) if (!builders.includes(builder)) this.#dropBuilder(builder);
+    for (const mirror of this.#targets.mirrors) if (!mirrors.includes(mirror)) this.#dropMirror(mirror);
+    for (const builder of builders) {
+      for (const outcome of batchOutcomes) this.#count.batches.inc({ builder, outcome }, 0);
+      for (const reason of verificationCodes) this.#count.rejections.inc({ builder, reason }, 0);
+    }
+    for (const mirror of mirrors) {
+      for (const outcome of pushOutcomes) this.#count.attempts.inc({ mirror, outcome }, 0);
+      for (const reason of pushFailureReasons) this.#count.failures.inc({ mirror, reason }, 0);
+      this.#count.bytes.inc({ mirror }, 0);
+      if (!this.#targets.mirrors.includes(mirror)) this.#time.propagation.zero({ mirror });
+    }
+    this.#targets = { builders: [...builders], mirrors: [...mirrors] };
+  }
+
+  /** A batch reached a state; each distinct reason of a held or rejected one counts once. */
+  batchEnded(builder: string, outcome: BatchOutcome, reasons: readonly VerificationCode[]): void {
+    if (!this.#targets.builders.includes(builder)) return;
+    this.#count.batches.inc({ builder, outcome });
+    if (outcome === 'published') return;
+    for (const reason of new Set(reasons)) this.#count.rejections.inc({ builder, reason });
+  }
+
+  stage(stage: Stage, seconds: number): void {
+    this.#time.stage.observe({ stage }, seconds);
+  }
+
+  pushAttempt(mirror: string, outcome: PushOutcome): void {
+    if (this.#targets.mirrors.includes(mirror)) this.#count.attempts.inc({ mirror, outcome });
+  }
+
+  pushFailed(mirror: string, reason: PushFailureReason): void {
+    if (this.#targets.mirrors.includes(mirror)) this.#count.failures.inc({ mirror, reason });
+  }
+
+  /** Payload bytes that went out to the mirror. */
+  pushedBytes(mirror: string, bytes: number): void {
+    if (this.#targets.mirrors.includes(mirror)) this.#count.bytes.inc({ mirror }, bytes);
+  }
+
+  /** A mirror was confirmed to hold a generation `seconds` after it was published. */
+  propagated(mirror: string, seconds: number): void {
+    if (this.#targets.mirrors.includes(mirror)) this.#time.propagation.observe({ mirror }, seconds);
+  }
+
+  /** The rescan found `count` changed indexes of which the watcher had said nothing. */
+  rescanFound(count: number): void {
+    this.#count.rescanFound.inc(count);
+  }
+
+  probed(mirror: string, outcome: ProbeOutcome): void {
+    if (!this.#targets.mirrors.includes(mirror)) return;
+    this.#now.probeSuccess.set({ mirror }, outcome.success ? 1 : 0);
+    this.#now.probeDuration.set({ mirror }, outcome.durationSeconds);
+    if (outcome.clockSkewSeconds !== null) this.#now.probeSkew.set({ mirror }, outcome.clockSkewSeconds);
+  }
+
+  configReload(ok: boolean): void {
+    this.#now.configReload.set(ok ? 1 : 0);
+  }
+
+  /** The text for a scrape at `nowMs`. Everything that ages is computed here, from the facts; `free` is in bytes. */
+  async render(facts: StatusFacts, nowMs: number, free: Readonly<Record<'root' | 'state', number>>): Promise<string> {
+    this.#setPublished(facts);
+    this.#setMirrors(facts, nowMs);
+    this.#now.free.set({ filesystem: 'root' }, free.root);
+    this.#now.free.set({ filesystem: 'state' }, free.state);
+    return this.#registry.metrics();
+  }
+
+  #setPublished(facts: StatusFacts): void {
+    this.#now.generation.set(facts.generation);
+    this.#now.publishedAt.set((facts.publishedAtMs ?? 0) / 1000);
+    this.#now.packages.reset();
+    for (const { path, packages } of facts.repositories.slice(0, maxRepositories)) {
+      this.#now.packages.set({ repository: path }, packages);
+    }
+    this.#now.pending.reset();
+    for (const builder of this.#targets.builders) {
+      for (const state of pendingStates) {
+        const pending = facts.batches.filter((batch) => batch.builder === builder && batch.state === state);
+        this.#now.pending.set({ builder, state }, pending.length);
+      }
+    }
+  }
+
+  #setMirrors(facts: StatusFacts, nowMs: number): void {
+    const { mirrorGeneration, lag, behind, behindSince, state, unknown } = this.#now;
+    for (const gauge of [mirrorGeneration, lag, behind, behindSince, state, unknown]) gauge.reset();
+    for (const mirror of facts.mirrors) {
+      const pushed = { mirror: mirror.name, view: 'pushed' };
+      for (const each of mirrorStates) state.set({ mirror: mirror.name, state: each }, mirror.state === each ? 1 : 0);
+      lag.set(pushed, secondsSince(mirror.pushedMissingSinceMs, nowMs));
+      behindSince.set(pushed, (mirror.pushedMissingSinceMs ?? 0) / 1000);
+      if (mirror.generation !== null) {
+        mirrorGeneration.set({ mirror: mirror.name }, mirror.generation);
+        behind.set(pushed, Math.max(0, facts.generation - mirror.generation));
+      }
+      this.#setObserved(mirror, facts.generation, nowMs);
+    }
+  }
+
+  /** What was never seen has no series: a 0 would read as "in step". */
+  #setObserved(mirror: MirrorFacts, newest: number, nowMs: number): void {
+    if (mirror.observedAtMs === null) return;
+    const observed = { mirror: mirror.name, view: 'observed' };
+    this.#now.unknown.set({ mirror: mirror.name }, mirror.observedUnknownContent ? 1 : 0);
+    const lagSeconds = observedLagSeconds(mirror, nowMs);
+    if (lagSeconds === null || mirror.observedGeneration === null) return;
+    this.#now.lag.set(observed, lagSeconds);
+    this.#now.behind.set(observed, Math.max(0, newest - mirror.observedGeneration));
+    this.#now.behindSince.set(observed, (mirror.observedMissingSinceMs ?? 0) / 1000);
+  }
+
+  #dropBuilder(builder: string): void {
+    for (const outcome of batchOutcomes) this.#count.batches.remove({ builder, outcome });
+    for (const reason of verificationCodes) this.#count.rejections.remove({ builder, reason });
+  }
+
+  #dropMirror(mirror: string): void {
+    for (const outcome of pushOutcomes) this.#count.attempts.remove({ mirror, outcome });
+    for (const reason of pushFailureReasons) this.#count.failures.remove({ mirror, reason });
+    this.#count.bytes.remove({ mirror });
+    this.#time.propagation.remove({ mirror });
+    for (const gauge of [this.#now.probeSuccess, this.#now.probeDuration, this.#now.probeSkew]) {
+      gauge.remove({ mirror });
+    }
+  }
+}
+
+function counters(registry: Registry) {
+  const make = <L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> =>
+    new Counter({ name: `lockstep_${name}`, help, labelNames: [...labelNames], registers: [registry] });
+  return {
+    batches: make('batches_total', 'Batches by how they ended.', ['builder', 'outcome']),
+    rejections: make('batch_rejections_total', 'Batches held or rejected, by reason.', ['builder', 'reason']),
+    attempts: make('push_attempts_total', 'Push attempts by outcome.', ['mirror', 'outcome']),
+    failures: make('push_failures_total', 'Failed push attempts by reason.', ['mirror', 'reason']),
+    bytes: make('push_bytes_total', 'Payload bytes pushed.', ['mirror']),
+    rescanFound: make('watch_rescan_found_total', 'Changes found by the rescan that the watcher missed.', []),
+  };
+}
+
+function gauges(registry: Registry) {
+  const make = <L extends string>(name: string, help: string, labelNames: readonly L[] = []): Gauge<L> =>
+    new Gauge({ name: `lockstep_${name}`, help, labelNames: [...labelNames], registers: [registry] });
+  const viewed = ['mirror', 'view'] as const;
+  return {
+    buildInfo: make('build_info', 'Always 1; the labels tell the version.', ['version', 'node']),
+    configReload: make('config_last_reload_successful', '1 when the last configuration that was read is in use.'),
+    generation: make('published_generation', 'The newest published generation.'),
+    publishedAt: make('published_timestamp_seconds', 'When the newest generation was published; 0 for never.'),
+    packages: make('index_packages', 'Packages that the published index names.', ['repository']),
+    pending: make('batches_pending', 'Batches that wait for their upload or for a person.', ['builder', 'state']),
+    free: make('filesystem_free_bytes', 'Bytes that the daemon may still write.', ['filesystem']),
+    mirrorGeneration: make('mirror_generation', 'Generation that the mirror was confirmed to hold.', ['mirror']),
+    lag: make('mirror_lag_seconds', 'Age of the first generation that the mirror lacks; 0 in step.', viewed),
+    behind: make('mirror_generations_behind', 'Generations that the mirror lacks.', viewed),
+    behindSince: make(
+      'mirror_behind_since_timestamp_seconds',
+      'Publish time of the first generation that the mirror lacks; 0 in step.',
+      viewed,
+    ),
+    state: make('mirror_state', '1 for the state that the mirror is in.', ['mirror', 'state']),
+    unknown: make('mirror_content_unknown', '1 when the mirror serves an index never published here.', ['mirror']),
+    probeSuccess: make('probe_success', '1 when the last probe of the mirror was answered.', ['mirror']),
+    probeDuration: make('probe_duration_seconds', 'How long the last probe took.', ['mirror']),
+    probeSkew: make('probe_clock_skew_seconds', "The mirror's clock minus ours.", ['mirror']),
+  };
+}
+
+function histograms(registry: Registry) {
+  const make = <L extends string>(name: string, help: string, label: L, buckets: number[]): Histogram<L> =>
+    new Histogram({ name: `lockstep_${name}`, help, labelNames: [label], buckets, registers: [registry] });
+  const short = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600];
+  const long = [0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 21_600];
+  return {
+    stage: make('stage_seconds', 'Time that a batch spent in a stage.', 'stage', short),
+    propagation: make('propagation_seconds', 'From publishing to confirmed on the mirror.', 'mirror', long),
+  };
+}

@@ -1,0 +1,39 @@
+/** Decides from the indexes that a mirror was seen to serve which generation its users get. Fetches nothing. */
+
+/** What a mirror serves as the index of one repository, looked up by SHA-256 in our history. */
+export type ServedIndex =
+  /** One of our indexes: the last generation that published it (the later one after a rollback), null for the present one. */
+  { readonly lastGeneration: number | null } | 'unknown' | 'absent';
+
+export interface RepositoryObservation {
+  readonly path: string;
+  readonly served: ServedIndex;
+  /** The generation in which the repository first appeared. */
+  readonly firstGeneration: number;
+}
+
+export interface Observation {
+  /** The generation that the mirror's users get; 0 when it serves nothing yet; null when no index could be dated. */
+  readonly generation: number | null;
+  /** True when at least one index is not of our history: a mirror that was tampered with, or another writer. */
+  readonly unknownContent: boolean;
+}
+
+/**
+ * The newest generation g (up to `newest`) such that no served index is older than the one that g publishes. Content that
+ * we never published has no age: it raises the flag and leaves the decision to the other repositories.
+ */
+export function observedGeneration(seen: readonly RepositoryObservation[], newest: number): Observation {
+  const dated = seen.map((repository) => newestServed(repository, newest)).filter((g) => g !== null);
+  return {
+    generation: dated.length === 0 ? null : Math.min(...dated),
+    unknownContent: seen.some((repository) => repository.served === 'unknown'),
+  };
+}
+
+/** The newest generation for which this repository's index is not too old; null when it has no age. */
+function newestServed({ served, firstGeneration }: RepositoryObservation, newest: number): number | null {
+  if (served === 'unknown') return null;
+  if (served === 'absent') return Math.min(newest, firstGeneration - 1);
+  return Math.min(newest, served.lastGeneration ?? newest);
+}

@@ -1,0 +1,192 @@
+/** Decides what is told about the daemon's state: facts from the store in, `/status.json` out. Reads and sends nothing. */
+import type { PushFailureReason, VerificationCode } from '../errors.ts';
+
+export const mirrorStates = ['in-sync', 'behind', 'pushing', 'waiting', 'blocked', 'unknown'] as const;
+export type MirrorState = (typeof mirrorStates)[number];
+type BatchState = 'waiting' | 'published' | 'held' | 'rejected';
+
+/** What the daemon knows at one moment. All times are milliseconds since the epoch, UTC. */
+export interface StatusFacts {
+  /** The newest published generation; 0 when nothing was published yet. */
+  readonly generation: number;
+  readonly publishedAtMs: number | null;
+  readonly repositories: readonly RepositoryFacts[];
+  readonly mirrors: readonly MirrorFacts[];
+  readonly batches: readonly BatchFacts[];
+}
+
+export interface RepositoryFacts {
+  readonly path: string;
+  /** The generation that published the present index. */
+  readonly generation: number;
+  readonly indexSha256: string;
+  readonly packages: number;
+}
+
+export interface MirrorFacts {
+  readonly name: string;
+  readonly transport: string;
+  readonly state: MirrorState;
+  /** The newest generation that the mirror was confirmed to hold; null when that is not known. */
+  readonly generation: number | null;
+  /** Publish time of the first generation that the mirror was not yet confirmed to hold; null when it holds the newest. */
+  readonly pushedMissingSinceMs: number | null;
+  /** The newest generation that the mirror was seen to serve; null when unknown content hides it. */
+  readonly observedGeneration: number | null;
+  /** Publish time of the first generation that the mirror does not serve; null when it serves the newest. */
+  readonly observedMissingSinceMs: number | null;
+  /** Time of the last answered probe; null when there was none or the mirror has no URL. */
+  readonly observedAtMs: number | null;
+  /** True when the mirror serves an index that was never published. */
+  readonly observedUnknownContent: boolean;
+  readonly lastSuccessAtMs: number | null;
+  readonly nextAttemptAtMs: number | null;
+  readonly lastError: { readonly reason: PushFailureReason; readonly message: string } | null;
+  readonly url: string | null;
+}
+
+export interface BatchFacts {
+  readonly id: string;
+  readonly builder: string;
+  readonly state: BatchState;
+  readonly generation: number | null;
+  readonly updatedAtMs: number;
+  readonly reasons: readonly BatchReason[];
+}
+
+export interface BatchReason {
+  readonly code: VerificationCode;
+  readonly path: string;
+  readonly detail: string;
+}
+
+/** `/status.json`, version 1 (public API: fields are added, never renamed). Instants are RFC 3339 in UTC. */
+export interface Status {
+  readonly version: 1;
+  readonly generation: number;
+  readonly published_at: string | null;
+  readonly repositories: readonly RepositoryStatus[];
+  readonly mirrors: readonly MirrorStatus[];
+  /** The most recently changed first. */
+  readonly batches: readonly BatchStatus[];
+}
+
+export interface RepositoryStatus {
+  readonly path: string;
+  readonly generation: number;
+  readonly index_sha256: string;
+  readonly packages: number;
+}
+
+export interface MirrorStatus {
+  readonly name: string;
+  readonly transport: string;
+  readonly url: string | null;
+  readonly state: MirrorState;
+  readonly generation: number | null;
+  readonly lag_seconds: number;
+  readonly observed_generation: number | null;
+  readonly observed_lag_seconds: number | null;
+  readonly observed_at: string | null;
+  readonly observed_unknown_content: boolean;
+  readonly last_success_at: string | null;
+  readonly next_attempt_at: string | null;
+  readonly last_error: string | null;
+}
+
+export interface BatchStatus {
+  readonly id: string;
+  readonly builder: string;
+  readonly state: BatchState;
+  readonly generation: number | null;
+  readonly updated_at: string;
+  readonly reasons: readonly BatchReason[];
+}
+
+/** The facts as `/status.json` tells them, seen at `nowMs`. */
+export function statusView(facts: StatusFacts, nowMs: number): Status {
+  return {
+    version: 1,
+    generation: facts.generation,
+    published_at: instant(facts.publishedAtMs),
+    repositories: facts.repositories.map((r) => ({
+      path: r.path,
+      generation: r.generation,
+      index_sha256: r.indexSha256,
+      packages: r.packages,
+    })),
+    mirrors: facts.mirrors.map((m) => mirrorView(m, nowMs)),
+    batches: facts.batches.toSorted((a, b) => b.updatedAtMs - a.updatedAtMs).map(batchView),
+  };
+}
+
+function mirrorView(mirror: MirrorFacts, nowMs: number): MirrorStatus {
+  return {
+    name: mirror.name,
+    transport: mirror.transport,
+    url: mirror.url === null ? null : withoutCredentials(mirror.url),
+    state: mirror.state,
+    generation: mirror.generation,
+    lag_seconds: secondsSince(mirror.pushedMissingSinceMs, nowMs),
+    observed_generation: mirror.observedAtMs === null ? null : mirror.observedGeneration,
+    observed_lag_seconds: observedLagSeconds(mirror, nowMs),
+    observed_at: instant(mirror.observedAtMs),
+    observed_unknown_content: mirror.observedUnknownContent,
+    last_success_at: instant(mirror.lastSuccessAtMs),
+    next_attempt_at: instant(mirror.nextAttemptAtMs),
+    last_error: mirror.lastError === null ? null : `${mirror.lastError.reason}: ${mirror.lastError.message}`,
+  };
+}
+
+function batchView(batch: BatchFacts): BatchStatus {
+  return {
+    id: batch.id,
+    builder: batch.builder,
+    state: batch.state,
+    generation: batch.generation,
+    updated_at: isoSeconds(batch.updatedAtMs),
+    reasons: batch.reasons.map(({ code, path, detail }) => ({ code, path, detail })),
+  };
+}
+
+/** Whole seconds for which the first missing generation has been out; 0 when nothing is missing. */
+export function secondsSince(missingSinceMs: number | null, nowMs: number): number {
+  return missingSinceMs === null ? 0 : Math.max(0, Math.floor((nowMs - missingSinceMs) / 1000));
+}
+
+/** Lag of what users of the mirror see; null when it was never observed or serves only unknown content. */
+export function observedLagSeconds(mirror: MirrorFacts, nowMs: number): number | null {
+  if (mirror.observedAtMs === null || mirror.observedGeneration === null) return null;
+  return secondsSince(mirror.observedMissingSinceMs, nowMs);
+}
+
+/** True when the mirror was confirmed to hold the newest generation and was not seen to serve anything else. */
+export function isInStep(mirror: MirrorStatus, newest: number): boolean {
+  if (newest === 0) return true;
+  const confirmed = mirror.generation !== null && mirror.generation >= newest;
+  const served = mirror.observed_generation === null || mirror.observed_generation >= newest;
+  return confirmed && served && !mirror.observed_unknown_content;
+}
+
+/** Decides the exit code of `lockstepd status`: true (0) when no mirror is behind, false (3) otherwise. */
+export function allInStep(status: Status): boolean {
+  return status.mirrors.every((mirror) => isInStep(mirror, status.generation));
+}
+
+function instant(ms: number | null): string | null {
+  return ms === null ? null : isoSeconds(ms);
+}
+
+// The form of system/clock.ts's toInstant; a pure file does not import the clock.
+function isoSeconds(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
+}
+
+// The status is public; a URL may carry the user and password of the probe.
+function withoutCredentials(url: string): string | null {
+  if (!URL.canParse(url)) return null;
+  const parsed = new URL(url);
+  parsed.username = '';
+  parsed.password = '';
+  return parsed.href;
+}

@@ -1,0 +1,188 @@
+/** The directory transport: a mirror on a local or mounted file system, written durably and without following symbolic links. */
+import { type FileHandle, lstat, open, readdir, rename, rm, unlink } from 'node:fs/promises';
+import { join, posix } from 'node:path';
+import { errnoOf, messageOf, TransportError } from '../errors.ts';
+import { type Clock, systemClock } from '../system/clock.ts';
+import { finishFile } from '../system/durable.ts';
+import { escapeText } from '../system/log.ts';
+import { DirectoryTree } from './directory-tree.ts';
+import { localFault } from './faults.ts';
+import { openSource, readSource } from './source.ts';
+import { withStallWatch } from './stall.ts';
+import { temporaryName } from './temporary.ts';
+import type { PushFile, RemoteFile, Transport, TransportOptions } from './transport.ts';
+
+export interface DirectoryTransportOptions {
+  /** Absolute path of the mirror's root; it must exist. It may itself be a symbolic link, nothing below it may. */
+  readonly path: string;
+  readonly clock?: Clock;
+  /** A call without any progress for this long ends in `timeout`, default 60 s (a hung network file system). */
+  readonly stallMs?: number;
+}
+
+/** As many as Node has threads for file system calls. */
+const workers = 4;
+const copyBytes = 256 * 1024;
+
+/** Every call opens the root anew, so that a disk that was mounted meanwhile is used. */
+export function createDirectoryTransport(options: DirectoryTransportOptions): Transport {
+  const { path, clock = systemClock, stallMs = 60_000 } = options;
+
+  async function call<T>(
+    { signal, onBytes }: TransportOptions,
+    work: (tree: DirectoryTree, signal: AbortSignal, onBytes: (bytes: number) => void) => Promise<T>,
+  ): Promise<T> {
+    return withStallWatch({ clock, stallMs, signal, onStall: () => {} }, async (inner, alive) => {
+      try {
+        await using tree = await DirectoryTree.open(path);
+        return await work(tree, inner, (bytes) => {
+          alive();
+          if (bytes > 0) onBytes?.(bytes);
+        });
+      } catch (error) {
+        inner.throwIfAborted();
+        if (error instanceof TransportError) throw error;
+        const { reason, kind, message } = localFault(errnoOf(error), escapeText(`${path}: ${messageOf(error)}`));
+        throw new TransportError(reason, kind, message, { cause: error });
+      }
+    });
+  }
+
+  return {
+    list: (directory, callOptions) =>
+      call(callOptions, (tree, signal, onBytes) => listDirectory(tree, directory, signal, () => onBytes(0))),
+    put: (sourceRoot, files, callOptions) =>
+      call(callOptions, async (tree, signal, onBytes) => {
+        await forEachOf(files, workers, signal, () => {
+          const buffer = Buffer.allocUnsafeSlow(copyBytes);
+          return (file) => putFile(tree, sourceRoot, file, buffer, signal, onBytes);
+        });
+        await tree.sync();
+      }),
+    remove: (paths, callOptions) =>
+      call(callOptions, async (tree, signal, onBytes) => {
+        await forEachOf(paths, workers, signal, () => async (one) => {
+          await removeFile(tree, one);
+          onBytes(0);
+        });
+        await tree.sync();
+      }),
+    close: () => Promise.resolve(),
+  };
+}
+
+async function listDirectory(
+  tree: DirectoryTree,
+  directory: string,
+  signal: AbortSignal,
+  alive: () => void,
+): Promise<ReadonlyMap<string, RemoteFile>> {
+  const found = new Map<string, RemoteFile>();
+  let at: string;
+  try {
+    at = await tree.entry(directory, '.');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return found;
+    throw error;
+  }
+  const entries = await readdir(at, { withFileTypes: true });
+  const names = entries.filter((entry) => entry.isFile()).map((entry) => entry.name);
+  await forEachOf(names, workers, signal, () => async (name) => {
+    const { size, mtimeMs } = await lstat(join(at, name));
+    found.set(name, { size, mtimeSeconds: Math.floor(mtimeMs / 1000) });
+    alive();
+  });
+  return found;
+}
+
+async function putFile(
+  tree: DirectoryTree,
+  sourceRoot: string,
+  file: PushFile,
+  buffer: Buffer,
+  signal: AbortSignal,
+  onBytes: (bytes: number) => void,
+): Promise<void> {
+  const directory = posix.dirname(file.path);
+  const name = posix.basename(file.path);
+  const source = await openSource(sourceRoot, file);
+  try {
+    const temporary = await tree.entry(directory, temporaryName(name), { create: true });
+    try {
+      const target = await open(temporary, 'wx', 0o600);
+      try {
+        await copy(source, target, file, buffer, signal, onBytes);
+        await finishFile(target, { mtimeSeconds: file.mtimeSeconds });
+      } finally {
+        await target.close();
+      }
+      signal.throwIfAborted();
+      await rename(temporary, await tree.entry(directory, name));
+      tree.change(directory);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    }
+  } finally {
+    await source.close();
+  }
+}
+
+async function copy(
+  source: FileHandle,
+  target: FileHandle,
+  file: PushFile,
+  buffer: Buffer,
+  signal: AbortSignal,
+  onBytes: (bytes: number) => void,
+): Promise<void> {
+  for (let offset = 0; offset < file.size; offset += buffer.length) {
+    signal.throwIfAborted();
+    const chunk = buffer.subarray(0, Math.min(buffer.length, file.size - offset));
+    await readSource(source, chunk, offset, file);
+    for (let written = 0; written < chunk.length; ) {
+      const { bytesWritten } = await target.write(chunk, written, chunk.length - written, offset + written);
+      written += bytesWritten;
+    }
+    onBytes(chunk.length);
+  }
+}
+
+async function removeFile(tree: DirectoryTree, path: string): Promise<void> {
+  const directory = posix.dirname(path);
+  try {
+    await unlink(await tree.entry(directory, posix.basename(path)));
+    tree.change(directory);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+  }
+}
+
+/**
+ * Runs every item through one of `count` workers, each made by `start`. After a failure nothing new is begun; rejects with
+ * the first error when all workers have stopped.
+ */
+async function forEachOf<T>(
+  items: readonly T[],
+  count: number,
+  signal: AbortSignal,
+  start: () => (item: T) => Promise<void>,
+): Promise<void> {
+  let next = 0;
+  let failed = false;
+  const work = async (): Promise<void> => {
+    const run = start();
+    for (let item = items[next++]; item !== undefined && !failed; item = items[next++]) {
+      signal.throwIfAborted();
+      try {
+        await run(item);
+      } catch (error) {
+        failed = true;
+        throw error;
+      }
+    }
+  };
+  const ends = await Promise.allSettled(Array.from({ length: Math.min(count, items.length) }, work));
+  const bad = ends.find((end) => end.status === 'rejected');
+  if (bad) throw bad.reason as Error;
+}

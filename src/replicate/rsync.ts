@@ -1,0 +1,184 @@
+/** The rsync transport: each call is one run of the local rsync over the warm connection, against rrsync or plain rsync at the mirror. */
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, posix } from 'node:path';
+import { errnoOf, messageOf, TransportError } from '../errors.ts';
+import { type Clock, systemClock } from '../system/clock.ts';
+import { escapeText } from '../system/log.ts';
+import { SshConnection, type SshTarget } from '../system/ssh.ts';
+import { type Fault, rsyncFault, sshFault } from './faults.ts';
+import { parseListing } from './rsync-listing.ts';
+import { runSpliced, type SplicedResult } from './rsync-splice.ts';
+import { withStallWatch } from './stall.ts';
+import type { PushFile, Transport, TransportOptions } from './transport.ts';
+
+export interface RsyncTransportOptions {
+  readonly target: SshTarget;
+  /** The mirror's root as the account sees it: `/` is the directory of rrsync, or a path on a plain account. It must exist. */
+  readonly path: string;
+  readonly clock?: Clock;
+  /** A call without any progress for this long ends in `timeout`, default 60 s. */
+  readonly stallMs?: number;
+  /** Deadline for connecting, default 15 s. */
+  readonly connectTimeoutMs?: number;
+}
+
+/**
+ * Up to this many bytes a put compares contents (`--ignore-times`: the delta algorithm then sends what differs); above, files
+ * of the same size and second count as equal, so that a comparison of a whole tree reads no file. Indexes are put by
+ * themselves and stay below.
+ */
+const compareContentsBelow = 64 * 1024 * 1024;
+/** A listing longer than this is no package directory. */
+const listingLimit = 64 * 1024 * 1024;
+/** The last line of defence; the stall watch comes long before. */
+const slowestBytesPerSecond = 16 * 1024;
+const shortestDeadlineMs = 10 * 60_000;
+
+const fromNames = ['--files-from=-', '--from0', '--no-implied-dirs'];
+
+/**
+ * `list` needs an account that may read: behind `rrsync -wo` it is refused (`option_refused`, permanent); then put everything,
+ * rsync itself leaves out what is there. `remove` is refused behind `rrsync -no-del`. rrsync lets in one run at a time: a
+ * second one is `busy`. Symbolic links to directories are followed where rsync at the mirror does; rrsync confines them to its
+ * directory. Throws TypeError for a target without a valid host key pin.
+ */
+export function createRsyncTransport(options: RsyncTransportOptions): Transport {
+  const { target, path, clock = systemClock, stallMs = 60_000, connectTimeoutMs } = options;
+  const connection = new SshConnection(target, connectTimeoutMs === undefined ? {} : { connectTimeoutMs });
+  const common = [`--timeout=${Math.max(1, Math.ceil(stallMs / 1000))}`];
+  /** `ROOT/.` and not `ROOT`: rsync would make a root that is missing, for instance under the mount point of a lost disk. */
+  const root = `mirror:${path === '/' ? '' : path.replace(/\/+$/, '')}/.`;
+  /** False once the mirror's rsync has turned out to be older than 3.2.4. */
+  let fsync = true;
+
+  async function run(
+    { signal, onBytes }: TransportOptions,
+    request: { args: readonly string[]; input?: string; bytes?: number; onStdout?: (chunk: Buffer) => void },
+    accept: (result: SplicedResult) => boolean,
+  ): Promise<void> {
+    const watch = { clock, stallMs, signal, onStall: (error: Error) => connection.reset(error) };
+    await withStallWatch(watch, async (inner, alive) => {
+      const result = await runSpliced({
+        connection,
+        args: [...common, ...request.args],
+        input: request.input ?? '',
+        timeoutMs: Math.max(shortestDeadlineMs, ((request.bytes ?? 0) / slowestBytesPerSecond) * 1000),
+        signal: inner,
+        onBytes: (bytes) => {
+          alive();
+          if (bytes > 0) onBytes?.(bytes);
+        },
+        ...(request.onStdout ? { onStdout: request.onStdout } : {}),
+      });
+      // What fails at the mirror is often known only to the rsync there: ssh would hand its exit code on, so must we.
+      const good = result.code === 0 && result.remoteCode === 0;
+      if (!good && !accept(result)) throw failureOf(result);
+    });
+  }
+
+  async function put(sourceRoot: string, files: readonly PushFile[], callOptions: TransportOptions): Promise<void> {
+    const bytes = files.reduce((sum, file) => sum + file.size, 0);
+    const send = (durably: boolean): Promise<void> =>
+      run(
+        callOptions,
+        {
+          args: [
+            ...fromNames,
+            '--times',
+            '--perms',
+            '--chmod=F644',
+            ...(bytes <= compareContentsBelow ? ['--ignore-times'] : []),
+            ...(durably ? ['--fsync'] : []),
+            `${sourceRoot}/`,
+            root,
+          ],
+          input: files.map((file) => `${file.path}\0`).join(''),
+          bytes,
+        },
+        () => false,
+      );
+    try {
+      await send(fsync);
+    } catch (error) {
+      if (!fsync || !(error instanceof TransportError) || error.reason !== 'option_refused') throw error;
+      await send(false);
+      fsync = false;
+    }
+  }
+
+  return {
+    list: async (directory, callOptions) => {
+      const chunks: Buffer[] = [];
+      let length = 0;
+      const onStdout = (chunk: Buffer): void => {
+        length += chunk.length;
+        if (length <= listingLimit) chunks.push(chunk);
+      };
+      const where = `mirror:${posix.join(path, directory)}/`;
+      await run(
+        callOptions,
+        { args: ['--list-only', '--dirs', '--no-h', '--8-bit-output', where], onStdout },
+        isAbsentDirectory,
+      );
+      if (length > listingLimit) throw new TransportError('protocol', 'permanent', `${directory}: listing too long`);
+      return parseListing(Buffer.concat(chunks));
+    },
+    put: async (sourceRoot, files, callOptions) => {
+      if (files.length > 0) await put(sourceRoot, files, callOptions);
+    },
+    remove: async (paths, callOptions) => {
+      if (paths.length === 0) return;
+      // What is named and missing from this source of empty directories is deleted at the mirror; `--existing` keeps rsync
+      // from making a directory that the mirror has not.
+      const empty = await mkdtemp(join(tmpdir(), 'lockstepd-empty-'));
+      try {
+        for (const directory of new Set(paths.map((one) => posix.dirname(one)))) {
+          await mkdir(join(empty, directory), { recursive: true });
+        }
+        await run(
+          callOptions,
+          {
+            args: [...fromNames, '--existing', '--delete-missing-args', `${empty}/`, root],
+            input: paths.map((one) => `${one}\0`).join(''),
+          },
+          () => false,
+        );
+      } finally {
+        await rm(empty, { recursive: true, force: true });
+      }
+    },
+    close: () => connection.close(),
+  };
+}
+
+/** rrsync 3.5 looks for the directory itself and ends with 12; elsewhere rsync reports it and ends with 23. */
+function isAbsentDirectory(result: SplicedResult): boolean {
+  const said = saidBy(result);
+  const codes = [result.code, result.remoteCode];
+  return (
+    (codes.includes(23) && /change_dir ".*" failed: No such file or directory/.test(said)) ||
+    (codes.includes(12) && /rrsync error: post-realpath open failed .*No such file or directory/.test(said))
+  );
+}
+
+/** The stderr of both sides. */
+function saidBy({ stderr, remoteStderr }: SplicedResult): string {
+  return [remoteStderr, stderr].join('\n').trim();
+}
+
+function failureOf(result: SplicedResult): TransportError {
+  const { failure, code, remoteCode, timedOut } = result;
+  if (failure instanceof TransportError) return failure;
+  if (timedOut)
+    return new TransportError('timeout', 'retryable', 'rsync took longer than its deadline: is the link too slow?');
+  const stderr = escapeText(saidBy(result));
+  const fault: Fault = failure
+    ? sshFault({ code: errnoOf(failure), level: levelOf(failure), message: escapeText(messageOf(failure)) })
+    : rsyncFault({ code, remoteCode, stderr });
+  return new TransportError(fault.reason, fault.kind, fault.message, failure ? { cause: failure } : undefined);
+}
+
+function levelOf(error: Error): string | undefined {
+  return 'level' in error && typeof error.level === 'string' ? error.level : undefined;
+}

@@ -1,0 +1,264 @@
+/** Brings files over one SFTP session: every file is written whole under a temporary name, and renamed only after every answer about it was good. */
+import type { FileHandle } from 'node:fs/promises';
+import { posix } from 'node:path';
+import { abortable } from '../system/abortable.ts';
+import type { SftpSession } from '../system/ssh-sftp.ts';
+import { createWriteBlock, openFlag, SftpStatusError, status, type WriteBlock } from '../system/ssh-sftp-wire.ts';
+import { explainFailure } from './sftp-failure.ts';
+import { openSource, readSource } from './source.ts';
+import { temporaryName } from './temporary.ts';
+import type { PushFile } from './transport.ts';
+
+export interface Upload {
+  readonly session: SftpSession;
+  /** Root of the mirror at the far side. */
+  readonly root: string;
+  readonly sourceRoot: string;
+  readonly files: readonly PushFile[];
+  readonly signal: AbortSignal;
+  /** Told of bytes that the other side has confirmed, and with 0 of any other sign of life. */
+  readonly onBytes: (bytes: number) => void;
+}
+
+/** Files open at a time at the far side (OpenSSH gives out at least 100 handles). */
+const maxOpenFiles = 64;
+/** File bytes in memory and in flight. */
+const maxBytesInFlight = 4 * 1024 * 1024;
+const fileMode = 0o644;
+const directoryMode = 0o755;
+
+/**
+ * Uploads all files; the order among them is not defined. On a failure it starts nothing new, removes the temporary files
+ * that it can, and rejects with the first error. Once aborted no file is renamed any more.
+ */
+export async function uploadFiles(upload: Upload): Promise<void> {
+  const { files, session, signal } = upload;
+  const makeDirectory = directoryMaker(upload);
+  const pool = new BlockPool(session.maxWriteBytes);
+  const failed = new AbortController();
+  const stop = AbortSignal.any([signal, failed.signal]);
+  let next = 0;
+  const work = async (): Promise<void> => {
+    for (let file = files[next++]; file && !stop.aborted; file = files[next++]) {
+      await new FileUpload(upload, file, pool, stop).run(makeDirectory);
+    }
+  };
+  const workers = Array.from({ length: Math.min(maxOpenFiles, files.length) }, () =>
+    work().catch((error: unknown) => {
+      failed.abort(error);
+    }),
+  );
+  await Promise.all(workers);
+  signal.throwIfAborted();
+  if (failed.signal.aborted) throw failed.signal.reason as Error;
+}
+
+class FileUpload {
+  readonly #upload: Upload;
+  readonly #file: PushFile;
+  readonly #finalPath: string;
+  readonly #temporaryPath: string;
+  readonly #pool: BlockPool;
+  readonly #stop: AbortSignal;
+  #handle: Buffer | undefined;
+  #closeSent = false;
+
+  constructor(upload: Upload, file: PushFile, pool: BlockPool, stop: AbortSignal) {
+    this.#upload = upload;
+    this.#file = file;
+    this.#finalPath = posix.join(upload.root, file.path);
+    this.#temporaryPath = posix.join(posix.dirname(this.#finalPath), temporaryName(posix.basename(file.path)));
+    this.#pool = pool;
+    this.#stop = stop;
+  }
+
+  async run(makeDirectory: (directory: string) => Promise<void>): Promise<void> {
+    const { session, onBytes, sourceRoot } = this.#upload;
+    // The other side opens its file while we open and read ours.
+    const opening = this.#openTemporary(makeDirectory);
+    opening.catch(() => {});
+    let source: FileHandle | undefined;
+    try {
+      source = await openSource(sourceRoot, this.#file);
+      const first = await this.#readBlock(source, 0);
+      this.#handle = await opening;
+      onBytes(0);
+      await this.#write(this.#handle, source, first);
+      this.#stop.throwIfAborted();
+      await session.rename(this.#temporaryPath, this.#finalPath);
+      onBytes(0);
+    } catch (error) {
+      this.#handle ??= await opening.catch(() => undefined);
+      const failure = this.#stop.aborted ? error : await explainFailure(error, session, this.#upload.root);
+      await this.#discard();
+      throw failure;
+    } finally {
+      await source?.close();
+    }
+  }
+
+  async #openTemporary(makeDirectory: (directory: string) => Promise<void>): Promise<Buffer> {
+    const { session } = this.#upload;
+    const flags = openFlag.write | openFlag.create | openFlag.exclusive;
+    try {
+      return await session.open(this.#temporaryPath, flags, fileMode);
+    } catch (error) {
+      if (!isNoSuchFile(error)) throw error;
+    }
+    this.#stop.throwIfAborted();
+    await makeDirectory(posix.dirname(this.#file.path));
+    return session.open(this.#temporaryPath, flags, fileMode);
+  }
+
+  /**
+   * Everything but the rename goes out without waiting: what reaches a temporary file after a failed write does no harm. The
+   * rename waits for each answer, because nothing obliges a server to skip it when a write before it has failed.
+   */
+  async #write(handle: Buffer, source: FileHandle, first: WriteBlock): Promise<void> {
+    const { session, onBytes } = this.#upload;
+    const { size, mtimeSeconds } = this.#file;
+    const answers = new Answers();
+    for (let offset = 0, block = first; offset < size; ) {
+      const sent = block;
+      const { length } = sent.data;
+      const written = session.write(handle, offset, sent).then(() => onBytes(length));
+      // Given back after a failure too: we may be waiting for it below, and must come to see the failure.
+      answers.add(written.finally(() => this.#pool.give(sent)));
+      offset += length;
+      answers.throwIfFailed();
+      if (offset < size) block = await this.#readBlock(source, offset);
+    }
+    answers.add(session.setHandleAttributes(handle, { permissions: fileMode, mtimeSeconds }));
+    if (session.extensions.has('fsync@openssh.com')) answers.add(session.sync(handle));
+    this.#closeSent = true;
+    answers.add(session.close(handle));
+    await answers.settled();
+  }
+
+  async #readBlock(source: FileHandle, offset: number): Promise<WriteBlock> {
+    const block = await this.#pool.take(this.#file.size - offset, this.#stop);
+    await readSource(source, block.data, offset, this.#file);
+    return block;
+  }
+
+  /** Best effort: what stays is hidden, and pruned later. */
+  async #discard(): Promise<void> {
+    const { session } = this.#upload;
+    if (!this.#handle) return;
+    const close = this.#closeSent ? undefined : session.close(this.#handle);
+    await Promise.allSettled([close, session.remove(this.#temporaryPath)]);
+  }
+}
+
+/** Answers that are awaited together; the first failure is kept, and none of them goes unhandled. */
+class Answers {
+  readonly #all: Promise<void>[] = [];
+  #failure: unknown;
+  #failed = false;
+
+  add(answer: Promise<void>): void {
+    this.#all.push(
+      answer.catch((error: unknown) => {
+        if (!this.#failed) this.#failure = error;
+        this.#failed = true;
+      }),
+    );
+  }
+
+  throwIfFailed(): void {
+    if (this.#failed) throw this.#failure;
+  }
+
+  async settled(): Promise<void> {
+    await Promise.all(this.#all);
+    this.throwIfFailed();
+  }
+}
+
+/**
+ * Memory for file bytes on their way, bounded for one upload. A block that is read and then not sent, because its file could
+ * not be opened, is not given back: the upload ends then.
+ */
+class BlockPool {
+  readonly #fullLength: number;
+  readonly #spare: WriteBlock[] = [];
+  #free = maxBytesInFlight;
+  #waiting: { readonly length: number; readonly go: () => void }[] = [];
+
+  constructor(fullLength: number) {
+    this.#fullLength = fullLength;
+  }
+
+  /** A block for the next of `left` bytes, as soon as there is room. */
+  async take(left: number, signal: AbortSignal): Promise<WriteBlock> {
+    const length = Math.min(left, this.#fullLength);
+    if (this.#waiting.length > 0 || this.#free < length) {
+      await abortable(new Promise<void>((go) => this.#waiting.push({ length, go })), signal);
+    } else {
+      this.#free -= length;
+    }
+    const spare = length === this.#fullLength ? this.#spare.pop() : undefined;
+    return spare ?? createWriteBlock(length);
+  }
+
+  give(block: WriteBlock): void {
+    const { length } = block.data;
+    if (length === this.#fullLength) this.#spare.push(block);
+    this.#free += length;
+    for (let first = this.#waiting[0]; first && first.length <= this.#free; first = this.#waiting[0]) {
+      this.#free -= first.length;
+      this.#waiting.shift();
+      first.go();
+    }
+  }
+}
+
+/**
+ * Makes directories below the root when an open found none, each once. The root itself is never made: where it is missing, a
+ * disk is not mounted or the path is wrong.
+ */
+function directoryMaker({ session, root, onBytes, signal }: Upload): (directory: string) => Promise<void> {
+  const made = new Map<string, Promise<void>>();
+  const makeOnce = (directory: string): Promise<void> => {
+    const known = made.get(directory) ?? make(directory);
+    made.set(directory, known);
+    return known;
+  };
+  const make = async (directory: string): Promise<void> => {
+    signal.throwIfAborted();
+    const path = posix.join(root, directory);
+    if (directory === '.') {
+      // Throws what the caller would have seen: no such file.
+      await session.stat(path);
+      return;
+    }
+    let failure = await attempt(session.makeDirectory(path, directoryMode));
+    onBytes(0);
+    if (isNoSuchFile(failure)) {
+      await makeOnce(posix.dirname(directory));
+      failure = await attempt(session.makeDirectory(path, directoryMode));
+    }
+    if (failure === undefined) {
+      // The account's umask may have taken bits that a web server needs.
+      await session.setAttributes(path, { permissions: directoryMode });
+      return;
+    }
+    const { permissions = 0 } = await session.stat(path);
+    if ((permissions & 0o170000) !== 0o040000) throw failure;
+  };
+  return makeOnce;
+}
+
+/** What a request failed of, or undefined. */
+async function attempt(request: Promise<void>): Promise<Error | undefined> {
+  try {
+    await request;
+    return undefined;
+  } catch (error) {
+    return error as Error;
+  }
+}
+
+function isNoSuchFile(error: unknown): boolean {
+  return error instanceof SftpStatusError && error.status === status.noSuchFile;
+}

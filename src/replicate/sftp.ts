@@ -1,0 +1,141 @@
+/** The sftp transport: files travel over one kept SFTP session, all in flight, and are renamed into place when every answer is good. */
+import { posix } from 'node:path';
+import { TransportError } from '../errors.ts';
+import { type Clock, systemClock } from '../system/clock.ts';
+import type { SftpSession } from '../system/ssh-sftp.ts';
+import { SftpStatusError, status } from '../system/ssh-sftp-wire.ts';
+import { SshConnection, type SshTarget } from '../system/ssh.ts';
+import { explainFailure } from './sftp-failure.ts';
+import { uploadFiles } from './sftp-upload.ts';
+import { withStallWatch } from './stall.ts';
+import type { RemoteFile, Transport, TransportOptions } from './transport.ts';
+
+export interface SftpTransportOptions {
+  readonly target: SshTarget;
+  /** The mirror's root at the far side; a relative one starts at the account's home. It must exist. */
+  readonly path: string;
+  readonly clock?: Clock;
+  /** A call without any progress for this long ends in `timeout`, default 60 s. */
+  readonly stallMs?: number;
+  /** Deadline for connecting, default 15 s. */
+  readonly connectTimeoutMs?: number;
+}
+
+/** Readdir requests in flight: each brings about a hundred names and costs a round trip. */
+const readAhead = 8;
+/** Removals in flight. */
+const removeAhead = 256;
+/** S_IFMT and S_IFREG of stat(2). */
+const typeMask = 0o170000;
+const regularFile = 0o100000;
+
+/**
+ * Directories are followed when they are symbolic links: SFTP has no way to refuse them, the server confines the account.
+ * Throws TypeError for a target without a valid host key pin.
+ */
+export function createSftpTransport(options: SftpTransportOptions): Transport {
+  const { target, path: root, clock = systemClock, stallMs = 60_000, connectTimeoutMs } = options;
+  const connection = new SshConnection(target, connectTimeoutMs === undefined ? {} : { connectTimeoutMs });
+
+  async function call<T>(
+    { signal, onBytes }: TransportOptions,
+    work: (session: SftpSession, signal: AbortSignal, onBytes: (bytes: number) => void) => Promise<T>,
+  ): Promise<T> {
+    const watch = { clock, stallMs, signal, onStall: (error: Error) => connection.reset(error) };
+    return withStallWatch(watch, async (inner, alive) => {
+      let session: SftpSession | undefined;
+      try {
+        session = await connection.sftp(inner);
+        return await work(session, inner, (bytes) => {
+          alive();
+          if (bytes > 0) onBytes?.(bytes);
+        });
+      } catch (error) {
+        inner.throwIfAborted();
+        throw await explainFailure(error, session, root);
+      }
+    });
+  }
+
+  return {
+    list: (directory, callOptions) =>
+      call(callOptions, (session, signal, onBytes) =>
+        listDirectory(session, posix.join(root, directory), signal, () => onBytes(0)),
+      ),
+    put: (sourceRoot, files, callOptions) =>
+      call(callOptions, (session, signal, onBytes) => {
+        if (!session.extensions.has('posix-rename@openssh.com')) throw noRename(target.host);
+        return uploadFiles({ session, root, sourceRoot, files, signal, onBytes });
+      }),
+    remove: (paths, callOptions) =>
+      call(callOptions, (session, signal, onBytes) =>
+        removeFiles(
+          session,
+          paths.map((path) => posix.join(root, path)),
+          signal,
+          () => onBytes(0),
+        ),
+      ),
+    close: () => connection.close(),
+  };
+}
+
+/** Without it an index would be missing for a moment each time it is replaced. */
+function noRename(host: string): TransportError {
+  return new TransportError(
+    'option_refused',
+    'permanent',
+    `the SFTP server of ${host} does not offer posix-rename@openssh.com, files could not be replaced in one step: use the rsync transport or another server`,
+  );
+}
+
+async function listDirectory(
+  session: SftpSession,
+  directory: string,
+  signal: AbortSignal,
+  alive: () => void,
+): Promise<ReadonlyMap<string, RemoteFile>> {
+  const found = new Map<string, RemoteFile>();
+  let handle: Buffer;
+  try {
+    handle = await session.openDirectory(directory);
+  } catch (error) {
+    if (error instanceof SftpStatusError && error.status === status.noSuchFile) return found;
+    throw error;
+  }
+  try {
+    for (let more = true; more; ) {
+      signal.throwIfAborted();
+      const answers = await Promise.all(Array.from({ length: readAhead }, () => session.readDirectory(handle)));
+      alive();
+      more = answers.every((entries) => entries !== undefined);
+      for (const { name, attributes } of answers.flatMap((entries) => entries ?? [])) {
+        const { permissions = 0, size = 0, mtimeSeconds = 0 } = attributes;
+        if ((permissions & typeMask) === regularFile) found.set(name, { size, mtimeSeconds });
+      }
+    }
+    return found;
+  } finally {
+    // Nothing hangs on the answer; a session that is gone has closed it.
+    session.close(handle).catch(() => {});
+  }
+}
+
+async function removeFiles(
+  session: SftpSession,
+  paths: readonly string[],
+  signal: AbortSignal,
+  alive: () => void,
+): Promise<void> {
+  for (let start = 0; start < paths.length; start += removeAhead) {
+    signal.throwIfAborted();
+    const some = paths.slice(start, start + removeAhead);
+    const answers = await Promise.allSettled(some.map((path) => session.remove(path)));
+    alive();
+    for (const answer of answers) {
+      if (answer.status === 'fulfilled') continue;
+      const { reason } = answer as { reason: Error };
+      if (!(reason instanceof SftpStatusError && reason.status === status.noSuchFile)) throw reason;
+    }
+  }
+}

@@ -1,0 +1,34 @@
+/** Our side of a push: the file of the tree, opened and read as the plan says it is. */
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { messageOf, TransportError } from '../errors.ts';
+import { escapeText } from '../system/log.ts';
+import type { PushFile } from './transport.ts';
+
+/** Opens `<sourceRoot>/<path>`; TransportError `vanished` when it is not there with the planned size. */
+export async function openSource(sourceRoot: string, file: PushFile): Promise<FileHandle> {
+  let source: FileHandle;
+  try {
+    source = await open(join(sourceRoot, file.path), constants.O_RDONLY | constants.O_NOFOLLOW);
+  } catch (error) {
+    throw changed(file, messageOf(error));
+  }
+  const { size } = await source.stat();
+  if (size === file.size) return source;
+  await source.close();
+  throw changed(file, `it has ${size} bytes, expected ${file.size}`);
+}
+
+/** Fills `target` from `offset` on. */
+export async function readSource(source: FileHandle, target: Buffer, offset: number, file: PushFile): Promise<void> {
+  for (let filled = 0; filled < target.length; ) {
+    const { bytesRead } = await source.read(target, filled, target.length - filled, offset + filled);
+    if (bytesRead === 0) throw changed(file, 'it became shorter');
+    filled += bytesRead;
+  }
+}
+
+function changed(file: PushFile, why: string): TransportError {
+  return new TransportError('vanished', 'retryable', escapeText(`${file.path}: ${why}: the next try plans anew`));
+}

@@ -1,0 +1,16 @@
+/** Names of files that are still being written at a mirror. */
+import { randomBytes } from 'node:crypto';
+
+/** Longest file name of the usual file systems, in bytes. */
+const longestName = 255;
+
+/**
+ * A fresh name of the form `.NAME.lockstepd-XXXXXX` for the directory in which `name` will be: hidden, and told from every
+ * published name by its shape. A long `name` is cut so that the whole fits.
+ */
+export function temporaryName(name: string): string {
+  const end = `.lockstepd-${randomBytes(3).toString('hex')}`;
+  let kept = name;
+  while (Buffer.byteLength(kept) > longestName - 1 - end.length) kept = Array.from(kept).slice(0, -1).join('');
+  return `.${kept}${end}`;
+}

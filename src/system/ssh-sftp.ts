@@ -1,0 +1,282 @@
+/** The client's end of one SFTP session: any number of requests in flight, each answer goes to its request. It decides nothing about files. */
+import type { Duplex } from 'node:stream';
+import {
+  attributes,
+  encodePacket,
+  encodeWrite,
+  FieldReader,
+  PacketSplitter,
+  packet,
+  type SftpAttributes,
+  SftpStatusError,
+  status,
+  text,
+  uint32,
+  uint64,
+  type WriteBlock,
+} from './ssh-sftp-wire.ts';
+
+export interface SftpEntry {
+  readonly name: string;
+  readonly attributes: SftpAttributes;
+}
+
+/** What the other side's file system has left, from statvfs@openssh.com. */
+export interface SftpSpace {
+  readonly freeBytes: number;
+  readonly freeFiles: number;
+  readonly readOnly: boolean;
+}
+
+interface Pending {
+  readonly request: string;
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: Error) => void;
+}
+
+interface Answer {
+  readonly type: number;
+  readonly fields: FieldReader;
+}
+
+/** Small packets are joined up to this many bytes before they are handed to the channel. */
+const joinLimit = 16 * 1024;
+
+/**
+ * Requests go out in the order of the calls; those of one turn of the event loop leave together. Every method rejects with
+ * SftpStatusError when the other side refuses, and with the reason of the loss when the session ends.
+ */
+export class SftpSession {
+  /** Extensions that the server offers, by name. */
+  readonly extensions: ReadonlyMap<string, string>;
+  /** Most bytes of data in one write. */
+  readonly maxWriteBytes: number;
+  readonly #channel: Duplex;
+  readonly #together: (write: () => void) => void;
+  readonly #pending = new Map<number, Pending>();
+  readonly #splitter: PacketSplitter;
+  #outbox: Buffer[] = [];
+  #nextId = 1;
+  #lost: Error | undefined;
+
+  private constructor(channel: Duplex, options: SftpSessionOptions, splitter: PacketSplitter, hello: FieldReader) {
+    this.#channel = channel;
+    this.#together = options.together;
+    this.#splitter = splitter;
+    const extensions = new Map<string, string>();
+    while (hello.left > 0) extensions.set(hello.text(), hello.text());
+    this.extensions = extensions;
+    // A server that tells its limits is OpenSSH, which takes packets of 256 KiB; every server takes 32 KiB of data (section 3).
+    this.maxWriteBytes = extensions.has('limits@openssh.com') ? 255 * 1024 : 32 * 1024;
+    channel.on('data', (chunk: Buffer) => this.#receive(chunk));
+    channel.once('close', () => this.#lose(options.reasonOfLoss()));
+  }
+
+  /** Says hello on a fresh channel of the `sftp` subsystem and waits for the server's answer. */
+  static async open(channel: Duplex, options: SftpSessionOptions): Promise<SftpSession> {
+    const splitter = new PacketSplitter();
+    const hello = await new Promise<Buffer>((resolve, reject) => {
+      channel.on('error', () => {});
+      channel.once('close', () => reject(new Error('not an SFTP server: it ended the session at once')));
+      channel.on('data', function greet(chunk: Buffer) {
+        try {
+          const [first] = splitter.push(chunk);
+          if (first === undefined) return;
+          channel.off('data', greet);
+          channel.pause();
+          resolve(first);
+        } catch (error) {
+          reject(error);
+        }
+      });
+      channel.write(encodePacket(packet.init, uint32(3)));
+    });
+    const fields = new FieldReader(hello.subarray(1));
+    if (hello[0] !== packet.version || fields.uint32() < 3) throw new RangeError('not an SFTP version 3 server');
+    const session = new SftpSession(channel, options, splitter, fields);
+    channel.resume();
+    return session;
+  }
+
+  /** True once the session has ended. */
+  get ended(): boolean {
+    return this.#lost !== undefined;
+  }
+
+  /** Opens a file, `flags` from `openFlag`; resolves to its handle. */
+  async open(path: string, flags: number, permissions: number): Promise<Buffer> {
+    const answer = this.#ask(`open ${path}`, packet.open, text(path), uint32(flags), attributes({ permissions }));
+    return handleOf(await answer);
+  }
+
+  /** Writes the block's data; its memory must stay untouched until the promise settles. */
+  async write(handle: Buffer, offset: number, block: WriteBlock): Promise<void> {
+    expectOk(await this.#send('write', (id) => encodeWrite(id, handle, offset, block)));
+  }
+
+  async setHandleAttributes(handle: Buffer, value: SftpAttributes): Promise<void> {
+    expectOk(await this.#ask('fsetstat', packet.fsetstat, text(handle), attributes(value)));
+  }
+
+  async setAttributes(path: string, value: SftpAttributes): Promise<void> {
+    expectOk(await this.#ask(`setstat ${path}`, packet.setstat, text(path), attributes(value)));
+  }
+
+  /** fsync@openssh.com */
+  async sync(handle: Buffer): Promise<void> {
+    expectOk(await this.#ask('fsync', packet.extended, text('fsync@openssh.com'), text(handle)));
+  }
+
+  async close(handle: Buffer): Promise<void> {
+    expectOk(await this.#ask('close', packet.close, text(handle)));
+  }
+
+  /** posix-rename@openssh.com: replaces what bears the new name, in one step. */
+  async rename(from: string, to: string): Promise<void> {
+    const name = text('posix-rename@openssh.com');
+    expectOk(await this.#ask(`rename to ${to}`, packet.extended, name, text(from), text(to)));
+  }
+
+  async remove(path: string): Promise<void> {
+    expectOk(await this.#ask(`remove ${path}`, packet.remove, text(path)));
+  }
+
+  async makeDirectory(path: string, permissions: number): Promise<void> {
+    expectOk(await this.#ask(`mkdir ${path}`, packet.mkdir, text(path), attributes({ permissions })));
+  }
+
+  /** Attributes of what `path` leads to, symbolic links followed. */
+  async stat(path: string): Promise<SftpAttributes> {
+    const { type, fields } = await this.#ask(`stat ${path}`, packet.stat, text(path));
+    if (type !== packet.attrs) throw new RangeError('SFTP answer of a wrong type');
+    return fields.attributes();
+  }
+
+  async openDirectory(path: string): Promise<Buffer> {
+    return handleOf(await this.#ask(`opendir ${path}`, packet.opendir, text(path)));
+  }
+
+  /** The next entries of an open directory (links not followed), or undefined after the last. */
+  async readDirectory(handle: Buffer): Promise<SftpEntry[] | undefined> {
+    let answer: Answer;
+    try {
+      answer = await this.#ask('readdir', packet.readdir, text(handle));
+    } catch (error) {
+      if (error instanceof SftpStatusError && error.status === status.eof) return undefined;
+      throw error;
+    }
+    const { type, fields } = answer;
+    if (type !== packet.name) throw new RangeError('SFTP answer of a wrong type');
+    const entries: SftpEntry[] = [];
+    for (let count = fields.uint32(); count > 0; count--) {
+      const name = fields.text();
+      fields.bytes();
+      entries.push({ name, attributes: fields.attributes() });
+    }
+    return entries;
+  }
+
+  /** statvfs@openssh.com */
+  async space(path: string): Promise<SftpSpace> {
+    const answer = await this.#ask(`statvfs ${path}`, packet.extended, text('statvfs@openssh.com'), text(path));
+    if (answer.type !== packet.extendedReply) throw new RangeError('SFTP answer of a wrong type');
+    const numbers = Array.from({ length: 11 }, () => answer.fields.uint64());
+    const [, fragment = 0, , , available = 0, , , freeFiles = 0, , flags = 0] = numbers;
+    return { freeBytes: fragment * available, freeFiles, readOnly: (flags & 1) === 1 };
+  }
+
+  /** Data of an open file; empty at its end. */
+  async read(handle: Buffer, offset: number, length: number): Promise<Buffer> {
+    try {
+      const { type, fields } = await this.#ask('read', packet.read, text(handle), uint64(offset), uint32(length));
+      if (type !== packet.data) throw new RangeError('SFTP answer of a wrong type');
+      return fields.bytes();
+    } catch (error) {
+      if (error instanceof SftpStatusError && error.status === status.eof) return Buffer.alloc(0);
+      throw error;
+    }
+  }
+
+  /** Ends the session; requests in flight are rejected. */
+  end(): void {
+    this.#channel.destroy();
+  }
+
+  #ask(request: string, type: number, ...fields: readonly Buffer[]): Promise<Answer> {
+    return this.#send(request, (id) => encodePacket(type, uint32(id), ...fields));
+  }
+
+  #send(request: string, encode: (id: number) => Buffer): Promise<Answer> {
+    if (this.#lost) return Promise.reject(this.#lost);
+    const id = this.#nextId;
+    this.#nextId = (this.#nextId % 0xffffffff) + 1;
+    if (this.#outbox.length === 0) process.nextTick(() => this.#flush());
+    this.#outbox.push(encode(id));
+    return new Promise((resolve, reject) => this.#pending.set(id, { request, resolve, reject }));
+  }
+
+  #flush(): void {
+    const packets = this.#outbox;
+    this.#outbox = [];
+    if (this.#lost) return;
+    this.#together(() => {
+      let small: Buffer[] = [];
+      let bytes = 0;
+      const hand = (): void => {
+        if (small.length > 0) this.#channel.write(small.length === 1 ? small[0] : Buffer.concat(small));
+        small = [];
+        bytes = 0;
+      };
+      for (const one of packets) {
+        if (bytes + one.length > joinLimit) hand();
+        small.push(one);
+        bytes += one.length;
+      }
+      hand();
+    });
+  }
+
+  #receive(chunk: Buffer): void {
+    try {
+      for (const one of this.#splitter.push(chunk)) this.#answer(one);
+    } catch (error) {
+      this.#lose(error as Error);
+      this.#channel.destroy();
+    }
+  }
+
+  #answer(bytes: Buffer): void {
+    const fields = new FieldReader(bytes.subarray(1));
+    const id = fields.uint32();
+    const pending = this.#pending.get(id);
+    if (!pending) throw new RangeError('SFTP answer to no request');
+    this.#pending.delete(id);
+    const type = bytes[0] ?? 0;
+    const code = type === packet.status ? fields.uint32() : status.ok;
+    if (code === status.ok) pending.resolve({ type, fields });
+    else pending.reject(new SftpStatusError(code, fields.left > 0 ? fields.text() : '', pending.request));
+  }
+
+  #lose(reason: Error): void {
+    if (this.#lost) return;
+    this.#lost = reason;
+    for (const { reject } of this.#pending.values()) reject(reason);
+    this.#pending.clear();
+  }
+}
+
+export interface SftpSessionOptions {
+  /** Runs a function so that what it writes leaves in as few system calls as possible. */
+  readonly together: (write: () => void) => void;
+  /** Why the channel was closed, asked when it is. */
+  readonly reasonOfLoss: () => Error;
+}
+
+function handleOf({ type, fields }: Answer): Buffer {
+  if (type !== packet.handle) throw new RangeError('SFTP answer of a wrong type');
+  return Buffer.from(fields.bytes());
+}
+
+function expectOk({ type }: Answer): void {
+  if (type !== packet.status) throw new RangeError('SFTP answer of a wrong type');
+}

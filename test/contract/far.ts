@@ -1,0 +1,161 @@
+/** The far sides that the conformance suite runs against: where files end up, and a transport that leads there. */
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createDirectoryTransport } from '../../src/replicate/directory.ts';
+import { createRsyncTransport } from '../../src/replicate/rsync.ts';
+import { createSftpTransport } from '../../src/replicate/sftp.ts';
+import type { Transport } from '../../src/replicate/transport.ts';
+import type { SshTarget } from '../../src/system/ssh.ts';
+import { createKeyPair, serveSftp } from '../../src/system/ssh-server.ts';
+import { findProgram, missingProgram, type Sshd, startSshd } from '../support/sshd.ts';
+
+export interface Limits {
+  readonly stallMs?: number;
+  readonly connectTimeoutMs?: number;
+}
+
+/** A directory at a far side; `transport()` makes a new one each time. */
+export interface Place {
+  readonly root: string;
+  transport(limits?: Limits): Transport;
+}
+
+export interface Far extends AsyncDisposable {
+  /** A new empty mirror root. */
+  place(name: string): Place;
+  /** False where the account may not read. */
+  readonly lists: boolean;
+  /** What an ssh transport needs to be led astray. */
+  readonly ssh?: {
+    readonly target: SshTarget;
+    make(target: SshTarget, limits?: Limits): Transport;
+  };
+  readonly sshd?: Sshd;
+  /** The directory that rrsync locks. */
+  readonly locked?: string;
+}
+
+export interface Kind {
+  readonly name: string;
+  /** Why it cannot run here. */
+  readonly missing: string | undefined;
+  open(): Promise<Far>;
+}
+
+function makeBase(): string {
+  const base = mkdtempSync(join(tmpdir(), 'lockstepd-far-'));
+  chmodSync(base, 0o755);
+  return base;
+}
+
+function makeRoot(base: string, name: string): string {
+  const root = join(base, name);
+  mkdirSync(root);
+  return root;
+}
+
+const directory: Kind = {
+  name: 'directory',
+  missing: undefined,
+  open: () => {
+    const base = makeBase();
+    return Promise.resolve({
+      lists: true,
+      place: (name) => {
+        const root = makeRoot(base, name);
+        return { root, transport: (limits) => createDirectoryTransport({ path: root, ...limits }) };
+      },
+      [Symbol.asyncDispose]: async () => rmSync(base, { recursive: true, force: true }),
+    });
+  },
+};
+
+const embedded: Kind = {
+  name: 'sftp to the embedded server',
+  missing: undefined,
+  open: async () => {
+    const base = makeBase();
+    const keys = createKeyPair();
+    const keyBase = makeBase();
+    const identity = join(keyBase, 'key');
+    await writeFile(identity, keys.privateKey, { mode: 0o600 });
+    const server = await serveSftp({ root: base, authorizedKey: keys.publicKey, port: 0 });
+    const { port, hostKeyFingerprint } = server;
+    const target: SshTarget = { host: '127.0.0.1', port, user: 'any', identity, hostKeys: [hostKeyFingerprint] };
+    return {
+      lists: true,
+      ssh: { target, make: (other, limits) => createSftpTransport({ target: other, path: '/', ...limits }) },
+      place: (name) => {
+        const root = makeRoot(base, name);
+        return { root, transport: (limits) => createSftpTransport({ target, path: `/${name}`, ...limits }) };
+      },
+      [Symbol.asyncDispose]: async () => {
+        await server.close();
+        rmSync(base, { recursive: true, force: true });
+        rmSync(keyBase, { recursive: true, force: true });
+      },
+    };
+  },
+};
+
+function overSshd(
+  name: string,
+  programs: readonly string[],
+  command: (base: string) => string | null,
+  create: typeof createSftpTransport,
+  pathOf: (base: string, name: string) => string,
+  more: { readonly lists: boolean; readonly locks?: boolean },
+): Kind {
+  const missing = missingProgram('sshd', 'ssh-keygen', ...programs);
+  return {
+    name,
+    missing: missing && `${missing} is absent`,
+    open: async () => {
+      const base = makeBase();
+      const sshd = await startSshd({ mirror: command(base) });
+      const { host, port, user, hostKeyFingerprint } = sshd;
+      const target: SshTarget = { host, port, user, identity: sshd.identity('mirror'), hostKeys: [hostKeyFingerprint] };
+      return {
+        lists: more.lists,
+        sshd,
+        ...(more.locks ? { locked: base } : {}),
+        ssh: { target, make: (other, limits) => create({ target: other, path: pathOf(base, '.'), ...limits }) },
+        place: (one) => {
+          const root = makeRoot(base, one);
+          return { root, transport: (limits) => create({ target, path: pathOf(base, one), ...limits }) };
+        },
+        [Symbol.asyncDispose]: async () => {
+          await sshd[Symbol.asyncDispose]();
+          rmSync(base, { recursive: true, force: true });
+        },
+      };
+    },
+  };
+}
+
+const rrsync = findProgram('rrsync') ?? 'rrsync';
+const insideRoot = (_base: string, name: string): string => `/${name}`;
+
+export const kinds: readonly Kind[] = [
+  directory,
+  embedded,
+  overSshd('sftp to sshd', [], () => 'internal-sftp', createSftpTransport, join, { lists: true }),
+  overSshd(
+    'rsync to rrsync -wo',
+    ['rsync', 'rrsync'],
+    (base) => `${rrsync} -wo ${base}`,
+    createRsyncTransport,
+    insideRoot,
+    {
+      lists: false,
+      locks: true,
+    },
+  ),
+  overSshd('rsync to rrsync', ['rsync', 'rrsync'], (base) => `${rrsync} ${base}`, createRsyncTransport, insideRoot, {
+    lists: true,
+    locks: true,
+  }),
+  overSshd('rsync to a plain account', ['rsync'], () => null, createRsyncTransport, join, { lists: true }),
+];

@@ -1,0 +1,48 @@
+/** Builds facts for the tests of this room: a mirror that is in step, changed where a test says so. */
+import type { BatchFacts, MirrorFacts, StatusFacts } from '../../src/observe/status.ts';
+
+export const nowMs = Date.UTC(2026, 10, 22, 18, 10, 0);
+/** What an attacker writes where a name, a path or a message is shown. */
+export const hostile = `<script>alert('1')</script>"&\u001b[2J\u202e\n`;
+
+export function mirrorFacts(changes: Partial<MirrorFacts> = {}): MirrorFacts {
+  return {
+    name: 'paris',
+    transport: 'rsync',
+    state: 'in-sync',
+    generation: 12,
+    pushedMissingSinceMs: null,
+    observedGeneration: 12,
+    observedMissingSinceMs: null,
+    observedAtMs: nowMs - 20_000,
+    observedUnknownContent: false,
+    lastSuccessAtMs: nowMs - 90_000,
+    nextAttemptAtMs: null,
+    lastError: null,
+    url: 'https://mirror.example.org/pub/',
+    ...changes,
+  };
+}
+
+export function batchFacts(changes: Partial<BatchFacts> = {}): BatchFacts {
+  return {
+    id: 'b1',
+    builder: 'bpo',
+    state: 'published',
+    generation: 12,
+    updatedAtMs: nowMs - 600_000,
+    reasons: [],
+    ...changes,
+  };
+}
+
+export function statusFacts(changes: Partial<StatusFacts> = {}): StatusFacts {
+  return {
+    generation: 12,
+    publishedAtMs: nowMs - 600_000,
+    repositories: [{ path: 'main/x86_64', generation: 12, indexSha256: 'ab'.repeat(32), packages: 139 }],
+    mirrors: [mirrorFacts()],
+    batches: [batchFacts()],
+    ...changes,
+  };
+}

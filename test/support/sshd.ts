@@ -1,0 +1,169 @@
+/** A private OpenSSH server on loopback with its own keys: one client key per account, each with its own forced command. */
+import { execFile, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { accessSync, constants, mkdirSync, readFileSync } from 'node:fs';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createConnection, createServer } from 'node:net';
+import { tmpdir, userInfo } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+export interface Sshd extends AsyncDisposable {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  /** `SHA256:…` as the configuration pins it. */
+  readonly hostKeyFingerprint: string;
+  readonly pid: number;
+  /** The private key file of an account named at the start. */
+  identity(account: string): string;
+  /** Ends every session process and what it started (never the listener): what a crash at the far side looks like. */
+  killSessions(): void;
+  /** Stops every session process where it stands: what a hung host looks like. They are ended with the server. */
+  freezeSessions(): void;
+}
+
+/** The path of a program, or undefined; sbin directories are looked at too. */
+export function findProgram(name: string): string | undefined {
+  const directories = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin', '/usr/local/sbin'];
+  return directories
+    .map((directory) => join(directory, name))
+    .find((path) => {
+      try {
+        accessSync(path, constants.X_OK);
+        return true;
+      } catch {
+        return false;
+      }
+    });
+}
+
+/** The first of these programs that is missing here, for `t.skip`. */
+export function missingProgram(...names: string[]): string | undefined {
+  return names.find((name) => findProgram(name) === undefined);
+}
+
+/**
+ * Starts sshd. `accounts` maps a name to its forced command, or to null for a plain account. All of them are the user
+ * who runs the tests.
+ */
+export async function startSshd(accounts: Readonly<Record<string, string | null>>): Promise<Sshd> {
+  const program = findProgram('sshd');
+  if (program === undefined) throw new Error('sshd is not installed');
+  if (userInfo().uid === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
+  const home = await mkdtemp(join(tmpdir(), 'lockstepd-sshd-'));
+  const key = (name: string): string => join(home, `key-${name}`);
+  for (const name of ['host', ...Object.keys(accounts)]) {
+    await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', name, '-f', key(name)]);
+  }
+  const lines = Object.entries(accounts).map(([name, command]) => {
+    const options = command === null ? 'restrict' : `restrict,command="${command.replaceAll('"', '\\"')}"`;
+    return `${options} ${readFileSync(`${key(name)}.pub`, 'utf8')}`;
+  });
+  await writeFile(join(home, 'authorized_keys'), lines.join(''), { mode: 0o600 });
+  const { port, pid } = await listen(program, home, key('host'));
+  const blob = Buffer.from((await readFile(`${key('host')}.pub`, 'utf8')).split(' ')[1] ?? '', 'base64');
+  return {
+    host: '127.0.0.1',
+    port,
+    user: userInfo().username,
+    hostKeyFingerprint: `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`,
+    pid,
+    identity: key,
+    killSessions: () => descendants(pid).forEach((one) => signalProcess(one, 'SIGKILL')),
+    freezeSessions: () => descendants(pid).forEach((one) => signalProcess(one, 'SIGSTOP')),
+    [Symbol.asyncDispose]: async () => {
+      const all = [...descendants(pid), pid];
+      all.forEach((one) => signalProcess(one, 'SIGKILL'));
+      await rm(home, { recursive: true, force: true });
+    },
+  };
+}
+
+/** sshd cannot listen on port 0: take a port that is free now, and try another one when somebody was quicker. */
+async function listen(program: string, home: string, hostKey: string): Promise<{ port: number; pid: number }> {
+  for (let attempt = 1; ; attempt++) {
+    const port = await freePort();
+    const config = join(home, 'sshd_config');
+    await writeFile(config, sshdConfig(port, home, hostKey));
+    const child = spawn(program, ['-D', '-e', '-f', config], { stdio: ['ignore', 'ignore', 'pipe'] });
+    let complaint = '';
+    child.stderr.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-4000)));
+    const { pid } = child;
+    if (pid !== undefined && (await answers(port, () => child.exitCode !== null))) {
+      child.unref();
+      (child.stderr as unknown as { unref(): void }).unref();
+      return { port, pid };
+    }
+    child.kill('SIGKILL');
+    if (attempt === 5) throw new Error(`sshd did not start: ${complaint}`);
+  }
+}
+
+function sshdConfig(port: number, home: string, hostKey: string): string {
+  return [
+    `Port ${port}`,
+    'ListenAddress 127.0.0.1',
+    `HostKey ${hostKey}`,
+    `AuthorizedKeysFile ${join(home, 'authorized_keys')}`,
+    'AuthenticationMethods publickey',
+    'PermitRootLogin prohibit-password',
+    'StrictModes no',
+    'UsePAM no',
+    'PidFile none',
+    'LogLevel ERROR',
+    'MaxStartups 100',
+    // Shell start-up files of whoever runs the tests must have no say (they may print, and take longer than rsync).
+    `SetEnv HOME=${home}`,
+    'Subsystem sftp internal-sftp',
+    '',
+  ].join('\n');
+}
+
+/** A port of the loopback interface on which nothing listens at this moment. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
+
+async function answers(port: number, dead: () => boolean): Promise<boolean> {
+  for (let tries = 0; tries < 500 && !dead(); tries++) {
+    const open = await new Promise<boolean>((resolve) => {
+      const socket = createConnection({ host: '127.0.0.1', port });
+      socket.once('connect', () => {
+        socket.destroy();
+        resolve(true);
+      });
+      socket.once('error', () => resolve(false));
+    });
+    if (open) return true;
+    await sleep(10);
+  }
+  return false;
+}
+
+/** Process ids below `pid`, deepest first. */
+function descendants(pid: number): number[] {
+  let children: number[];
+  try {
+    children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
+  } catch {
+    return [];
+  }
+  return children.flatMap((child) => [...descendants(child), child]);
+}
+
+function signalProcess(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It is gone already.
+  }
+}

@@ -1,0 +1,142 @@
+/** The SFTP client against a server made of a table, and the packets by themselves. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Duplex, duplexPair } from 'node:stream';
+import test, { type TestContext } from 'node:test';
+import { array, assert as check, infiniteStream, nat, property, uint8Array } from 'fast-check';
+import { uploadFiles } from '../../src/replicate/sftp-upload.ts';
+import { SftpSession } from '../../src/system/ssh-sftp.ts';
+import {
+  attributes,
+  encodePacket,
+  FieldReader,
+  PacketSplitter,
+  packet,
+  status,
+  text,
+  uint32,
+} from '../../src/system/ssh-sftp-wire.ts';
+
+const nameOf = new Map<number, string>(Object.entries(packet).map(([name, type]) => [type, name]));
+
+/** A session with a server that grants everything but what `refuse` names, and the requests that it saw. */
+async function start(
+  refuse: (name: string) => number | undefined,
+): Promise<{ session: SftpSession; seen: string[]; far: Duplex }> {
+  const [near, far] = duplexPair();
+  const seen: string[] = [];
+  const splitter = new PacketSplitter();
+  far.on('data', (chunk: Buffer) => {
+    for (const bytes of splitter.push(chunk)) {
+      const fields = new FieldReader(bytes.subarray(1));
+      const type = bytes[0] ?? 0;
+      const id = uint32(fields.uint32());
+      const name = type === packet.extended ? fields.text() : (nameOf.get(type) ?? '?');
+      seen.push(name);
+      const code = refuse(name) ?? status.ok;
+      if (type === packet.init) {
+        far.write(encodePacket(packet.version, uint32(3), text('posix-rename@openssh.com'), text('1')));
+      } else if (type === packet.open && code === status.ok) far.write(encodePacket(packet.handle, id, text('h')));
+      else far.write(encodePacket(packet.status, id, uint32(code), text('said'), text('')));
+    }
+  });
+  const session = await SftpSession.open(near, { together: (write) => write(), reasonOfLoss: () => new Error('lost') });
+  return { session, seen, far };
+}
+
+function upload(t: TestContext, session: SftpSession, size: number): Promise<void> {
+  const sourceRoot = mkdtempSync(join(tmpdir(), 'lockstepd-sftp-'));
+  t.after(() => rmSync(sourceRoot, { recursive: true, force: true }));
+  writeFileSync(join(sourceRoot, 'a'), Buffer.alloc(size));
+  const signal = new AbortController().signal;
+  return uploadFiles({
+    session,
+    root: '/',
+    sourceRoot,
+    files: [{ path: 'a', size, mtimeSeconds: 1 }],
+    signal,
+    onBytes: () => {},
+  });
+}
+
+test('a file is renamed after every other answer', async (t) => {
+  const { session, seen } = await start(() => undefined);
+  await upload(t, session, 40_000);
+  assert.deepEqual(seen, ['init', 'open', 'write', 'write', 'fsetstat', 'close', 'posix-rename@openssh.com']);
+});
+
+for (const name of ['write', 'fsetstat', 'close']) {
+  test(`a file of which a ${name} failed is not renamed, and its temporary file is removed`, async (t) => {
+    const { session, seen } = await start((one) => (one === name ? status.failure : undefined));
+    await assert.rejects(upload(t, session, 40_000), /said/);
+    assert.ok(!seen.includes('posix-rename@openssh.com'));
+    assert.ok(seen.includes('remove'));
+    assert.equal(seen.filter((one) => one === 'close').length, 1);
+  });
+}
+
+test('a file larger than what may be in flight fails at once when the first write does', async (t) => {
+  const { session, seen } = await start((one) => (one === 'write' ? status.failure : undefined));
+  await assert.rejects(upload(t, session, 20 * 1024 * 1024), /said/);
+  assert.ok(!seen.includes('posix-rename@openssh.com'));
+});
+
+test('requests in flight end with the session', async () => {
+  const { session, far } = await start(() => undefined);
+  far.removeAllListeners('data');
+  const waiting = session.stat('/');
+  far.destroy();
+  session.end();
+  await assert.rejects(waiting, /lost/);
+  assert.ok(session.ended);
+  await assert.rejects(session.stat('/'), /lost/);
+});
+
+test('a server that talks nonsense loses its session, and nothing hangs', async () => {
+  for (const nonsense of [
+    Buffer.from('Welcome to the server\n'),
+    Buffer.alloc(8),
+    encodePacket(packet.status, uint32(99)),
+  ]) {
+    const { session, far } = await start(() => undefined);
+    const waiting = session.readDirectory(Buffer.from('h'));
+    far.write(nonsense);
+    await assert.rejects(waiting, RangeError);
+  }
+});
+
+test('packets survive any cutting of the stream', () => {
+  check(
+    property(
+      array(uint8Array({ minLength: 1, maxLength: 300 }), { maxLength: 8 }),
+      infiniteStream(nat(40)),
+      (bodies, cuts) => {
+        const stream = Buffer.concat(bodies.map((body) => encodePacket(body[0] ?? 0, Buffer.from(body.subarray(1)))));
+        const splitter = new PacketSplitter();
+        const got: Buffer[] = [];
+        for (let at = 0; at < stream.length; ) {
+          const length = 1 + Number(cuts.next().value);
+          got.push(...splitter.push(stream.subarray(at, at + length)));
+          at += length;
+        }
+        assert.deepEqual(
+          got.map((one) => one.toString('hex')),
+          bodies.map((one) => Buffer.from(one).toString('hex')),
+        );
+      },
+    ),
+  );
+});
+
+test('attributes survive the way over the wire', () => {
+  for (const value of [
+    {},
+    { size: 2 ** 40 + 5 },
+    { permissions: 0o100644 },
+    { size: 0, permissions: 1, atimeSeconds: 3, mtimeSeconds: 4 },
+  ]) {
+    assert.deepEqual(new FieldReader(attributes(value)).attributes(), value);
+  }
+});
