@@ -254,13 +254,16 @@ export class MirrorWorker {
     const { generations, mirrors } = this.#deps.store;
     const untilMs = this.#deps.clock.now() - this.#deps.graceMs;
     const { prunedUntilMs } = mirrors.get(this.name);
+    let removed = 0;
     let after: number | null = 0;
     while (after !== null) {
       const page = generations.expired(prunedUntilMs, untilMs, after);
       if (page.paths.length > 0) await this.#transport.remove(page.paths, { signal });
+      removed += page.paths.length;
       after = page.next;
     }
-    mirrors.pruned(this.name, untilMs);
+    // Each write is synced: none when there was nothing.
+    if (removed > 0) mirrors.pruned(this.name, untilMs);
   }
 
   async #put(lease: Lease, files: readonly PushFile[], signal: AbortSignal): Promise<void> {
