@@ -61,7 +61,7 @@ test('the unit leaves what the daemon needs', () => {
     'RestartPreventExitStatus=78',
     'ExecReload=/bin/kill -HUP $MAINPID',
     'ReadWritePaths=/srv/mirror',
-    'UnsetEnvironment=NODE_OPTIONS',
+    'Environment="NODE_OPTIONS=--max-semi-space-size=1 --max-old-space-size=80" MALLOC_ARENA_MAX=2',
   ]) {
     assert.ok(text.split('\n').includes(line), line);
   }

@@ -1,5 +1,6 @@
 /** What the bench runs on: a primary with a tree of a given size, a builder that uploads through sshd and rrsync, mirrors seeded by copy. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -9,7 +10,10 @@ import { childEnvironment, exec } from '../../src/system/exec.ts';
 import type { Sshd } from '../support/sshd.ts';
 
 /** As it is installed: compiled, not stripped of types at each start. */
-const main = resolve(import.meta.dirname, process.env.LOCKSTEPD_BENCH_MAIN ?? '../../dist/main.js');
+const main = resolve(import.meta.dirname, '../../dist/main.js');
+/** Its memory settings, from the unit. */
+const unit = readFileSync(resolve(import.meta.dirname, '../../systemd/lockstepd.service'), 'utf8');
+const [, nodeOptions = ''] = /NODE_OPTIONS=([^"]*)/.exec(unit) ?? [];
 const packagesInARepository = 1000;
 
 export interface World extends AsyncDisposable {
@@ -75,7 +79,10 @@ export class BenchDaemon {
   #tail = '';
 
   constructor(configFile: string) {
-    this.#child = spawn(process.execPath, [...(process.env.BENCH_FLAGS?.split(' ')??[]), main, 'run', '--config', configFile], { stdio: ['ignore', 'pipe', 'inherit'] });
+    this.#child = spawn(process.execPath, [main, 'run', '--config', configFile], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: childEnvironment({ NODE_OPTIONS: nodeOptions, MALLOC_ARENA_MAX: '2' }),
+    });
     this.#child.stdout?.on('data', (chunk: Buffer) => {
       const lines = (this.#tail + chunk.toString()).split('\n');
       this.#tail = lines.pop() ?? '';

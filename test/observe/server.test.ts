@@ -1,0 +1,239 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { Agent, type IncomingHttpHeaders, request } from 'node:http';
+import { createConnection } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type TestContext } from 'node:test';
+import { OperationError } from '../../src/errors.ts';
+import { type RunningServer, type ServerHandlers, startServer } from '../../src/observe/server.ts';
+import { statusView } from '../../src/observe/status.ts';
+import { exec } from '../../src/system/exec.ts';
+import { type Log, silentLog } from '../../src/system/log.ts';
+import { nowMs, statusFacts } from './facts.ts';
+
+const tcp = { host: '127.0.0.1', port: 0 };
+
+function handlersWith(changes: Partial<ServerHandlers> = {}): ServerHandlers {
+  return {
+    metrics: async () => 'lockstep_published_generation 12\n',
+    status: () => statusView(statusFacts(), nowMs),
+    alive: () => true,
+    ready: () => true,
+    control: new Map(),
+    ...changes,
+  };
+}
+
+interface StartOptions {
+  readonly handlers?: ServerHandlers;
+  readonly socket?: string | null;
+  readonly listen?: typeof tcp | null;
+  readonly log?: Log;
+}
+
+async function start(t: TestContext, options: StartOptions = {}): Promise<RunningServer> {
+  const { handlers = handlersWith(), socket = null, listen = tcp, log = silentLog } = options;
+  const server = await startServer({ listen, socket, handlers, log });
+  t.after(() => server.close());
+  return server;
+}
+
+async function socketPath(t: TestContext): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'lockstepd-observe-'));
+  t.after(() => rm(directory, { recursive: true, force: true }));
+  return join(directory, 'control.sock');
+}
+
+interface Reply {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly text: string;
+}
+
+interface Ask {
+  readonly method?: string;
+  readonly body?: string;
+  readonly headers?: Record<string, string>;
+  readonly agent?: Agent;
+}
+
+async function ask(to: RunningServer | string, path: string, options: Ask = {}): Promise<Reply> {
+  const place = typeof to === 'string' ? { socketPath: to } : { host: to.address?.host, port: to.address?.port };
+  const { method = 'GET', headers, agent = new Agent(), body } = options;
+  const sent = request({ ...place, path, method, headers, agent });
+  sent.end(body);
+  const [response] = await once(sent, 'response');
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk);
+  return { status: response.statusCode, headers: response.headers, text: Buffer.concat(chunks).toString() };
+}
+
+test('each page answers GET and HEAD with its type and length, and is not cached', async (t) => {
+  const server = await start(t);
+  for (const [path, type] of [
+    ['/', 'text/html; charset=utf-8'],
+    ['/metrics', 'text/plain; version=0.0.4; charset=utf-8'],
+    ['/status.json', 'application/json; charset=utf-8'],
+    ['/healthz', 'text/plain; charset=utf-8'],
+    ['/readyz?verbose', 'text/plain; charset=utf-8'],
+  ] as const) {
+    const got = await ask(server, path);
+    assert.equal(got.status, 200, path);
+    assert.equal(got.headers['content-type'], type);
+    assert.equal(got.headers['cache-control'], 'no-store');
+    assert.equal(got.headers['x-content-type-options'], 'nosniff');
+    assert.match(String(got.headers['content-security-policy']), /^default-src 'none'/);
+    const head = await ask(server, path, { method: 'HEAD' });
+    assert.equal(head.text, '');
+    assert.ok(Number(head.headers['content-length']) > 0);
+  }
+  assert.deepEqual(JSON.parse((await ask(server, '/status.json')).text), statusView(statusFacts(), nowMs));
+  assert.match((await ask(server, '/')).text, /<h1>1 of 1 mirror in step, generation 12<\/h1>/);
+});
+
+test('health and readiness are what the daemon says', async (t) => {
+  const server = await start(t, { handlers: handlersWith({ alive: () => false, ready: () => false }) });
+  assert.equal((await ask(server, '/healthz')).status, 503);
+  assert.equal((await ask(server, '/readyz')).status, 503);
+});
+
+test('what is not there is 404, what is not read-only is 405', async (t) => {
+  const server = await start(t);
+  for (const path of ['/nothing', '/metrics/', '//evil.example/metrics', '/../metrics', '/constructor']) {
+    assert.equal((await ask(server, path)).status, 404, path);
+  }
+  for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS']) {
+    const got = await ask(server, '/metrics', { method });
+    assert.equal(got.status, 405);
+    assert.equal(got.headers.allow, 'GET, HEAD');
+  }
+});
+
+test('the Host header changes nothing', async (t) => {
+  const server = await start(t);
+  const hostile = await ask(server, '/', { headers: { host: 'evil.example"><script>' } });
+  assert.equal(hostile.status, 200);
+  assert.doesNotMatch(hostile.text, /evil/);
+});
+
+test('a handler that fails is a 500 without details and a line in the log', async (t) => {
+  const lines: unknown[] = [];
+  const log: Log = { ...silentLog, error: (event, fields) => lines.push([event, fields]) };
+  const handlers = handlersWith({ metrics: async () => Promise.reject(new Error('secret path /srv/x')) });
+  const server = await start(t, { handlers, log });
+  const got = await ask(server, '/metrics');
+  assert.equal(got.status, 500);
+  assert.doesNotMatch(got.text, /secret/);
+  assert.deepEqual(lines, [['http_request_failed', { path: '/metrics', error: 'secret path /srv/x' }]]);
+  assert.equal((await ask(server, '/healthz')).status, 200);
+});
+
+test('commands are taken on the unix socket and never on TCP', async (t) => {
+  const path = await socketPath(t);
+  const bodies: unknown[] = [];
+  const control = new Map([
+    ['push', async (body: unknown) => ({ status: bodies.push(body) === 1 ? 202 : 200, body: { ok: true } })],
+  ]);
+  const server = await start(t, { handlers: handlersWith({ control }), socket: path });
+  const over = await ask(server, '/control/push', { method: 'POST', body: '{"mirror":"paris"}' });
+  assert.equal(over.status, 404);
+  assert.deepEqual(bodies, []);
+
+  const done = await ask(path, '/control/push', { method: 'POST', body: '{"mirror":"paris"}' });
+  assert.deepEqual([done.status, done.text], [202, '{"ok":true}\n']);
+  await ask(path, '/control/push', { method: 'POST' });
+  assert.deepEqual(bodies, [{ mirror: 'paris' }, null]);
+  assert.equal((await ask(path, '/control/push')).status, 405);
+  assert.equal((await ask(path, '/control/constructor', { method: 'POST' })).status, 404);
+  assert.equal((await ask(path, '/control/push', { method: 'POST', body: '{' })).status, 400);
+  assert.equal((await ask(path, '/status.json')).status, 200);
+  assert.equal(bodies.length, 2);
+});
+
+test('a command with a body that is too long is refused unread', async (t) => {
+  const path = await socketPath(t);
+  const control = new Map([['push', async () => ({ status: 200, body: 'reached' })]]);
+  await start(t, { handlers: handlersWith({ control }), socket: path, listen: null });
+  const got = await ask(path, '/control/push', { method: 'POST', body: `"${'x'.repeat(70_000)}"` });
+  assert.equal(got.status, 413);
+  assert.equal(got.headers.connection, 'close');
+});
+
+test('the socket has mode 0660 and is gone after the close', async (t) => {
+  const path = await socketPath(t);
+  const server = await start(t, { socket: path, listen: null });
+  assert.equal(server.address, null);
+  assert.equal((await stat(path)).mode & 0o777, 0o660);
+  await server.close();
+  await assert.rejects(stat(path), { code: 'ENOENT' });
+});
+
+test('the socket file of a killed process is taken over', async (t) => {
+  const path = await socketPath(t);
+  const script = `require('node:net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))`;
+  await exec([process.execPath, '-e', script, path], { timeoutMs: 20_000 });
+  assert.ok((await stat(path)).isSocket(), 'the dead process left its socket');
+  await start(t, { socket: path });
+  assert.equal((await ask(path, '/healthz')).status, 200);
+});
+
+test('the socket of a living process is left to it, and nothing stays open', async (t) => {
+  const path = await socketPath(t);
+  await start(t, { socket: path, listen: null });
+  const ports: number[] = [];
+  const free = await start(t);
+  ports.push(free.address?.port ?? 0);
+  await free.close();
+  const listen = { host: '127.0.0.1', port: ports[0] ?? 0 };
+  await assert.rejects(startServer({ listen, socket: path, handlers: handlersWith(), log: silentLog }), (error) => {
+    assert.ok(error instanceof OperationError);
+    assert.match(error.message, /a running daemon answers there: stop it first/);
+    return true;
+  });
+  assert.equal((await ask(path, '/healthz')).status, 200);
+  await start(t, { listen });
+});
+
+test('a file that is no socket is not removed', async (t) => {
+  const path = await socketPath(t);
+  await writeFile(path, 'precious');
+  await assert.rejects(start(t, { socket: path }), /another file is there: move it away/);
+  assert.equal((await stat(path)).size, 8);
+});
+
+test('a port that is taken is told with what to do', async (t) => {
+  const first = await start(t);
+  const listen = { host: '127.0.0.1', port: first.address?.port ?? 0 };
+  await assert.rejects(start(t, { listen }), /cannot listen on 127\.0\.0\.1:\d+: .*another process has it/);
+});
+
+test('connections are kept for the next request and are closed by the close', async (t) => {
+  const server = await start(t);
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  t.after(() => agent.destroy());
+  await ask(server, '/healthz', { agent });
+  const idle = Object.values(agent.freeSockets).flat();
+  assert.equal(idle.length, 1, 'kept');
+  await server.close();
+  await assert.rejects(ask(server, '/healthz'), { code: 'ECONNREFUSED' });
+});
+
+test('a client that never finishes its request does not hold up the close', async (t) => {
+  const server = await start(t);
+  const client = createConnection({ host: '127.0.0.1', port: server.address?.port ?? 0 });
+  client.on('error', () => {});
+  await once(client, 'connect');
+  client.write('GET /metrics HTTP/1.1\r\nHost: x\r\n');
+  await ask(server, '/healthz');
+  const closed = once(client, 'close');
+  await server.close();
+  await closed;
+});
+
+test('headers that are too long are refused', async (t) => {
+  const server = await start(t);
+  const got = await ask(server, '/metrics', { headers: { 'x-long': 'x'.repeat(10_000) } });
+  assert.equal(got.status, 431);
+});
