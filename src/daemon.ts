@@ -4,8 +4,9 @@ import type { Config, InboxConfig, MirrorConfig } from './config/schema.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
 import { gatherFacts } from './daemon/facts.ts';
 import { ProbeService } from './daemon/probes.ts';
-import { scrubOnce } from './daemon/scrub.ts';
+import { planReload } from './daemon/reload.ts';
 import { Supervisor } from './daemon/supervisor.ts';
+import { feedWatchdog, keepBeating, keepHouse, scrubOnSchedule } from './daemon/timers.ts';
 import { ConfigError, messageOf } from './errors.ts';
 import { InboxService, type IngestDeps } from './ingest/service.ts';
 import { IndexWatcher } from './ingest/watch.ts';
@@ -20,7 +21,6 @@ import { openStore, type Store } from './store/store.ts';
 import type { Clock } from './system/clock.ts';
 import type { Log } from './system/log.ts';
 import { createNotifier, type Notifier } from './system/notify.ts';
-import { runOnSchedule } from './system/schedule.ts';
 import { type Keyring, loadKeyring } from './trust/keyring.ts';
 import { Verifier } from './trust/verify.ts';
 
@@ -37,7 +37,6 @@ export interface DaemonOptions {
 
 /** A push in hand may take this long to end once the daemon stops. */
 const drainMs = 20_000;
-const housekeepingMs = 10 * 60_000;
 /** A loop that shows no progress for so long is stuck: longer than any single step may take by its own deadline. */
 const stuckAfterMs = 10 * 60_000;
 
@@ -112,7 +111,12 @@ export class Daemon {
     this.#startTimers();
     this.#ready = true;
     const at = this.#server.address;
-    log.info('started', { version, config: this.#config.file, generation: this.#facts().generation, listen: at ? `${at.host}:${at.port}` : undefined });
+    log.info('started', {
+      version,
+      config: this.#config.file,
+      generation: this.#facts().generation,
+      listen: at ? `${at.host}:${at.port}` : undefined,
+    });
     await this.#notifier.ready(this.#statusLine());
   }
 
@@ -166,26 +170,12 @@ export class Daemon {
   }
 
   async #apply(next: Config, keyrings: ReadonlyMap<string, Keyring>): Promise<void> {
-    const { log } = this.#options;
-    const old = this.#config;
-    for (const key of ['root', 'state', 'socket', 'listen', 'workers', 'publish'] as const) {
-      if (!same(old[key], next[key])) log.warn('reload_needs_restart', { key });
-    }
-    const sameRules = same([old.guards, old.schedule.rescanMs], [next.guards, next.schedule.rescanMs]);
-    const sameProbes = old.schedule.probeMs === next.schedule.probeMs;
-    const gone = new Set<string>();
-    for (const [name, { config }] of this.#inboxes) {
-      if (!sameRules || !next.inboxes.some((i) => same(i, config))) gone.add(`inbox:${name}`);
-    }
-    for (const [name, { config }] of this.#mirrors) {
-      if (!sameProbes || !next.mirrors.some((m) => same(m, config))) gone.add(`mirror:${name}`).add(`probe:${name}`);
-    }
-    await this.#supervisor.stop((name) => gone.has(name) || name === 'scrub');
-    for (const name of gone) {
-      if (name.startsWith('inbox:')) this.#inboxes.delete(name.slice(6));
-      else if (name.startsWith('mirror:')) this.#mirrors.delete(name.slice(7));
-    }
-    this.#config = { ...next, root: old.root, state: old.state, socket: old.socket, listen: old.listen, workers: old.workers, publish: old.publish };
+    const plan = planReload(this.#config, next);
+    for (const key of plan.needsRestart) this.#options.log.warn('reload_needs_restart', { key });
+    await this.#supervisor.stop((name) => plan.stop.has(name) || name === 'scrub');
+    for (const builder of this.#inboxes.keys()) if (plan.stop.has(`inbox:${builder}`)) this.#inboxes.delete(builder);
+    for (const name of this.#mirrors.keys()) if (plan.stop.has(`mirror:${name}`)) this.#mirrors.delete(name);
+    this.#config = plan.config;
     this.#keyrings.clear();
     for (const [builder, keyring] of keyrings) this.#keyrings.set(builder, keyring);
     this.#metrics.setTargets(targetsOf(next));
@@ -210,7 +200,12 @@ export class Daemon {
         return generation;
       },
       events: {
-        batchEnded: (builder, state, reasons) => this.#metrics.batchEnded(builder, state, reasons.map((r) => r.code)),
+        batchEnded: (builder, state, reasons) =>
+          this.#metrics.batchEnded(
+            builder,
+            state,
+            reasons.map((r) => r.code),
+          ),
         stage: (stage, seconds) => this.#metrics.stage(stage, seconds),
         rescanFound: (count) => this.#metrics.rescanFound(count),
         watch: (paths) => this.#watcher.add(paths),
@@ -230,7 +225,15 @@ export class Daemon {
     const probe =
       config.url === null
         ? null
-        : new ProbeService(config.name, config.url, { store: this.#store, prober: this.#prober, metrics: this.#metrics, clock, random, log, everyMs });
+        : new ProbeService(config.name, config.url, {
+            store: this.#store,
+            prober: this.#prober,
+            metrics: this.#metrics,
+            clock,
+            random,
+            log,
+            everyMs,
+          });
     const worker = new MirrorWorker(config.name, createTransport(config.transport), {
       store: this.#store,
       lease: () => this.#publisher.lease(),
@@ -244,7 +247,8 @@ export class Daemon {
         bytes: (count) => this.#metrics.pushedBytes(config.name, count),
         confirmed: (generation) => {
           const publishedAt = this.#store.generations.publishedAt(generation);
-          if (publishedAt !== null) this.#metrics.propagated(config.name, Math.max(0, clock.now() - publishedAt) / 1000);
+          if (publishedAt !== null)
+            this.#metrics.propagated(config.name, Math.max(0, clock.now() - publishedAt) / 1000);
           probe?.wake();
         },
       },
@@ -256,32 +260,17 @@ export class Daemon {
 
   #startTimers(): void {
     const { clock, log } = this.#options;
-    this.#supervisor.start('housekeeping', async (signal) => {
-      for (;;) {
-        try {
-          const removed = await this.#publisher.prune();
-          if (removed > 0) log.info('pruned', { files: removed });
-        } catch (error) {
-          log.error('prune_failed', { detail: messageOf(error) });
-        }
-        await clock.sleep(housekeepingMs, { signal });
-      }
-    });
-    this.#supervisor.start('heartbeat', async (signal) => {
-      for (;;) {
-        this.#beatAt = clock.monotonic();
-        await this.#notifier.status(this.#statusLine());
-        await clock.sleep(5000, { signal });
-      }
-    });
+    this.#supervisor.start('housekeeping', (signal) => keepHouse(this.#publisher, clock, log, signal));
+    const beat = (): string => {
+      this.#beatAt = clock.monotonic();
+      return this.#statusLine();
+    };
+    this.#supervisor.start('heartbeat', (signal) => keepBeating(beat, this.#notifier, clock, signal));
     const every = this.#notifier.watchdogIntervalMs;
     if (every !== null) {
-      this.#supervisor.start('watchdog', async (signal) => {
-        for (;;) {
-          if (this.#isAlive()) await this.#notifier.watchdog();
-          await clock.sleep(every, { signal });
-        }
-      });
+      this.#supervisor.start('watchdog', (signal) =>
+        feedWatchdog(() => this.#isAlive(), every, this.#notifier, clock, signal),
+      );
     }
     this.#startScrub();
   }
@@ -291,17 +280,7 @@ export class Daemon {
     if (scrub === null) return;
     const { clock, log } = this.#options;
     const deps = { store: this.#store, publisher: this.#publisher, verifier: this.#verifier, clock, log };
-    this.#supervisor.start('scrub', (signal) =>
-      runOnSchedule(
-        scrub,
-        async () => {
-          await scrubOnce(deps, signal).catch((error: unknown) => {
-            if (!signal.aborted) log.error('scrub_failed', { detail: messageOf(error) });
-          });
-        },
-        signal,
-      ),
-    );
+    this.#supervisor.start('scrub', (signal) => scrubOnSchedule(scrub, deps, signal));
   }
 
   #controlDeps(): ControlDeps {
@@ -351,10 +330,6 @@ export class Daemon {
 
 function targetsOf(config: Config): { builders: string[]; mirrors: string[] } {
   return { builders: config.inboxes.map((i) => i.builder), mirrors: config.mirrors.map((m) => m.name) };
-}
-
-function same(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
 }
 
 async function freeBytes(path: string): Promise<number> {

@@ -9,14 +9,35 @@ import { version } from './system/version.ts';
 /** Each command is loaded when it is asked for: `verify` must not pay for what the daemon needs. */
 const commands: Readonly<Record<string, { readonly summary: string; readonly load: () => Promise<Command> }>> = {
   run: { summary: 'run the daemon in the foreground', load: async () => (await import('./cli/run.ts')).command },
-  check: { summary: 'read the configuration and say every problem at once', load: async () => (await import('./cli/check.ts')).command },
-  verify: { summary: 'verify packages, indexes or whole repositories', load: async () => (await import('./cli/verify.ts')).command },
-  status: { summary: 'show the served generation, every mirror and open batches', load: async () => (await import('./cli/status.ts')).command },
-  push: { summary: 'push to a mirror now, whatever it waits for', load: async () => (await import('./cli/control.ts')).pushCommand },
+  check: {
+    summary: 'read the configuration and say every problem at once',
+    load: async () => (await import('./cli/check.ts')).command,
+  },
+  verify: {
+    summary: 'verify packages, indexes or whole repositories',
+    load: async () => (await import('./cli/verify.ts')).command,
+  },
+  status: {
+    summary: 'show the served generation, every mirror and open batches',
+    load: async () => (await import('./cli/status.ts')).command,
+  },
+  push: {
+    summary: 'push to a mirror now, whatever it waits for',
+    load: async () => (await import('./cli/control.ts')).pushCommand,
+  },
   approve: { summary: 'publish a held batch', load: async () => (await import('./cli/control.ts')).approveCommand },
-  reject: { summary: 'refuse a held batch for good', load: async () => (await import('./cli/control.ts')).rejectCommand },
-  reload: { summary: 'make the daemon read its configuration again', load: async () => (await import('./cli/control.ts')).reloadCommand },
-  demo: { summary: 'show the main job on this machine, with nothing to configure', load: async () => (await import('./cli/demo.ts')).command },
+  reject: {
+    summary: 'refuse a held batch for good',
+    load: async () => (await import('./cli/control.ts')).rejectCommand,
+  },
+  reload: {
+    summary: 'make the daemon read its configuration again',
+    load: async () => (await import('./cli/control.ts')).reloadCommand,
+  },
+  demo: {
+    summary: 'show the main job on this machine, with nothing to configure',
+    load: async () => (await import('./cli/demo.ts')).command,
+  },
 };
 
 function overview(): string {
@@ -51,7 +72,7 @@ async function main(argv: readonly string[], io: Io): Promise<number> {
     io.out(command.help);
     return exitCode.ok;
   }
-  return await command.run(args, io);
+  return command.run(args, io);
 }
 
 function exitCodeOf(error: unknown): number {
@@ -62,7 +83,8 @@ function exitCodeOf(error: unknown): number {
 }
 
 const stop = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stop.abort(new DOMException(signal, 'AbortError')));
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.on(signal, () => stop.abort(new DOMException(signal, 'AbortError')));
 // A reader that has gone away, as in `lockstepd verify | head`, ends the program quietly.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(exitCode.ok);

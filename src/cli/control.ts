@@ -16,8 +16,12 @@ Example:
   lockstepd push paris && lockstepd status
 `,
   run: async (args, io) => {
-    const { values, positionals } = readArgs('push', { args: [...args], allowPositionals: true, options: { config: { type: 'string' } } });
-    return await tell(io, values.config, 'push', { mirror: oneArgument('push', positionals, 'mirror') });
+    const { values, positionals } = readArgs('push', {
+      args: [...args],
+      allowPositionals: true,
+      options: { config: { type: 'string' } },
+    });
+    return tell(io, values.config, 'push', { mirror: oneArgument('push', positionals, 'mirror') });
   },
 };
 
@@ -65,7 +69,7 @@ Example:
 `,
   run: async (args, io) => {
     const { values } = readArgs('reload', { args: [...args], options: { config: { type: 'string' } } });
-    return await tell(io, values.config, 'reload', {});
+    return tell(io, values.config, 'reload', {});
   },
 };
 
@@ -76,7 +80,11 @@ async function decide(action: 'approve' | 'reject', args: readonly string[], io:
     options: { config: { type: 'string' }, reason: { type: 'string' } },
   });
   const who = io.env.SUDO_USER ?? userInfo().username;
-  return await tell(io, values.config, action, { batch: oneArgument(action, positionals, 'batch'), who, why: values.reason ?? '' });
+  return tell(io, values.config, action, {
+    batch: oneArgument(action, positionals, 'batch'),
+    who,
+    why: values.reason ?? '',
+  });
 }
 
 async function tell(io: Io, config: string | undefined, action: string, body: unknown): Promise<number> {

@@ -19,14 +19,15 @@ export function readArgs<T extends ParseArgsConfig>(command: string, config: T):
 /** Exactly one positional argument. */
 export function oneArgument(command: string, positionals: readonly string[], what: string): string {
   const [value, ...rest] = positionals;
-  if (value === undefined || rest.length > 0) throw new UsageError(`${command}: expected one ${what}, got ${positionals.length} arguments`);
+  if (value === undefined || rest.length > 0)
+    throw new UsageError(`${command}: expected one ${what}, got ${positionals.length} arguments`);
   return value;
 }
 
 /** Asks the daemon that runs with the configuration `configFile`. Throws ConfigError, OperationError UNREACHABLE. */
 export async function askConfigured(io: Io, configFile: string, path: string, body?: unknown): Promise<ControlAnswer> {
   const { socket } = await loadConfig(configFile, { env: io.env, outsideService: true, ignoreDisk: true });
-  return await askDaemon(socket, path, body);
+  return askDaemon(socket, path, body);
 }
 
 /** The `message` of an answer that is not a success, as an error. */

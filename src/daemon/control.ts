@@ -43,7 +43,8 @@ function push(deps: ControlDeps, body: unknown): Answer {
   const parsed = pushBody.safeParse(body);
   if (!parsed.success) return answer(400, 'push needs the name of a mirror');
   const { mirror } = parsed.data;
-  if (!deps.pushNow(mirror)) return answer(404, `no mirror ${mirror}: the mirrors are ${deps.mirrorNames().join(', ') || 'none'}`);
+  if (!deps.pushNow(mirror))
+    return answer(404, `no mirror ${mirror}: the mirrors are ${deps.mirrorNames().join(', ') || 'none'}`);
   deps.log.info('push_asked', { mirror });
   return answer(202, `push to ${mirror} started; status shows how it goes`);
 }
@@ -57,7 +58,10 @@ function decide(deps: ControlDeps, decision: 'approved' | 'rejected', body: unkn
   if (batch.state !== 'held') return answer(409, `batch ${id} is ${batch.state}, only held ones can be decided`);
   const unproven = batch.reasons.find((r) => r.code !== 'MASS_REMOVAL');
   if (decision === 'approved' && unproven) {
-    return answer(409, `batch ${id} is held for ${unproven.code} (${unproven.path}), which cannot be approved: the upload must be completed`);
+    return answer(
+      409,
+      `batch ${id} is held for ${unproven.code} (${unproven.path}), which cannot be approved: the upload must be completed`,
+    );
   }
   deps.batches.decide(batch, decision, who, why, deps.clock.now());
   deps.log.info('batch_decided', { batch: id, decision, who, why });

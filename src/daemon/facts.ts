@@ -59,5 +59,7 @@ function stateOf(phase: MirrorPhase, confirmed: number | null, newest: number): 
     case 'idle':
       if (confirmed === null) return 'unknown';
       return confirmed >= newest ? 'in-sync' : 'behind';
+    default:
+      return phase satisfies never;
   }
 }

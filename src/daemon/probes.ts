@@ -59,14 +59,21 @@ export class ProbeService {
     metrics.probed(this.#mirror, result);
     const failed = [...result.repositories].find(([, answer]) => 'failed' in answer);
     if (!result.success) {
-      log.warn('probe_failed', { mirror: this.#mirror, repository: failed?.[0], detail: failed && 'failed' in failed[1] ? failed[1].failed : 'no answer' });
+      log.warn('probe_failed', {
+        mirror: this.#mirror,
+        repository: failed?.[0],
+        detail: failed && 'failed' in failed[1] ? failed[1].failed : 'no answer',
+      });
       return;
     }
     const seen = [...result.repositories].map(([path, answer]) => this.#place(path, answer));
     const observation = observedGeneration(seen, current.number);
     store.mirrors.observe(this.#mirror, observation, clock.now());
     if (observation.unknownContent && !this.#unknownLogged) {
-      log.error('mirror_content_unknown', { mirror: this.#mirror, repositories: seen.filter((s) => s.served === 'unknown').map((s) => s.path) });
+      log.error('mirror_content_unknown', {
+        mirror: this.#mirror,
+        repositories: seen.filter((s) => s.served === 'unknown').map((s) => s.path),
+      });
     }
     this.#unknownLogged = observation.unknownContent;
   }

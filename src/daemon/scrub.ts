@@ -64,7 +64,9 @@ async function problemOf(deps: ScrubDeps, path: string, sha256: string, signal: 
       signal,
     });
     if (verdict.verdict !== 'accepted') return `${verdict.code}: ${verdict.detail}`;
-    return verdict.package.sha256 === sha256 ? null : `SHA-256 is ${verdict.package.sha256}, was ${sha256} when it was verified`;
+    return verdict.package.sha256 === sha256
+      ? null
+      : `SHA-256 is ${verdict.package.sha256}, was ${sha256} when it was verified`;
   } catch (error) {
     signal.throwIfAborted();
     return messageOf(error);

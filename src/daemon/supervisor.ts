@@ -24,18 +24,7 @@ export class Supervisor {
   /** `run` ends by returning, or by rejecting once its signal is aborted; anything else is a failure of the daemon. */
   start(name: string, run: (signal: AbortSignal) => Promise<void>): void {
     const stop = new AbortController();
-    const done = run(stop.signal).then(
-      () => {
-        this.#running.delete(name);
-      },
-      (error: unknown) => {
-        this.#running.delete(name);
-        if (stop.signal.aborted) return;
-        this.#log.error('service_failed', { service: name, detail: messageOf(error) });
-        this.#onFailure(error);
-      },
-    );
-    this.#running.set(name, { stop, done });
+    this.#running.set(name, { stop, done: this.#supervise(name, run, stop.signal) });
   }
 
   /** Aborts the services whose names `matches` and waits until they have ended. */
@@ -48,5 +37,17 @@ export class Supervisor {
   /** Resolves when every service whose name `matches` has ended by itself. */
   async ended(matches: (name: string) => boolean): Promise<void> {
     await Promise.all([...this.#running].filter(([name]) => matches(name)).map(([, running]) => running.done));
+  }
+
+  async #supervise(name: string, run: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
+    try {
+      await run(signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#log.error('service_failed', { service: name, detail: messageOf(error) });
+      this.#onFailure(error);
+    } finally {
+      this.#running.delete(name);
+    }
   }
 }

@@ -12,7 +12,7 @@ export interface RetryOptions {
 
 /** Runs `work` until it succeeds, fails with something that a new try cannot mend, or has been tried `retries` times more. */
 export async function retryTransient<T>(work: () => Promise<T>, options: RetryOptions): Promise<T> {
-  return await pRetry(work, {
+  return pRetry(work, {
     retries: options.retries,
     minTimeout: options.minDelayMs,
     maxTimeout: 30_000,

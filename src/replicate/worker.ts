@@ -96,7 +96,8 @@ export class MirrorWorker {
   #restMs(): number {
     if (this.#pushNow) return 0;
     const phase = this.#phase;
-    if (phase.phase === 'waiting' || phase.phase === 'blocked') return Math.max(0, phase.untilMs - this.#deps.clock.now());
+    if (phase.phase === 'waiting' || phase.phase === 'blocked')
+      return Math.max(0, phase.untilMs - this.#deps.clock.now());
     return this.#isDue() ? 0 : idleMs;
   }
 
@@ -222,7 +223,8 @@ export class MirrorWorker {
       }
       for (const name of remote.keys()) {
         if (strangers.length >= maximumStrangers) break;
-        if (isOursToRemove(name) && !generations.isWanted(repository, name, lease.generation, keepAfterMs)) strangers.push(`${repository}/${name}`);
+        if (isOursToRemove(name) && !generations.isWanted(repository, name, lease.generation, keepAfterMs))
+          strangers.push(`${repository}/${name}`);
       }
     }
     return strangers;

@@ -30,11 +30,15 @@ interface SizeResult {
 const packagesInABatch = 20;
 const packageBytes = 75_000;
 
-const { values } = parseArgs({ options: { sizes: { type: 'string', default: '1000,10000,100000' }, rounds: { type: 'string', default: '7' } } });
-const sizes = values.sizes.split(',').map(Number);
-const rounds = Number(values.rounds);
+const { values: settings } = parseArgs({
+  options: { sizes: { type: 'string', default: '1000,10000,100000' }, rounds: { type: 'string', default: '7' } },
+});
+const sizes = settings.sizes.split(',').map(Number);
+const rounds = Number(settings.rounds);
 
-console.log(`${cpus().length} x ${cpus()[0]?.model ?? 'unknown processor'}, Node ${process.versions.node}, ${rounds} rounds, medians\n`);
+console.log(
+  `${cpus().length} x ${cpus()[0]?.model ?? 'unknown processor'}, Node ${process.versions.node}, ${rounds} rounds, medians\n`,
+);
 const results: SizeResult[] = [];
 for (const count of sizes) results.push(await benchSize(count));
 printReplication(results);
@@ -54,7 +58,8 @@ async function benchSize(count: number): Promise<SizeResult> {
   await first.event('batch_published', 1);
   peakRss = Math.max(peakRss, await first.peakRssMegabytes());
   await first.stop();
-  for (const name of ['sftp', 'rsync', 'baseline']) await copyTree(join(directory, 'srv/public/.'), join(directory, name));
+  for (const name of ['sftp', 'rsync', 'baseline'])
+    await copyTree(join(directory, 'srv/public/.'), join(directory, name));
   let generation = 1;
   const measure = async (transport: 'sftp' | 'rsync'): Promise<Round[]> => {
     const daemon = new BenchDaemon(await configure(world, sshd, transport));
@@ -74,12 +79,23 @@ async function benchSize(count: number): Promise<SizeResult> {
 }
 
 /** One batch of 20 upgraded packages through the whole way, then the same tree by the baseline. */
-async function oneRound(world: World, sshd: Sshd, daemon: BenchDaemon, transport: 'sftp' | 'rsync', generation: number): Promise<Round> {
+async function oneRound(
+  world: World,
+  sshd: Sshd,
+  daemon: BenchDaemon,
+  transport: 'sftp' | 'rsync',
+  generation: number,
+): Promise<Round> {
   const { directory, repositories } = world;
   const repository = repositories[generation % repositories.length];
   if (!repository) throw new Error('no repository');
   for (let i = 0; i < packagesInABatch; i++) {
-    repository.set({ name: `pkg-${i}`, version: `1.${generation}-r0`, contentBytes: packageBytes, seed: generation * 1000 + i });
+    repository.set({
+      name: `pkg-${i}`,
+      version: `1.${generation}-r0`,
+      contentBytes: packageBytes,
+      seed: generation * 1000 + i,
+    });
   }
   const batch = join(directory, 'batch');
   await mkdir(batch);
@@ -92,7 +108,11 @@ async function oneRound(world: World, sshd: Sshd, daemon: BenchDaemon, transport
   await rm(batch, { recursive: true });
   const started = performance.now();
   await wholeTreeRsync(sshd, join(directory, 'srv/public'));
-  return { replicate: (seconds ?? Number.NaN) * 1000, wholeWay: servedAt - over, baseline: performance.now() - started };
+  return {
+    replicate: (seconds ?? Number.NaN) * 1000,
+    wholeWay: servedAt - over,
+    baseline: performance.now() - started,
+  };
 }
 
 /** The moment at which the index of a mirror is replaced. */
@@ -112,18 +132,33 @@ async function copyTree(source: string, target: string): Promise<void> {
 }
 
 function printReplication(all: readonly SizeResult[]): void {
-  console.log('| packages | full rsync ms | sftp push ms | ratio | rsync push ms | ratio | upload over -> served by sftp mirror, ms | ratio | peak RSS MB |');
+  console.log(
+    '| packages | full rsync ms | sftp push ms | ratio | rsync push ms | ratio | upload over -> served by sftp mirror, ms | ratio | peak RSS MB |',
+  );
   console.log('|---|---|---|---|---|---|---|---|---|');
   for (const { count, sftp, rsync, peakRss } of all) {
     const full = median([...sftp, ...rsync].map((r) => r.baseline));
-    const [a, b, whole] = [median(sftp.map((r) => r.replicate)), median(rsync.map((r) => r.replicate)), median(sftp.map((r) => r.wholeWay))];
-    const ratio = (rows: readonly Round[], of: (r: Round) => number): string => `${median(rows.map((r) => r.baseline / of(r))).toFixed(1)}x`;
-    const cells = [count, full.toFixed(0), a.toFixed(1), ratio(sftp, (r) => r.replicate), b.toFixed(0), ratio(rsync, (r) => r.replicate)];
+    const [a, b, whole] = [
+      median(sftp.map((r) => r.replicate)),
+      median(rsync.map((r) => r.replicate)),
+      median(sftp.map((r) => r.wholeWay)),
+    ];
+    const ratio = (rows: readonly Round[], of: (r: Round) => number): string =>
+      `${median(rows.map((r) => r.baseline / of(r))).toFixed(1)}x`;
+    const cells = [
+      count,
+      full.toFixed(0),
+      a.toFixed(1),
+      ratio(sftp, (r) => r.replicate),
+      b.toFixed(0),
+      ratio(rsync, (r) => r.replicate),
+    ];
     console.log(`| ${[...cells, whole.toFixed(0), ratio(sftp, (r) => r.wholeWay), peakRss.toFixed(0)].join(' | ')} |`);
   }
   const [small, large] = [all[0], all.at(-1)];
   if (small && large && small !== large) {
-    const growth = (of: (r: Round) => number, key: 'sftp' | 'rsync'): string => (median(large[key].map(of)) / median(small[key].map(of))).toFixed(2);
+    const growth = (of: (r: Round) => number, key: 'sftp' | 'rsync'): string =>
+      (median(large[key].map(of)) / median(small[key].map(of))).toFixed(2);
     console.log(
       `\nGrowth from ${small.count} to ${large.count} packages: sftp push ${growth((r) => r.replicate, 'sftp')}, rsync push ${growth((r) => r.replicate, 'rsync')}, whole way ${growth((r) => r.wholeWay, 'sftp')}, full rsync ${growth((r) => r.baseline, 'sftp')}`,
     );
@@ -132,18 +167,35 @@ function printReplication(all: readonly SizeResult[]): void {
 
 /** A package of 100 MB: verification against a bare SHA-256 of the same bytes, both in this process, alternating. */
 async function benchVerification(): Promise<void> {
-  const file = join(process.env.TMPDIR ?? '/tmp', `lockstepd-bench-${process.pid}-${randomBytes(4).toString('hex')}.apk`);
-  const made = makePackage({ name: 'big', version: '1.0-r0', arch: 'x86_64', contentBytes: 100_000_000, seed: 1 }, null);
+  const file = join(
+    process.env.TMPDIR ?? '/tmp',
+    `lockstepd-bench-${process.pid}-${randomBytes(4).toString('hex')}.apk`,
+  );
+  const made = makePackage(
+    { name: 'big', version: '1.0-r0', arch: 'x86_64', contentBytes: 100_000_000, seed: 1 },
+    null,
+  );
   await writeFile(file, made.bytes);
   try {
     await using verifier = new Verifier({ workers: 1 });
     const times: { bare: number; hash: number; inflate: number }[] = [];
     for (let round = 0; round <= rounds; round++) {
-      const bare = await timed(async () => void createHash('sha256').update(await readFile(file)).digest());
+      const bare = await timed(
+        async () =>
+          void createHash('sha256')
+            .update(await readFile(file))
+            .digest(),
+      );
       const verify = async (inflate: boolean): Promise<number> =>
         timed(async () => {
           await using handle = await open(file);
-          const verdict = await verifier.verifyPackage({ sourceFd: handle.fd, entry: made.entry, keyring: { keys: [] }, packageSignatures: 'if-present', inflate });
+          const verdict = await verifier.verifyPackage({
+            sourceFd: handle.fd,
+            entry: made.entry,
+            keyring: { keys: [] },
+            packageSignatures: 'if-present',
+            inflate,
+          });
           if (verdict.verdict !== 'accepted') throw new Error(`${verdict.code}: ${verdict.detail}`);
         });
       const row = { bare, hash: await verify(false), inflate: await verify(true) };
@@ -151,8 +203,12 @@ async function benchVerification(): Promise<void> {
     }
     console.log('\n| 100 MB package | ms | speed against bare SHA-256 |\n|---|---|---|');
     console.log(`| read and SHA-256 | ${median(times.map((t) => t.bare)).toFixed(0)} | 1 |`);
-    console.log(`| verify against its index entry | ${median(times.map((t) => t.hash)).toFixed(0)} | ${median(times.map((t) => t.bare / t.hash)).toFixed(2)} |`);
-    console.log(`| the same, and inflate the data once (ingest) | ${median(times.map((t) => t.inflate)).toFixed(0)} | ${median(times.map((t) => t.bare / t.inflate)).toFixed(2)} |`);
+    console.log(
+      `| verify against its index entry | ${median(times.map((t) => t.hash)).toFixed(0)} | ${median(times.map((t) => t.bare / t.hash)).toFixed(2)} |`,
+    );
+    console.log(
+      `| the same, and inflate the data once (ingest) | ${median(times.map((t) => t.inflate)).toFixed(0)} | ${median(times.map((t) => t.bare / t.inflate)).toFixed(2)} |`,
+    );
   } finally {
     await rm(file);
   }

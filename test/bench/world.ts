@@ -25,7 +25,8 @@ export interface World extends AsyncDisposable {
 export async function createWorld(count: number): Promise<World> {
   const directory = await mkdtemp(join(tmpdir(), 'lockstepd-bench-'));
   const key = createSigningKey('bench-1.rsa.pub');
-  for (const name of ['srv/inbox/bench', 'state', 'keys', 'sftp', 'rsync', 'baseline']) await mkdir(join(directory, name), { recursive: true });
+  for (const name of ['srv/inbox/bench', 'state', 'keys', 'sftp', 'rsync', 'baseline'])
+    await mkdir(join(directory, name), { recursive: true });
   await writeFile(join(directory, 'keys', key.name), key.publicPem);
   const repositories: SampleRepository[] = [];
   for (let r = 0; r * packagesInARepository < count; r++) {
@@ -96,9 +97,12 @@ export class BenchDaemon {
     for (;;) {
       const found = this.#events.find((e) => e.event === name && (e.generation ?? 0) >= generation);
       if (found) return found;
-      const failed = this.#events.find((e) => e.event.endsWith('_failed') || e.event === 'batch_held' || e.event === 'batch_rejected');
+      const failed = this.#events.find(
+        (e) => e.event.endsWith('_failed') || e.event === 'batch_held' || e.event === 'batch_rejected',
+      );
       if (failed) throw new Error(`the daemon says ${JSON.stringify(failed)}`);
-      if (performance.now() > deadline || this.#child.exitCode !== null) throw new Error(`no ${name} of generation ${generation}`);
+      if (performance.now() > deadline || this.#child.exitCode !== null)
+        throw new Error(`no ${name} of generation ${generation}`);
       await new Promise((done) => {
         setTimeout(done, 5);
       });
@@ -128,11 +132,26 @@ export async function upload(sshd: Sshd, directory: string): Promise<void> {
 
 /** What mirror scripts do today: the whole tree over a new ssh connection. */
 export async function wholeTreeRsync(sshd: Sshd, source: string): Promise<void> {
-  await mustSucceed(['rsync', '-a', '--delete-delay', '--delay-updates', '-e', sshCommand(sshd, 'baseline'), `${source}/`, `${sshd.user}@127.0.0.1:/`]);
+  await mustSucceed([
+    'rsync',
+    '-a',
+    '--delete-delay',
+    '--delay-updates',
+    '-e',
+    sshCommand(sshd, 'baseline'),
+    `${source}/`,
+    `${sshd.user}@127.0.0.1:/`,
+  ]);
 }
 
 function sshCommand(sshd: Sshd, account: string): string {
-  const options = ['-o StrictHostKeyChecking=no', '-o UserKnownHostsFile=/dev/null', '-o LogLevel=ERROR', '-o IdentitiesOnly=yes', '-o ControlPath=none'];
+  const options = [
+    '-o StrictHostKeyChecking=no',
+    '-o UserKnownHostsFile=/dev/null',
+    '-o LogLevel=ERROR',
+    '-o IdentitiesOnly=yes',
+    '-o ControlPath=none',
+  ];
   return `ssh -p ${sshd.port} -i ${sshd.identity(account)} ${options.join(' ')}`;
 }
 

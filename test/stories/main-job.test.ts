@@ -10,7 +10,10 @@ const programs = ['sshd', 'ssh', 'rsync', 'rrsync', 'ssh-keygen'];
 
 async function push(sshd: Sshd, directory: string): Promise<void> {
   const ssh = `ssh -p ${sshd.port} -i ${sshd.identity('builder')} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o IdentitiesOnly=yes`;
-  const result = await exec(['rsync', '-rt', '-e', ssh, `${directory}/`, `${sshd.user}@127.0.0.1:/`], { env: childEnvironment(), timeoutMs: 60_000 });
+  const result = await exec(['rsync', '-rt', '-e', ssh, `${directory}/`, `${sshd.user}@127.0.0.1:/`], {
+    env: childEnvironment(),
+    timeoutMs: 60_000,
+  });
   assert.equal(result.code, 0, result.stderr);
 }
 
@@ -47,7 +50,8 @@ test('two batches through rrsync reach an rrsync-only, an sftp-only and a direct
   for (let i = 0; i < 40; i++) {
     x86.set({ name: `pkg-${i}`, version: '1.0-r0', contentBytes: 3000, seed: i });
     arm.set({ name: `pkg-${i}`, version: '1.0-r0', contentBytes: 3000, seed: i });
-    for (const repository of [x86, arm]) repository.set({ name: `doc-${i}`, version: '1.0-r0', packageArch: 'noarch', contentBytes: 500, seed: i });
+    for (const repository of [x86, arm])
+      repository.set({ name: `doc-${i}`, version: '1.0-r0', packageArch: 'noarch', contentBytes: 500, seed: i });
   }
   await x86.write(upload);
   await arm.write(upload);
@@ -69,9 +73,17 @@ test('two batches through rrsync reach an rrsync-only, an sftp-only and a direct
   for (const name of ['rrsync', 'sftp', 'usb']) await assertSame(primary, at(name));
   assert.notEqual(await readlink(primary.public), first, 'the second generation lies in another tree');
   const served = await readdir(join(primary.public, 'main/x86_64'));
-  assert.ok(served.includes('pkg-0-1.0-r0.apk') && served.includes('pkg-0-1.1-r0.apk'), 'what left the index stays for the grace period');
-  const inodes = await Promise.all(['x86_64', 'aarch64'].map(async (arch) => (await stat(join(primary.public, 'main', arch, 'doc-0-1.0-r0.apk'))).ino));
+  assert.ok(
+    served.includes('pkg-0-1.0-r0.apk') && served.includes('pkg-0-1.1-r0.apk'),
+    'what left the index stays for the grace period',
+  );
+  const inodes = await Promise.all(
+    ['x86_64', 'aarch64'].map(async (arch) => (await stat(join(primary.public, 'main', arch, 'doc-0-1.0-r0.apk'))).ino),
+  );
   assert.equal(new Set(inodes).size, 1, 'the same noarch package is one inode');
-  assert.deepEqual((await primary.status()).mirrors.map((m) => m.lag_seconds), [0, 0, 0]);
+  assert.deepEqual(
+    (await primary.status()).mirrors.map((m) => m.lag_seconds),
+    [0, 0, 0],
+  );
   assert.equal(await primary.stop(), 0);
 });

@@ -55,9 +55,16 @@ test('mirrors that refuse, hang, lie about their key or are away delay nobody, s
   await primary.untilInSync('good', 1);
   assert.deepEqual(await snapshot(at('good')), await snapshot(primary.public));
 
-  const errorOf = async (name: string): Promise<string> => (await primary.status()).mirrors.find((m) => m.name === name)?.last_error ?? '';
-  const expected: Record<string, RegExp> = { changed: /^host_key: /, hangs: /^timeout: /, refuses: /^refused: /, away: /^not_found: / };
-  for (const [name, reason] of Object.entries(expected)) await primary.until(`the reason of ${name}`, async () => reason.test(await errorOf(name)), 60_000);
+  const errorOf = async (name: string): Promise<string> =>
+    (await primary.status()).mirrors.find((m) => m.name === name)?.last_error ?? '';
+  const expected: Record<string, RegExp> = {
+    changed: /^host_key: /,
+    hangs: /^timeout: /,
+    refuses: /^refused: /,
+    away: /^not_found: /,
+  };
+  for (const [name, reason] of Object.entries(expected))
+    await primary.until(`the reason of ${name}`, async () => reason.test(await errorOf(name)), 60_000);
   const states = Object.fromEntries((await primary.status()).mirrors.map((m) => [m.name, m.state]));
   assert.equal(states.changed, 'blocked', 'another host key waits for a person');
   assert.equal(states.good, 'in-sync');
@@ -78,8 +85,12 @@ test('mirrors that refuse, hang, lie about their key or are away delay nobody, s
     const { generation, last_error: lastError } = (await primary.status()).mirrors.find((m) => m.name === name) ?? {};
     assert.deepEqual([generation, lastError], [2, null], name);
     const files = await snapshot(at(name));
-    assert.deepEqual(files.get('main/x86_64/APKINDEX.tar.gz'), (await snapshot(primary.public)).get('main/x86_64/APKINDEX.tar.gz'));
-    for (const entry of repository.entries) assert.ok(files.has(`main/x86_64/${entry.name}-${entry.version}.apk`), `${name} has ${entry.name}`);
+    assert.deepEqual(
+      files.get('main/x86_64/APKINDEX.tar.gz'),
+      (await snapshot(primary.public)).get('main/x86_64/APKINDEX.tar.gz'),
+    );
+    for (const entry of repository.entries)
+      assert.ok(files.has(`main/x86_64/${entry.name}-${entry.version}.apk`), `${name} has ${entry.name}`);
   }
 });
 
@@ -90,7 +101,10 @@ test('a mirror that fills up keeps what it served, the others go on, and it catc
   const small = join(primary.directory, 'mirrors/small');
   const usb = join(primary.directory, 'mirrors/usb');
   for (const path of [small, usb]) await mkdir(path);
-  const mount = await exec(['mount', '-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', small], { env: childEnvironment(), timeoutMs: 10_000 });
+  const mount = await exec(['mount', '-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', small], {
+    env: childEnvironment(),
+    timeoutMs: 10_000,
+  });
   if (mount.code !== 0) return t.skip(`a small tmpfs cannot be mounted here: ${mount.stderr.trim()}`);
   try {
     await using sshd = await startSshd({ sftp: 'internal-sftp' });
@@ -106,13 +120,22 @@ test('a mirror that fills up keeps what it served, the others go on, and it catc
     await repository.write(primary.inbox);
     await primary.untilInSync('small', 1);
     const before = await snapshot(small);
-    for (let i = 0; i < 5; i++) repository.set({ name: `pkg-${i}`, version: '1.1-r0', contentBytes: 700_000, seed: 10 + i });
+    for (let i = 0; i < 5; i++)
+      repository.set({ name: `pkg-${i}`, version: '1.1-r0', contentBytes: 700_000, seed: 10 + i });
     await repository.write(primary.inbox);
     await primary.untilInSync('usb', 2);
-    await primary.until('the reason', async () => /^disk_full: /.test((await primary.status()).mirrors.find((m) => m.name === 'small')?.last_error ?? ''), 60_000);
+    await primary.until(
+      'the reason',
+      async () =>
+        ((await primary.status()).mirrors.find((m) => m.name === 'small')?.last_error ?? '').startsWith('disk_full: '),
+      60_000,
+    );
     const full = await snapshot(small);
     for (const [path, file] of before) assert.deepEqual(full.get(path), file, `${path} is served as before`);
-    const remount = await exec(['mount', '-o', 'remount,size=64m', small], { env: childEnvironment(), timeoutMs: 10_000 });
+    const remount = await exec(['mount', '-o', 'remount,size=64m', small], {
+      env: childEnvironment(),
+      timeoutMs: 10_000,
+    });
     assert.equal(remount.code, 0, remount.stderr);
     await primary.control('push', { mirror: 'small' });
     await primary.untilInSync('small', 2);

@@ -33,8 +33,12 @@ export class Primary implements AsyncDisposable {
   }
 
   static async create(options: PrimaryOptions = {}): Promise<Primary> {
-    const primary = new Primary(await mkdtemp(join(tmpdir(), 'lockstepd-primary-')), createSigningKey('test-1.rsa.pub'));
-    for (const name of ['srv/inbox/bpo', 'state', 'keys', 'mirrors']) await mkdir(join(primary.directory, name), { recursive: true });
+    const primary = new Primary(
+      await mkdtemp(join(tmpdir(), 'lockstepd-primary-')),
+      createSigningKey('test-1.rsa.pub'),
+    );
+    for (const name of ['srv/inbox/bpo', 'state', 'keys', 'mirrors'])
+      await mkdir(join(primary.directory, name), { recursive: true });
     await writeFile(join(primary.directory, 'keys', primary.key.name), primary.key.publicPem);
     await primary.configure(options);
     return primary;
@@ -93,13 +97,15 @@ export class Primary implements AsyncDisposable {
 
   /** Starts the daemon and waits until it is ready. */
   async start(): Promise<void> {
-    const child = spawn(process.execPath, [main, 'run', '--config', this.configFile], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [main, 'run', '--config', this.configFile], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     this.#daemon = child;
     child.stdout.on('data', (chunk: Buffer) => (this.#log += chunk.toString()));
     child.stderr.on('data', (chunk: Buffer) => (this.#log += chunk.toString()));
     await this.until('the daemon to be ready', () => {
       if (child.exitCode !== null) throw new Error(`the daemon ended with ${child.exitCode}: ${this.#log}`);
-      return this.#log.includes('"event":"started"') && child.exitCode === null;
+      return this.#log.includes('"event":"started"');
     });
   }
 
@@ -126,14 +132,15 @@ export class Primary implements AsyncDisposable {
   }
 
   async control(action: string, body: unknown): Promise<{ status: number; body: unknown }> {
-    return await askDaemon(this.socket, `/control/${action}`, body);
+    return askDaemon(this.socket, `/control/${action}`, body);
   }
 
   /** Waits until `condition` holds; fails with what was waited for and the daemon's log. */
   async until(what: string, condition: () => boolean | Promise<boolean>, timeoutMs = 30_000): Promise<void> {
     const deadline = performance.now() + timeoutMs;
     while (!(await condition())) {
-      if (performance.now() > deadline) throw new Error(`waited ${timeoutMs} ms for ${what}\n${this.#log.slice(-6000)}`);
+      if (performance.now() > deadline)
+        throw new Error(`waited ${timeoutMs} ms for ${what}\n${this.#log.slice(-6000)}`);
       await sleep(20);
     }
   }
@@ -174,7 +181,10 @@ export async function snapshot(directory: string): Promise<Map<string, { content
     if (!entry.isFile()) continue;
     const path = join(entry.parentPath, entry.name);
     const content = (await readFile(path)).toString('base64');
-    files.set(path.slice(directory.length + 1), { content, mtimeSeconds: Math.floor((await stat(path)).mtimeMs / 1000) });
+    files.set(path.slice(directory.length + 1), {
+      content,
+      mtimeSeconds: Math.floor((await stat(path)).mtimeMs / 1000),
+    });
   }
   return files;
 }

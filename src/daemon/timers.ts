@@ -1,0 +1,63 @@
+/** What the daemon does by the clock: housekeeping, the heartbeat with its status line, systemd's watchdog, the scrub. */
+import { messageOf } from '../errors.ts';
+import type { Publisher } from '../publish/publisher.ts';
+import type { Clock } from '../system/clock.ts';
+import type { Log } from '../system/log.ts';
+import type { Notifier } from '../system/notify.ts';
+import { runOnSchedule } from '../system/schedule.ts';
+import { type ScrubDeps, scrubOnce } from './scrub.ts';
+
+const housekeepingMs = 10 * 60_000;
+const heartbeatMs = 5000;
+
+/** Removes from our trees what nothing needs any more. A failure is logged and tried again. */
+export async function keepHouse(publisher: Publisher, clock: Clock, log: Log, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    try {
+      const removed = await publisher.prune();
+      if (removed > 0) log.info('pruned', { files: removed });
+    } catch (error) {
+      log.error('prune_failed', { detail: messageOf(error) });
+    }
+    await clock.sleep(housekeepingMs, { signal });
+  }
+}
+
+/** Calls `beat` and shows its line in `systemctl status`. */
+export async function keepBeating(
+  beat: () => string,
+  notifier: Notifier,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  for (;;) {
+    await notifier.status(beat());
+    await clock.sleep(heartbeatMs, { signal });
+  }
+}
+
+/** Tells systemd that the daemon lives, as long as it does. */
+export async function feedWatchdog(
+  isAlive: () => boolean,
+  everyMs: number,
+  notifier: Notifier,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  for (;;) {
+    if (isAlive()) await notifier.watchdog();
+    await clock.sleep(everyMs, { signal });
+  }
+}
+
+/** Scrubs at the times of `expression`. A failure is logged; the next one comes. */
+export async function scrubOnSchedule(expression: string, deps: ScrubDeps, signal: AbortSignal): Promise<void> {
+  const work = async (): Promise<void> => {
+    try {
+      await scrubOnce(deps, signal);
+    } catch (error) {
+      if (!signal.aborted) deps.log.error('scrub_failed', { detail: messageOf(error) });
+    }
+  };
+  await runOnSchedule(expression, work, signal);
+}
