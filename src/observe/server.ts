@@ -34,7 +34,7 @@ export interface ServerOptions {
 export interface RunningServer {
   /** Where TCP is served; the port is the real one also when 0 was asked for. */
   readonly address: { readonly host: string; readonly port: number } | null;
-  /** Takes no new connection, lets answers in hand finish for a second, then closes every connection. */
+  /** Takes no new connection, lets answers in hand finish for a second, then closes every connection. May be called again. */
   close(): Promise<void>;
 }
 
@@ -61,13 +61,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     let address: RunningServer['address'] = null;
     if (options.listen !== null) {
       const server = makeServer(options, 'tcp');
-      address = await listenOnTcp(server, options.listen);
       servers.push(server);
+      address = await listenOnTcp(server, options.listen);
     }
     if (options.socket !== null) {
       const server = makeServer(options, 'unix');
-      await listenOnSocket(server, options.socket);
       servers.push(server);
+      await listenOnSocket(server, options.socket);
     }
     for (const server of servers) {
       server.on('error', (error) => options.log.error('http_server_failed', { error: error.message }));
@@ -202,6 +202,7 @@ function notAllowed(allow: string): Answer {
 }
 
 async function closeServer(server: Server): Promise<void> {
+  if (!server.listening) return;
   const closed = new Promise<void>((resolve, reject) => {
     server.close((error) => (error ? reject(new OperationError('STATE', error.message)) : resolve()));
   });

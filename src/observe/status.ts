@@ -15,7 +15,7 @@ export interface StatusFacts {
   readonly batches: readonly BatchFacts[];
 }
 
-export interface RepositoryFacts {
+interface RepositoryFacts {
   readonly path: string;
   /** The generation that published the present index. */
   readonly generation: number;
@@ -54,7 +54,7 @@ export interface BatchFacts {
   readonly reasons: readonly BatchReason[];
 }
 
-export interface BatchReason {
+interface BatchReason {
   readonly code: VerificationCode;
   readonly path: string;
   readonly detail: string;

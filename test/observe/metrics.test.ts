@@ -79,7 +79,8 @@ test('what ages is computed at the scrape, for what was pushed and what is obser
     observedMissingSinceMs: nowMs - 7200_000,
   });
   const samples = await scrape(make(), statusFacts({ mirrors: [behind] }));
-  const both = (name: string) => ['pushed', 'observed'].map((view) => valueOf(samples, name, { mirror: 'paris', view }));
+  const both = (name: string) =>
+    ['pushed', 'observed'].map((view) => valueOf(samples, name, { mirror: 'paris', view }));
   assert.deepEqual(both('lockstep_mirror_lag_seconds'), [120, 7200]);
   assert.deepEqual(both('lockstep_mirror_generations_behind'), [2, 5]);
   assert.deepEqual(both('lockstep_mirror_behind_since_timestamp_seconds'), [
@@ -91,6 +92,17 @@ test('what ages is computed at the scrape, for what was pushed and what is obser
   assert.equal(valueOf(samples, 'lockstep_published_timestamp_seconds'), (nowMs - 600_000) / 1000);
   assert.equal(valueOf(samples, 'lockstep_index_packages', { repository: 'main/x86_64' }), 139);
   assert.equal(valueOf(samples, 'lockstep_filesystem_free_bytes', { filesystem: 'root' }), 50e9);
+});
+
+test('a scrape shows no mirror, repository or state of the scrape before', async () => {
+  const metrics = make();
+  await scrape(metrics);
+  const samples = await scrape(metrics, statusFacts({ mirrors: [mirrorFacts({ name: 'tokyo' })], repositories: [] }));
+  assert.deepEqual(
+    samples.filter((s) => s.name.startsWith('lockstep_mirror_') && s.labels.mirror !== 'tokyo'),
+    [],
+  );
+  assert.equal(valueOf(samples, 'lockstep_index_packages'), undefined);
 });
 
 test('a mirror is in exactly one state', async () => {

@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { observedGeneration, type RepositoryObservation, type ServedIndex } from '../../src/observe/observation.ts';
 
-const seen = (served: ServedIndex, firstGeneration = 1): RepositoryObservation => ({ path: 'r', served, firstGeneration });
+const seen = (served: ServedIndex, firstGeneration = 1): RepositoryObservation => ({
+  path: 'r',
+  served,
+  firstGeneration,
+});
 
 test('a mirror is as new as its oldest index', () => {
   assert.deepEqual(observedGeneration([seen({ lastGeneration: 7 }), seen({ lastGeneration: null })], 12), {
@@ -28,7 +32,9 @@ const history = fc.integer({ min: 1, max: 12 }).chain((newest) =>
   fc.record({
     newest: fc.constant(newest),
     changes: fc.array(
-      fc.uniqueArray(fc.integer({ min: 1, max: newest }), { minLength: 1, maxLength: 6 }).map((list) => list.toSorted((a, b) => a - b)),
+      fc
+        .uniqueArray(fc.integer({ min: 1, max: newest }), { minLength: 1, maxLength: 6 })
+        .map((list) => list.toSorted((a, b) => a - b)),
       { minLength: 1, maxLength: 5 },
     ),
   }),
@@ -50,7 +56,10 @@ test('for every history and mixture: the newest generation that is nowhere newer
       // By brute force: is each index, as served, at least as new as the one that g publishes?
       const fits = (g: number): boolean => changes.every((list, i) => indexAt(list, held[i] ?? 0) >= indexAt(list, g));
       const expected = Array.from({ length: newest + 1 }, (_, g) => g).findLast(fits);
-      const result = observedGeneration(changes.map((list, i) => at(list, held[i] ?? 0)), newest);
+      const result = observedGeneration(
+        changes.map((list, i) => at(list, held[i] ?? 0)),
+        newest,
+      );
       assert.deepEqual(result, { generation: expected, unknownContent: false });
     }),
   );
@@ -60,7 +69,11 @@ test('a mirror that holds one whole generation is seen at that one or at a later
   fc.assert(
     fc.property(history, fc.nat(12), ({ newest, changes }, pick) => {
       const generation = pick % (newest + 1);
-      const result = observedGeneration(changes.map((list) => at(list, generation)), newest).generation ?? -1;
+      const result =
+        observedGeneration(
+          changes.map((list) => at(list, generation)),
+          newest,
+        ).generation ?? -1;
       assert.ok(result >= generation && result <= newest);
       assert.ok(changes.every((list) => !list.some((c) => c > generation && c <= result)));
     }),
@@ -72,7 +85,9 @@ test('unknown content flags and never raises', () => {
     fc.property(history, fc.nat(12), fc.nat(4), ({ newest, changes }, pick, index) => {
       const whole = changes.map((list) => at(list, pick % (newest + 1)));
       const tampered = whole.map((r, i) => (i === index % whole.length ? { ...r, served: 'unknown' as const } : r));
-      const current = whole.map((r, i) => (i === index % whole.length ? { ...r, served: { lastGeneration: null } } : r));
+      const current = whole.map((r, i) =>
+        i === index % whole.length ? { ...r, served: { lastGeneration: null } } : r,
+      );
       const result = observedGeneration(tampered, newest);
       assert.equal(result.unknownContent, true);
       assert.ok((result.generation ?? -1) <= (observedGeneration(current, newest).generation ?? -1));

@@ -5,7 +5,8 @@ import { pagePolicy, renderPage } from '../../src/observe/page.ts';
 import { statusView } from '../../src/observe/status.ts';
 import { batchFacts, hostile, mirrorFacts, nowMs, statusFacts } from './facts.ts';
 
-const pageOf = (facts: Parameters<typeof statusFacts>[0]): string => renderPage(statusView(statusFacts(facts), nowMs), nowMs);
+const pageOf = (facts: Parameters<typeof statusFacts>[0]): string =>
+  renderPage(statusView(statusFacts(facts), nowMs), nowMs);
 
 test('the page tells how many mirrors are in step, and each row says why one is not', () => {
   const page = pageOf({
@@ -26,7 +27,11 @@ test('the page tells how many mirrors are in step, and each row says why one is 
       batchFacts({
         state: 'held',
         generation: null,
-        reasons: Array.from({ length: 8 }, (_, i) => ({ code: 'INCOMPLETE' as const, path: `p${i}`, detail: 'missing' })),
+        reasons: Array.from({ length: 8 }, (_, i) => ({
+          code: 'INCOMPLETE' as const,
+          path: `p${i}`,
+          detail: 'missing',
+        })),
       }),
     ],
   });
@@ -63,8 +68,12 @@ test('hostile text stays text everywhere on the page', () => {
   });
   assert.doesNotMatch(page, /<script|alert\('|[\p{Cc}\p{Cf}](?<!\n)/u);
   const tags = new Set([...page.matchAll(/<\/?([a-z0-9!]+)/g)].map((m) => m[1]));
-  const expected = 'a b body code footer h1 h2 head header html li main meta p section small span style table tbody td th thead time title tr ul';
-  assert.deepEqual([...tags].filter((tag) => tag !== '!doctype' && !expected.split(' ').includes(tag ?? '')), []);
+  const expected =
+    'a b body code footer h1 h2 head header html li main meta p section small span style table tbody td th thead time title tr ul';
+  assert.deepEqual(
+    [...tags].filter((tag) => tag !== '!doctype' && !expected.split(' ').includes(tag ?? '')),
+    [],
+  );
   assert.doesNotMatch(page, /"onclick/);
 });
 

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import test, { type TestContext } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { Prober, type ProbeResult } from '../../src/observe/probe.ts';
 import { type Clock, systemClock } from '../../src/system/clock.ts';
 
@@ -43,16 +44,16 @@ test('each index is fetched below the URL and told by its SHA-256', async (t) =>
   const repositories = ['main/x86_64', 'staging/a b/c#d/aarch64'];
   const result = await look(makeProber(), url, repositories);
   assert.deepEqual(
-    [...result.repositories].sort(),
-    [
+    result.repositories,
+    new Map([
       ['main/x86_64', { sha256: sha256('index at /pub/main/x86_64/APKINDEX.tar.gz') }],
       ['staging/a b/c#d/aarch64', { sha256: sha256('index at /pub/staging/a%20b/c%23d/aarch64/APKINDEX.tar.gz') }],
-    ],
+    ]),
   );
   assert.equal(result.success, true);
   const headers = requests[0]?.headers;
   assert.equal(headers?.['user-agent'], 'lockstepd/0.1.0');
-  assert.equal(headers?.['cache-control'], 'no-cache');
+  assert.equal(headers['cache-control'], 'no-cache');
 });
 
 test('at most four repositories are asked at a time', async (t) => {
@@ -60,15 +61,20 @@ test('at most four repositories are asked at a time', async (t) => {
   let most = 0;
   const { url, requests } = await serve(t, (_request, response) => {
     most = Math.max(most, ++open);
-    setImmediate(() => {
+    // Long enough for a fifth request to come in, if there were one.
+    setTimeout(() => {
       open--;
       response.end('x');
-    });
+    }, 25);
   });
-  const result = await look(makeProber(), url, Array.from({ length: 30 }, (_, i) => `r${i}/x86_64`));
+  const result = await look(
+    makeProber(),
+    url,
+    Array.from({ length: 30 }, (_, i) => `r${i}/x86_64`),
+  );
   assert.equal(result.repositories.size, 30);
   assert.equal(requests.length, 30);
-  assert.ok(most <= 4 && most >= 2, `${most} at a time`);
+  assert.ok(most === 4, `${most} at a time`);
 });
 
 test('a 304 keeps the last digest: by tag, or by date where there is no tag', async (t) => {
@@ -101,7 +107,7 @@ test('a server that says 304 for ever is asked for the whole index now and then'
   content = 'second';
   const seen: unknown[] = [];
   for (let round = 0; round < 11; round++) seen.push((await look(prober, url)).repositories.get('main/x86_64'));
-  assert.deepEqual(seen.slice(0, 10), Array(10).fill({ sha256: sha256('first') }));
+  assert.ok(seen.slice(0, 10).every((answer) => isDeepStrictEqual(answer, { sha256: sha256('first') })));
   assert.deepEqual(seen[10], { sha256: sha256('second') });
 });
 
@@ -127,7 +133,7 @@ test('changed content is seen, and what a mirror answers after a failure is cond
   assert.deepEqual((await look(prober, url)).repositories.get('main/x86_64'), { sha256: sha256('two') });
 });
 
-test('another URL for a mirror, and a forgotten mirror, start without conditions', async (t) => {
+test('another URL for a mirror starts without conditions', async (t) => {
   const answer = (_request: IncomingMessage, response: ServerResponse): void => {
     response.writeHead(200, { etag: '"1"' }).end('x');
   };
@@ -139,20 +145,21 @@ test('another URL for a mirror, and a forgotten mirror, start without conditions
   assert.equal(two.requests[0]?.headers['if-none-match'], undefined);
   await look(prober, two.url);
   assert.equal(two.requests[1]?.headers['if-none-match'], '"1"');
-  prober.retain(['tokyo']);
-  await look(prober, two.url);
-  assert.equal(two.requests[2]?.headers['if-none-match'], undefined);
 });
 
 test('404 and 410 say that there is no index, which is an answer', async (t) => {
-  const { url } = await serve(t, (request, response) => response.writeHead(request.url?.includes('gone') ? 410 : 404).end('no'));
+  const { url } = await serve(t, (request, response) =>
+    response.writeHead(request.url?.includes('gone') ? 410 : 404).end('no'),
+  );
   const result = await look(makeProber(), url, ['main/x86_64', 'gone/x86_64']);
   assert.deepEqual([...result.repositories.values()], [{ absent: true }, { absent: true }]);
   assert.equal(result.success, true);
 });
 
 test('one repository that fails fails the probe and leaves the others', async (t) => {
-  const { url } = await serve(t, (request, response) => response.writeHead(request.url?.includes('bad') ? 500 : 200).end('x'));
+  const { url } = await serve(t, (request, response) =>
+    response.writeHead(request.url?.includes('bad') ? 500 : 200).end('x'),
+  );
   const result = await look(makeProber(), url, ['bad/x86_64', 'main/x86_64']);
   assert.match(failureOf(result, 'bad/x86_64'), /500/);
   assert.deepEqual(result.repositories.get('main/x86_64'), { sha256: sha256('x') });
@@ -196,7 +203,9 @@ test('an endless body is cut at the limit', async (t) => {
 
 test('a body of exactly the limit is accepted', async (t) => {
   const { url } = await serve(t, (_request, response) => response.end('1234'));
-  assert.deepEqual((await look(makeProber({ maxBytes: 4 }), url)).repositories.get('main/x86_64'), { sha256: sha256('1234') });
+  assert.deepEqual((await look(makeProber({ maxBytes: 4 }), url)).repositories.get('main/x86_64'), {
+    sha256: sha256('1234'),
+  });
 });
 
 test('a mirror that stalls, before its answer or within, meets the deadline', async (t) => {
@@ -216,15 +225,19 @@ test('a body that is cut short is no digest', async (t) => {
   assert.ok(failureOf(await look(makeProber(), url)));
 });
 
-test('a port where nobody listens and one that does not speak HTTP are told apart', async (t) => {
-  const tcp = createTcpServer((socket) => socket.on('error', () => {}).end('SSH-2.0-OpenSSH_9.2\r\n'));
+test('a port where nobody listens and one that does not speak HTTP are told apart', async () => {
+  const tcp = createTcpServer((socket) =>
+    socket
+      .on('error', () => {})
+      .resume()
+      .end('SSH-2.0-OpenSSH_9.2\r\n'),
+  );
   await new Promise<void>((resolve) => tcp.listen(0, '127.0.0.1', resolve));
   const { port } = tcp.address() as AddressInfo;
   assert.match(failureOf(await look(makeProber(), `http://127.0.0.1:${port}/`)), /HPE_|Parse Error/);
   await new Promise((resolve) => tcp.close(resolve));
   assert.match(failureOf(await look(makeProber(), `http://127.0.0.1:${port}/`)), /ECONNREFUSED/);
   assert.match(failureOf(await look(makeProber(), 'rsync://127.0.0.1/pub')), /expected http/);
-  t.diagnostic('no server was left');
 });
 
 test("the mirror's clock is compared with ours, unless a cache answered", async (t) => {
@@ -243,5 +256,9 @@ test('an abort ends a probe with its reason at once', async (t) => {
   const reason = new Error('the daemon stops');
   const { url } = await serve(t, () => controller.abort(reason));
   await assert.rejects(look(makeProber(), url, ['a/x', 'b/x', 'c/x', 'd/x', 'e/x', 'f/x'], controller.signal), reason);
-  await assert.rejects(look(makeProber(), url, ['a/x'], controller.signal), reason);
+  await assert.rejects(look(makeProber(), url, ['a/x'], controller.signal), reason, 'nothing starts any more');
+
+  const late = new AbortController();
+  const stalled = await serve(t, () => late.abort(reason));
+  await assert.rejects(look(makeProber(), stalled.url, ['a/x'], late.signal), reason, 'no failure of the mirror');
 });

@@ -28,7 +28,11 @@ test('the status is a headline, a table of mirrors and the open batches', () => 
         id: 'h1',
         state: 'held',
         updatedAtMs: nowMs - 60_000,
-        reasons: Array.from({ length: 7 }, (_, i) => ({ code: 'INCOMPLETE' as const, path: `a-${i}.apk`, detail: 'missing' })),
+        reasons: Array.from({ length: 7 }, (_, i) => ({
+          code: 'INCOMPLETE' as const,
+          path: `a-${i}.apk`,
+          detail: 'missing',
+        })),
       }),
     ],
   });
@@ -52,7 +56,10 @@ batch h1 of bpo: held, 1 min ago
 });
 
 test('before the first batch the status says so', () => {
-  assert.equal(textOf({ generation: 0, publishedAtMs: null, mirrors: [], batches: [] }), 'nothing published yet; 0 mirrors\n');
+  assert.equal(
+    textOf({ generation: 0, publishedAtMs: null, mirrors: [], batches: [] }),
+    'nothing published yet; 0 mirrors\n',
+  );
 });
 
 test('a flood of open batches is cut with a count', () => {
@@ -64,7 +71,12 @@ test('hostile names, paths and messages reach no terminal as they are', () => {
   const text = textOf({
     mirrors: [mirrorFacts({ name: hostile, lastError: { reason: 'unknown', message: hostile } })],
     batches: [
-      batchFacts({ id: hostile, builder: hostile, state: 'rejected', reasons: [{ code: 'NAME', path: hostile, detail: hostile }] }),
+      batchFacts({
+        id: hostile,
+        builder: hostile,
+        state: 'rejected',
+        reasons: [{ code: 'NAME', path: hostile, detail: hostile }],
+      }),
     ],
   });
   assert.doesNotMatch(text, /[\p{Cc}\p{Cf}](?<!\n)/u);
@@ -73,19 +85,29 @@ test('hostile names, paths and messages reach no terminal as they are', () => {
 });
 
 test('colours are for terminals only', () => {
-  assert.doesNotMatch(textOf({}), /\u001b/);
-  assert.match(textOf({}, true), /\u001b\[32mparis .*\u001b\[0m/);
+  assert.ok(!textOf({}).includes('\u001b'));
+  assert.ok(textOf({}, true).includes('\u001b[32mparis '));
 });
 
 test('unknown content shows in the row of the mirror', () => {
-  assert.match(textOf({ mirrors: [mirrorFacts({ observedUnknownContent: true })] }), /serves an index that was never published/);
+  assert.match(
+    textOf({ mirrors: [mirrorFacts({ observedUnknownContent: true })] }),
+    /serves an index that was never published/,
+  );
 });
 
 test('spans have at most two units', () => {
-  assert.deepEqual(
-    [0, 0.9, 59, 60, 200, 3600, 7265, 86_400 + 3600 * 4 + 59, -5].map(spanText),
-    ['0 s', '0 s', '59 s', '1 min', '3 min 20 s', '1 h', '2 h 1 min', '1 d 4 h', '0 s'],
-  );
+  assert.deepEqual([0, 0.9, 59, 60, 200, 3600, 7265, 86_400 + 3600 * 4 + 59, -5].map(spanText), [
+    '0 s',
+    '0 s',
+    '59 s',
+    '1 min',
+    '3 min 20 s',
+    '1 h',
+    '2 h 1 min',
+    '1 d 4 h',
+    '0 s',
+  ]);
   assert.equal(whenText('2026-11-22T18:10:00Z', nowMs), 'now');
   assert.equal(whenText(null, nowMs), '-');
 });

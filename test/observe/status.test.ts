@@ -73,14 +73,14 @@ test('before the first generation nothing is published and nobody is behind', ()
 test('a quiet repository never looks stale, however old its newest generation is', () => {
   const mirror = statusView(statusFacts({ publishedAtMs: nowMs - 30 * 86_400_000 }), nowMs).mirrors[0];
   assert.equal(mirror?.lag_seconds, 0);
-  assert.equal(mirror?.observed_lag_seconds, 0);
+  assert.equal(mirror.observed_lag_seconds, 0);
 });
 
 test('what was never observed is null, whatever the other fields say', () => {
   const mirror = view({ observedAtMs: null, observedGeneration: 4, observedMissingSinceMs: nowMs - 1000 });
   assert.equal(mirror?.observed_generation, null);
-  assert.equal(mirror?.observed_lag_seconds, null);
-  assert.equal(mirror?.observed_at, null);
+  assert.equal(mirror.observed_lag_seconds, null);
+  assert.equal(mirror.observed_at, null);
 });
 
 test('a mirror that serves only unknown content has no observed lag', () => {
