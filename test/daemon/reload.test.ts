@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import type { Config, InboxConfig, MirrorConfig } from '../../src/config/schema.ts';
+import { planReload } from '../../src/daemon/reload.ts';
+
+const inbox = (builder: string): InboxConfig => ({
+  builder,
+  path: `/srv/inbox/${builder}`,
+  repositories: [],
+  keys: '/keys',
+  settleMs: 5000,
+  missingPackages: 'hold',
+  packageSignatures: 'if-present',
+});
+const mirror = (name: string, path = '/mnt'): MirrorConfig => ({
+  name,
+  url: null,
+  transport: { type: 'directory', path },
+});
+const config = (over: Partial<Config> = {}): Config => ({
+  file: '/etc/x.yaml',
+  root: '/srv',
+  state: '/var',
+  socket: '/run/s',
+  listen: { host: '127.0.0.1', port: 9617 },
+  workers: 1,
+  inboxes: [inbox('a')],
+  publish: { graceMs: 1, keepTreesForMs: 1, maxTrees: 4 },
+  guards: { maxRemovedPercent: 30 },
+  mirrors: [mirror('paris'), mirror('oslo')],
+  schedule: { rescanMs: 1000, probeMs: 1000, scrub: null },
+  log: { level: 'info' },
+  ...over,
+});
+
+test('the same configuration changes nothing', () => {
+  const plan = planReload(config(), config());
+  assert.deepEqual([[...plan.stop], plan.needsRestart], [[], []]);
+});
+
+test('a changed or removed mirror stops with its probe, the others go on', () => {
+  const plan = planReload(config(), config({ mirrors: [mirror('paris', '/other'), mirror('new')] }));
+  assert.deepEqual([...plan.stop].sort(), ['mirror:oslo', 'mirror:paris', 'probe:oslo', 'probe:paris']);
+});
+
+test('new guards restart the inboxes, a new probe interval the mirrors', () => {
+  assert.deepEqual([...planReload(config(), config({ guards: { maxRemovedPercent: 10 } })).stop], ['inbox:a']);
+  const probes = planReload(
+    config({ mirrors: [mirror('paris')] }),
+    config({ mirrors: [mirror('paris')], schedule: { rescanMs: 1000, probeMs: 5, scrub: null } }),
+  );
+  assert.deepEqual([...probes.stop], ['mirror:paris', 'probe:paris']);
+});
+
+test('what only a restart can change is named and kept', () => {
+  const plan = planReload(config(), config({ root: '/elsewhere', workers: 2 }));
+  assert.deepEqual(plan.needsRestart, ['root', 'workers']);
+  assert.deepEqual([plan.config.root, plan.config.workers], ['/srv', 1]);
+});

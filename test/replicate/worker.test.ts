@@ -1,0 +1,248 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { TransportError } from '../../src/errors.ts';
+import type { Lease } from '../../src/publish/publisher.ts';
+import type { PushFile, RemoteFile, Transport } from '../../src/replicate/transport.ts';
+import { MirrorWorker } from '../../src/replicate/worker.ts';
+import { openStore, type Store } from '../../src/store/store.ts';
+import { systemClock } from '../../src/system/clock.ts';
+import { silentLog } from '../../src/system/log.ts';
+
+/** A mirror in memory that records what is done to it and fails on demand. */
+class MemoryTransport implements Transport {
+  readonly files = new Map<string, RemoteFile>();
+  readonly calls: string[] = [];
+  fault: ((call: string) => TransportError | null) | null = null;
+  beforePut: (() => void) | null = null;
+
+  list(directory: string): Promise<ReadonlyMap<string, RemoteFile>> {
+    this.#note(`list ${directory}`);
+    const inside = [...this.files].filter(([path]) => path.startsWith(`${directory}/`));
+    return Promise.resolve(new Map(inside.map(([path, file]) => [path.slice(directory.length + 1), file])));
+  }
+
+  put(_root: string, files: readonly PushFile[]): Promise<void> {
+    this.beforePut?.();
+    this.#note(`put ${files.map((f) => f.path.split('/').at(-1)).join(' ')}`);
+    for (const { path, size, mtimeSeconds } of files) this.files.set(path, { size, mtimeSeconds });
+    return Promise.resolve();
+  }
+
+  remove(paths: readonly string[]): Promise<void> {
+    this.#note(`remove ${paths.join(' ')}`);
+    for (const path of paths) this.files.delete(path);
+    return Promise.resolve();
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  #note(call: string): void {
+    const error = this.fault?.(call);
+    if (error) throw error;
+    this.calls.push(call);
+  }
+}
+
+/** Runs work that comes in pieces to its end. */
+function toEnd<T>(pieces: Generator<void, T>): T {
+  for (;;) {
+    const step = pieces.next();
+    if (step.done === true) return step.value;
+  }
+}
+
+interface World extends AsyncDisposable {
+  readonly store: Store;
+  readonly transport: MemoryTransport;
+  readonly worker: MirrorWorker;
+  readonly failures: string[];
+  /** Publishes a generation in which the repository names exactly these packages. */
+  publish(...names: string[]): Promise<void>;
+  untilInStep(): Promise<void>;
+}
+
+async function createWorld(graceMs = 3_600_000): Promise<World> {
+  const directory = await mkdtemp(join(tmpdir(), 'lockstepd-worker-'));
+  const store = openStore(directory);
+  const transport = new MemoryTransport();
+  const failures: string[] = [];
+  let number = 0;
+  store.mirrors.open('paris', 'memory');
+  const tree = join(directory, 'tree');
+  await mkdir(tree);
+  await writeFile(join(tree, 'lockstep.json'), '{}');
+  const lease = (): Lease | null => {
+    const current = store.generations.current();
+    return current && { generation: current.number, directory: tree, release: () => {} };
+  };
+  const worker = new MirrorWorker('paris', transport, {
+    store,
+    lease,
+    graceMs,
+    clock: { ...systemClock, sleep: (ms, options) => systemClock.sleep(Math.min(ms, 20), options) },
+    random: () => 0,
+    log: silentLog,
+    events: { attempt: () => {}, failed: (reason) => failures.push(reason), bytes: () => {}, confirmed: () => {} },
+  });
+  const stop = new AbortController();
+  const running = worker.run(stop.signal).catch((error: unknown) => {
+    if (!stop.signal.aborted) throw error;
+  });
+  return {
+    store,
+    transport,
+    worker,
+    failures,
+    publish: async (...names) => {
+      number++;
+      const candidate = store.staging.newCandidate('b', 'main/x86_64');
+      store.staging.add(
+        candidate,
+        names.map((name) => ({
+          name,
+          version: '1-r0',
+          arch: 'x86_64',
+          identity: name.padEnd(40, '0'),
+          size: 10,
+          buildTime: null,
+        })),
+      );
+      const { base } = toEnd(store.staging.compare(candidate));
+      for (const page of store.staging.rows(candidate, ['missing'])) {
+        for (const row of page)
+          store.staging.setReady(row.id, {
+            source: 'ingest/x',
+            sha256: row.file,
+            mtimeSeconds: 5,
+            packageArch: 'x86_64',
+            signedBy: null,
+          });
+      }
+      const index = {
+        sha256: `index-${number}`,
+        size: 100,
+        mtimeSeconds: number,
+        packages: names.length,
+        signedBy: 'k',
+        builder: 'b',
+        description: null,
+        source: null,
+      };
+      const intent = { number, publishedAtMs: Date.now(), tree: 'a', batch: 'x', added: 0, removed: 0 };
+      store.journal.commit(
+        toEnd(store.journal.begin(intent, [{ repository: 'main/x86_64', candidate, base, index }])),
+        null,
+        Date.now(),
+      );
+      toEnd(store.staging.drop(candidate));
+      worker.wake();
+    },
+    untilInStep: async () => {
+      for (let i = 0; i < 500; i++) {
+        if (worker.phase.phase === 'idle' && store.mirrors.get('paris').confirmed === number) return;
+        await sleep(10);
+      }
+      throw new Error(`not in step: ${JSON.stringify(worker.phase)} ${transport.calls.join('; ')}`);
+    },
+    [Symbol.asyncDispose]: async () => {
+      stop.abort();
+      await running;
+      store[Symbol.dispose]();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+test('an unknown mirror is compared once, then gets only what changed: packages before the index', async () => {
+  await using world = await createWorld();
+  world.transport.files.set('main/x86_64/a-1-r0.apk', { size: 10, mtimeSeconds: 5 });
+  await world.publish('a', 'b');
+  await world.untilInStep();
+  assert.deepEqual(world.transport.calls, ['list main/x86_64', 'put b-1-r0.apk', 'put APKINDEX.tar.gz lockstep.json']);
+  world.transport.calls.length = 0;
+  await world.publish('a', 'b', 'c');
+  await world.untilInStep();
+  assert.deepEqual(world.transport.calls, ['put c-1-r0.apk', 'put APKINDEX.tar.gz lockstep.json']);
+});
+
+test('strangers go only when the index that may name them is replaced; what is not ours stays', async () => {
+  await using world = await createWorld();
+  world.transport.files.set('main/x86_64/old-1-r0.apk', { size: 1, mtimeSeconds: 1 });
+  world.transport.files.set('main/x86_64/README', { size: 1, mtimeSeconds: 1 });
+  await world.publish('a');
+  await world.untilInStep();
+  assert.deepEqual(world.transport.calls.at(-1), 'remove main/x86_64/old-1-r0.apk');
+  assert.ok(world.transport.calls.indexOf('put APKINDEX.tar.gz lockstep.json') < world.transport.calls.length - 1);
+  assert.ok(world.transport.files.has('main/x86_64/README'));
+});
+
+test('an account that may only write is sent everything', async () => {
+  await using world = await createWorld();
+  world.transport.fault = (call) =>
+    call.startsWith('list') ? new TransportError('option_refused', 'permanent', 'write only') : null;
+  await world.publish('a', 'b');
+  await world.untilInStep();
+  assert.deepEqual(world.transport.calls, ['put a-1-r0.apk b-1-r0.apk', 'put APKINDEX.tar.gz lockstep.json']);
+});
+
+test('a generation that comes out during a push is taken along: the indexes go once', async () => {
+  await using world = await createWorld();
+  await world.publish('a');
+  await world.untilInStep();
+  world.transport.calls.length = 0;
+  let published: Promise<void> | null = null;
+  world.transport.beforePut = () => {
+    world.transport.beforePut = null;
+    published = world.publish('a', 'b', 'c');
+  };
+  await world.publish('a', 'b');
+  await published;
+  await world.untilInStep();
+  const puts = world.transport.calls;
+  assert.equal(puts[0], 'put b-1-r0.apk');
+  assert.ok(puts.includes('put c-1-r0.apk'));
+  assert.equal(world.store.mirrors.get('paris').confirmed, 3);
+});
+
+test('a failure that only a person can mend blocks, a push by hand goes on where it stopped', async () => {
+  await using world = await createWorld();
+  world.transport.fault = (call) =>
+    call.startsWith('put APK') ? new TransportError('permission', 'permanent', 'read-only account') : null;
+  await world.publish('a');
+  while (world.worker.phase.phase !== 'blocked') await sleep(5);
+  assert.deepEqual(world.failures, ['permission']);
+  assert.ok(!world.transport.files.has('main/x86_64/APKINDEX.tar.gz'));
+  world.transport.fault = null;
+  world.worker.pushNow();
+  await world.untilInStep();
+  assert.ok(world.transport.files.has('main/x86_64/APKINDEX.tar.gz'));
+});
+
+test('packages leave the mirror when the grace period is over, not before', async () => {
+  await using world = await createWorld(300);
+  await world.publish('a', 'b');
+  await world.untilInStep();
+  await world.publish('a');
+  await world.untilInStep();
+  assert.ok(world.transport.files.has('main/x86_64/b-1-r0.apk'), 'clients still hold the old index');
+  for (let i = 0; i < 300 && world.transport.files.has('main/x86_64/b-1-r0.apk'); i++) await sleep(10);
+  assert.ok(!world.transport.files.has('main/x86_64/b-1-r0.apk'));
+  assert.ok(world.transport.files.has('main/x86_64/a-1-r0.apk'));
+});
+
+test('an account that may not delete is in step all the same', async () => {
+  await using world = await createWorld(0);
+  world.transport.fault = (call) =>
+    call.startsWith('remove') ? new TransportError('option_refused', 'permanent', 'no deletions') : null;
+  await world.publish('a', 'b');
+  await world.untilInStep();
+  await world.publish('a');
+  await world.untilInStep();
+  assert.deepEqual(world.failures, []);
+});
