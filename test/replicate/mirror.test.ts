@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { delayMs, type Failure, lastFailureOf, type MirrorPhase, nextPhase } from '../../src/replicate/mirror.ts';
 
 const failure = (kind: Failure['kind']): Failure => ({ kind, reason: 'refused', message: 'no' });

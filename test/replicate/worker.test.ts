@@ -196,13 +196,13 @@ test('a generation that comes out during a push is taken along: the indexes go o
   await world.publish('a');
   await world.untilInStep();
   world.transport.calls.length = 0;
-  let published: Promise<void> | null = null;
+  const published: Promise<void>[] = [];
   world.transport.beforePut = () => {
     world.transport.beforePut = null;
-    published = world.publish('a', 'b', 'c');
+    published.push(world.publish('a', 'b', 'c'));
   };
   await world.publish('a', 'b');
-  await published;
+  await Promise.all(published);
   await world.untilInStep();
   const puts = world.transport.calls;
   assert.equal(puts[0], 'put b-1-r0.apk');

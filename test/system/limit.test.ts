@@ -14,7 +14,10 @@ test('eachLimited runs at most so many side by side and every item once', async 
     running--;
   });
   assert.equal(most, 3);
-  assert.deepEqual(seen.sort(), [1, 2, 3, 4, 5, 6, 7]);
+  assert.deepEqual(
+    seen.toSorted((a, b) => a - b),
+    [1, 2, 3, 4, 5, 6, 7],
+  );
 });
 
 test('eachLimited takes no new item after a failure and throws it when all have ended', async () => {
