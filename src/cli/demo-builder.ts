@@ -13,7 +13,20 @@ export interface Upload {
 }
 
 const architectures = ['x86_64', 'aarch64'];
-const names = ['bootlogo', 'camera', 'dialer', 'firmware', 'gps', 'keyboard', 'launcher', 'modem', 'settings', 'shell', 'theme', 'wallpaper'];
+const names = [
+  'bootlogo',
+  'camera',
+  'dialer',
+  'firmware',
+  'gps',
+  'keyboard',
+  'launcher',
+  'modem',
+  'settings',
+  'shell',
+  'theme',
+  'wallpaper',
+];
 const upgradedPerBatch = 3;
 const uploadTimeoutMs = 60_000;
 
@@ -44,12 +57,20 @@ export class DemoBuilder {
   async next(nowMs: number, signal: AbortSignal): Promise<Upload> {
     const batch = ++this.#batch;
     const first = batch === 1;
-    const chosen = first ? names : Array.from({ length: upgradedPerBatch }, (_, i) => names[(batch * upgradedPerBatch + i) % names.length] ?? '');
+    const chosen = first
+      ? names
+      : Array.from({ length: upgradedPerBatch }, (_, i) => names[(batch * upgradedPerBatch + i) % names.length] ?? '');
     let bytes = 0;
     for (const [r, repository] of this.#repositories.entries()) {
       for (const [n, name] of chosen.entries()) {
         const seed = (batch * 100 + n) * architectures.length + r;
-        const made = repository.set({ name: `demo-${name}`, version: `1.${batch}-r0`, contentBytes: 1500, seed, buildTime: Math.floor(nowMs / 1000) });
+        const made = repository.set({
+          name: `demo-${name}`,
+          version: `1.${batch}-r0`,
+          contentBytes: 1500,
+          seed,
+          buildTime: Math.floor(nowMs / 1000),
+        });
         bytes += made.bytes.length;
       }
     }
@@ -74,15 +95,30 @@ export function rsyncUploader(programs: SshPrograms, sshd: PrivateSshd, director
 }
 
 /** Uploads `directory` as it is. Throws OperationError CHILD with what rsync and sshd said. */
-export async function pushDirectory(programs: SshPrograms, sshd: PrivateSshd, directory: string, signal: AbortSignal): Promise<void> {
+export async function pushDirectory(
+  programs: SshPrograms,
+  sshd: PrivateSshd,
+  directory: string,
+  signal: AbortSignal,
+): Promise<void> {
   const argv = [programs.rsync, '-rt', '-e', sshd.remoteShell, `${directory}/`, `${sshd.user}@127.0.0.1:/`] as const;
   try {
-    const { code, stderr } = await exec([...argv], { env: childEnvironment(), timeoutMs: uploadTimeoutMs, killAfterMs: 500, signal });
+    const { code, stderr } = await exec([...argv], {
+      env: childEnvironment(),
+      timeoutMs: uploadTimeoutMs,
+      killAfterMs: 500,
+      signal,
+    });
     if (code === 0) return;
-    const why = [stderr, sshd.complaint()].join(' ').trim().split('\n')[0];
+    const why = [stderr, sshd.complaint()]
+      .join(' ')
+      .trim()
+      .split(/[\r\n]/)[0];
     throw new OperationError('CHILD', `rsync ended with ${code}: ${why}`);
   } catch (error) {
     signal.throwIfAborted();
-    throw error instanceof OperationError ? error : new OperationError('CHILD', `rsync: ${messageOf(error)}`, { cause: error });
+    throw error instanceof OperationError
+      ? error
+      : new OperationError('CHILD', `rsync: ${messageOf(error)}`, { cause: error });
   }
 }

@@ -19,13 +19,16 @@ export class Story {
 
   /** The line for an event of the daemon's log at `nowMs` (any clock that never goes back), or null when it is of no interest. */
   tell(event: string, fields: LogFields, nowMs: number): Line | null {
-    const mirror = String(fields.mirror);
+    const mirror = plain(fields.mirror);
     const generation = Number(fields.generation);
     switch (event) {
       case 'batch_published':
         this.#publishedAt.set(generation, nowMs);
         this.#publishedAt.delete(generation - remembered);
-        return { who: 'primary', text: `published as generation ${generation}: ${fields.added} packages in, ${fields.removed} out` };
+        return {
+          who: 'primary',
+          text: `published as generation ${generation}: ${plain(fields.added)} packages in, ${plain(fields.removed)} out`,
+        };
       case 'mirror_in_step':
         return { who: mirror, text: this.#arrived(mirror, generation, nowMs) };
       case 'push_retried':
@@ -33,10 +36,15 @@ export class Story {
       case 'mirror_blocked': {
         if (this.#lostAt.has(mirror)) return null;
         this.#lostAt.set(mirror, nowMs);
-        return { who: mirror, text: `lost (${fields.reason}): ${fields.detail}` };
+        return { who: mirror, text: `lost (${plain(fields.reason)}): ${plain(fields.detail)}` };
       }
       default:
-        return untold.includes(event) ? null : { who: 'primary', text: [event, ...Object.entries(fields).map(([key, value]) => `${key}=${value}`)].join(' ') };
+        return untold.includes(event)
+          ? null
+          : {
+              who: 'primary',
+              text: [event, ...Object.entries(fields).map(([key, value]) => `${key}=${plain(value)}`)].join(' '),
+            };
     }
   }
 
@@ -46,10 +54,15 @@ export class Story {
     const publishedAt = this.#publishedAt.get(generation);
     this.#holds.set(mirror, generation);
     this.#lostAt.delete(mirror);
-    if (lostAt !== undefined) return `caught up: from generation ${held} to ${generation} in one push, ${seconds(nowMs - lostAt)} after it was lost`;
+    if (lostAt !== undefined)
+      return `caught up: from generation ${held} to ${generation} in one push, ${seconds(nowMs - lostAt)} after it was lost`;
     const after = publishedAt === undefined ? '' : ` ${Math.round(nowMs - publishedAt)} ms after it was published`;
     return `in step with generation ${generation}${after}`;
   }
+}
+
+function plain(value: LogFields[string]): string {
+  return Array.isArray(value) ? value.join(', ') : String(value);
 }
 
 /** `3.2 s` */

@@ -34,7 +34,11 @@ export async function serveDirectories(roots: ReadonlyMap<string, string>): Prom
   };
 }
 
-async function answer(roots: ReadonlyMap<string, string>, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answer(
+  roots: ReadonlyMap<string, string>,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   if (request.method !== 'GET' && request.method !== 'HEAD') return end(response, 405, 'only GET and HEAD\n');
   const path = componentsOf(request.url ?? '/');
   if (!path) return end(response, 400, 'not a path\n');
@@ -48,11 +52,20 @@ async function answer(roots: ReadonlyMap<string, string>, request: IncomingMessa
   const facts = await file.stat();
   if (facts.isDirectory()) {
     const entries = await readdir(join(root, ...rest), { withFileTypes: true });
-    return end(response, 200, list(entries.map((entry) => (entry.isDirectory() ? `${entry.name}/` : entry.name)).sort()));
+    return end(
+      response,
+      200,
+      list(entries.map((entry) => (entry.isDirectory() ? `${entry.name}/` : entry.name)).sort()),
+    );
   }
   const tag = `"${facts.size}-${facts.mtimeMs}-${facts.ino}"`;
   if (request.headers['if-none-match'] === tag) return end(response, 304, '');
-  response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': facts.size, etag: tag, 'last-modified': facts.mtime.toUTCString() });
+  response.writeHead(200, {
+    'content-type': 'application/octet-stream',
+    'content-length': facts.size,
+    etag: tag,
+    'last-modified': facts.mtime.toUTCString(),
+  });
   if (request.method === 'HEAD') response.end();
   else await pipeline(file.createReadStream({ autoClose: false }), response);
 }
@@ -60,7 +73,9 @@ async function answer(roots: ReadonlyMap<string, string>, request: IncomingMessa
 /** The components of a URL's path, or undefined when one of them is no plain name. */
 function componentsOf(url: string): string[] | undefined {
   try {
-    const names = decodeURIComponent(url.split('?')[0] ?? '').split('/').filter((name) => name !== '');
+    const names = decodeURIComponent(url.split('?')[0] ?? '')
+      .split('/')
+      .filter((name) => name !== '');
     return names.some((name) => name === '.' || name === '..' || name.includes('\0')) ? undefined : names;
   } catch {
     return undefined;
@@ -72,6 +87,8 @@ function list(names: readonly string[]): string {
 }
 
 function end(response: ServerResponse, status: number, body: string): void {
-  response.writeHead(status, { 'content-type': body.startsWith('<') ? 'text/html; charset=utf-8' : 'text/plain; charset=utf-8' });
+  response.writeHead(status, {
+    'content-type': body.startsWith('<') ? 'text/html; charset=utf-8' : 'text/plain; charset=utf-8',
+  });
   response.end(body);
 }

@@ -8,7 +8,7 @@ import { copyUploader, DemoBuilder, pushDirectory, rsyncUploader, type Uploader 
 import { findSshPrograms, type PrivateSshd, type SshPrograms, startPrivateSshd } from './demo-sshd.ts';
 import { serveDirectories } from './demo-web.ts';
 
-export interface DemoMirror {
+interface DemoMirror {
   readonly name: string;
   readonly what: string;
   readonly url: string;
@@ -38,8 +38,15 @@ export async function createWorld(stack: AsyncDisposableStack, port: number, sig
   const folder = await makeFolder(stack);
   // Whatever needs a temporary place finds it in here.
   process.env.TMPDIR = join(folder, 'tmp');
-  const [inbox, work, disk, tokyo, paris] = ['srv/inbox/demo', 'builder', 'mirrors/usb-disk', `mirrors/${flakyName}`, 'mirrors/paris'].map((name) => join(folder, name)) as [string, string, string, string, string];
-  for (const directory of [inbox, work, disk, tokyo, paris, join(folder, 'keys'), join(folder, 'tmp')]) await mkdir(directory, { recursive: true });
+  const [inbox, work, disk, tokyo, paris] = [
+    'srv/inbox/demo',
+    'builder',
+    'mirrors/usb-disk',
+    `mirrors/${flakyName}`,
+    'mirrors/paris',
+  ].map((name) => join(folder, name)) as [string, string, string, string, string];
+  for (const directory of [inbox, work, disk, tokyo, paris, join(folder, 'keys'), join(folder, 'tmp')])
+    await mkdir(directory, { recursive: true });
 
   const ssh = await trySsh(stack, { folder, inbox, work, paris }, signal);
   const builder = new DemoBuilder(ssh.uploader);
@@ -50,15 +57,34 @@ export async function createWorld(stack: AsyncDisposableStack, port: number, sig
   const identity = join(folder, 'push-key');
   await writeFile(identity, sftp.clientKey, { mode: 0o600 });
 
-  const roots = new Map([['primary', join(folder, 'srv/public')], ['usb-disk', disk], [flakyName, tokyo], ...(ssh.sshd ? [['paris', paris] as const] : [])]);
+  const roots = new Map([
+    ['primary', join(folder, 'srv/public')],
+    ['usb-disk', disk],
+    [flakyName, tokyo],
+    ...(ssh.sshd ? [['paris', paris] as const] : []),
+  ]);
   const web = await serveDirectories(roots);
   stack.use(web);
   const url = (name: string): string => `http://127.0.0.1:${web.port}/${name}/`;
 
   const mirrors = [
     { name: 'usb-disk', what: 'a directory', url: url('usb-disk'), transport: { type: 'directory', path: disk } },
-    { name: flakyName, what: 'an SFTP server inside this process, goes away now and then', url: url(flakyName), transport: { type: 'sftp', ...sftp.place, user: 'demo', path: '/', identity } },
-    ...(ssh.sshd ? [{ name: 'paris', what: 'an account with nothing but rrsync, at a private sshd', url: url('paris'), transport: rsyncTransport(ssh.sshd) }] : []),
+    {
+      name: flakyName,
+      what: 'an SFTP server inside this process, goes away now and then',
+      url: url(flakyName),
+      transport: { type: 'sftp', ...sftp.place, user: 'demo', path: '/', identity },
+    },
+    ...(ssh.sshd
+      ? [
+          {
+            name: 'paris',
+            what: 'an account with nothing but rrsync, at a private sshd',
+            url: url('paris'),
+            transport: rsyncTransport(ssh.sshd),
+          },
+        ]
+      : []),
   ];
   const socket = join(folder, 'sock');
   const configFile = join(folder, 'lockstepd.yaml');
@@ -84,7 +110,11 @@ async function makeFolder(stack: AsyncDisposableStack): Promise<string> {
     await mkdir(parent, { recursive: true });
     folder = await mkdtemp(`${parent}/`);
   } catch (error) {
-    throw new OperationError('LAYOUT', `demo: cannot make a folder in ${parent}: ${messageOf(error)}: run it from a checkout that you may write to`, { cause: error });
+    throw new OperationError(
+      'LAYOUT',
+      `demo: cannot make a folder in ${parent}: ${messageOf(error)}: run it from a checkout that you may write to`,
+      { cause: error },
+    );
   }
   // A last resort, for an exit that does not wait for anybody (the reader of our output went away).
   const removeAtExit = (): void => rmSync(folder, { recursive: true, force: true });
@@ -121,7 +151,9 @@ async function trySsh(stack: AsyncDisposableStack, places: SshPlaces, signal: Ab
   if ('missing' in programs) return without(programs.missing);
   const attempt = new AsyncDisposableStack();
   try {
-    const sshd = attempt.use(await startPrivateSshd(programs, join(folder, 'sshd'), accountsOf(programs, inbox, paris)));
+    const sshd = attempt.use(
+      await startPrivateSshd(programs, join(folder, 'sshd'), accountsOf(programs, inbox, paris)),
+    );
     await pushDirectory(programs, sshd, work, signal);
     stack.use(attempt);
     return { uploader: rsyncUploader(programs, sshd, work), sshd, without: null };
@@ -141,7 +173,15 @@ function accountsOf({ rrsync }: SshPrograms, inbox: string, paris: string): Map<
 }
 
 function rsyncTransport(sshd: PrivateSshd): object {
-  return { type: 'rsync', host: '127.0.0.1', port: sshd.port, user: sshd.user, path: '/', identity: sshd.identity('paris'), host_key: sshd.hostKeyFingerprint };
+  return {
+    type: 'rsync',
+    host: '127.0.0.1',
+    port: sshd.port,
+    user: sshd.user,
+    path: '/',
+    identity: sshd.identity('paris'),
+    host_key: sshd.hostKeyFingerprint,
+  };
 }
 
 /** The embedded SFTP server, which can leave and come back at the same address with the same host key. */
@@ -189,7 +229,13 @@ interface ConfigParts {
 
 /** A real configuration: YAML, whose flow style JSON is part of. */
 function configText({ folder, socket, port, mirrors }: ConfigParts): string {
-  const inbox = { builder: 'demo', path: 'inbox/demo', repositories: ['main/{arch}'], keys: join(folder, 'keys'), settle: '1s' };
+  const inbox = {
+    builder: 'demo',
+    path: 'inbox/demo',
+    repositories: ['main/{arch}'],
+    keys: join(folder, 'keys'),
+    settle: '1s',
+  };
   const lines = {
     root: join(folder, 'srv'),
     state: join(folder, 'state'),

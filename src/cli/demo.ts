@@ -52,20 +52,28 @@ async function demo(args: readonly string[], io: Io): Promise<number> {
   const onHangUp = (): void => hangUp.abort(new DOMException('SIGHUP', 'AbortError'));
   process.once('SIGHUP', onHangUp);
   const signal = AbortSignal.any([io.signal, hangUp.signal]);
+  let code: number = exitCode.ok;
   try {
-    return await show(options, io, signal);
+    code = await show(options, io, signal);
   } catch (error) {
-    if (signal.aborted && error === signal.reason) return exitCode.ok;
-    throw error;
+    // Whatever waits ends with an AbortError of its own; a failure to clean up is none, and is told.
+    if (!signal.aborted || !(error instanceof Error) || error.name !== 'AbortError') throw error;
   } finally {
     process.off('SIGHUP', onHangUp);
   }
+  io.out('The demo has ended and left nothing behind.\n');
+  return code;
 }
 
 function readOptions(args: readonly string[]): DemoOptions {
   const text = { type: 'string' } as const;
   const { values } = readArgs('demo', { args: [...args], options: { seconds: text, interval: text, port: text } });
-  const number = (key: 'seconds' | 'interval' | 'port', least: number, most: number, expected: string): number | null => {
+  const number = (
+    key: 'seconds' | 'interval' | 'port',
+    least: number,
+    most: number,
+    expected: string,
+  ): number | null => {
     const written = values[key];
     if (written === undefined) return null;
     const value = /^\d+(\.\d+)?$/.test(written) ? Number(written) : Number.NaN;
@@ -89,14 +97,21 @@ async function show(options: DemoOptions, io: Io, signal: AbortSignal): Promise<
     const at = seconds(systemClock.monotonic() - startedAt).padStart(8);
     io.out(`${at}  ${who.padEnd(9)} ${escapeText(text)}\n`);
   };
-  stack.defer(() => io.out('The demo has ended and left nothing behind.\n'));
   const world = await createWorld(stack, options.port, signal);
   const log = logTo((event, fields = {}) => {
     const line = signal.aborted ? null : story.tell(event, fields, systemClock.monotonic());
     if (line) print(line);
   });
   const load = (): ReturnType<typeof loadConfig> => loadConfig(world.configFile, { env: {} });
-  const daemon = new Daemon({ config: await load(), loadConfig: load, version, env: {}, clock: systemClock, random: Math.random, log });
+  const daemon = new Daemon({
+    config: await load(),
+    loadConfig: load,
+    version,
+    env: {},
+    clock: systemClock,
+    random: Math.random,
+    log,
+  });
   // Nobody waits for pushes in hand.
   stack.defer(() => daemon.stop(AbortSignal.abort()));
   await daemon.start();
@@ -104,18 +119,22 @@ async function show(options: DemoOptions, io: Io, signal: AbortSignal): Promise<
 
   const ending = new AbortController();
   const until = AbortSignal.any([signal, ending.signal]);
-  const acts = [buildAndUpload(world, options, print, until), comeAndGo(world, options, print, until)];
+  const acts = [buildAndUpload(world, options, print, { until, signal }), comeAndGo(world, options, print, until)];
   stack.defer(async () => {
     ending.abort();
     await Promise.allSettled(acts);
   });
-  await Promise.race([daemon.failed(), ...acts, systemClock.sleep(options.endAfterMs ?? 2 ** 31 - 1, { signal })]);
+  const end = options.endAfterMs === null ? [] : [systemClock.sleep(options.endAfterMs, { signal: until })];
+  await Promise.race([daemon.failed(), ...acts, ...end]);
   ending.abort();
   await Promise.allSettled(acts);
   await world.flaky.comeBack();
   const result = await Promise.race([daemon.failed(), waitForAll(world, signal)]);
   if (result.inStep) {
-    print({ who: 'demo', text: `all ${world.mirrors.length} mirrors serve generation ${result.generation}, with the same index bytes as the primary` });
+    print({
+      who: 'demo',
+      text: `all ${world.mirrors.length} mirrors serve generation ${result.generation}, with the same index bytes as the primary`,
+    });
     return exitCode.ok;
   }
   io.err(`lockstepd: demo: ${escapeText(result.behind.join('; '))}\n`);
@@ -141,28 +160,51 @@ function introduction(world: DemoWorld, options: DemoOptions, port: number): str
   ].join('');
 }
 
-/** Uploads batch after batch until aborted; an upload that fails is told, and its packages go with the next one. */
-async function buildAndUpload(world: DemoWorld, { intervalMs }: DemoOptions, print: (line: Line) => void, signal: AbortSignal): Promise<void> {
+interface Ends {
+  /** Begin nothing new. */
+  readonly until: AbortSignal;
+  /** Break off. */
+  readonly signal: AbortSignal;
+}
+
+/** Uploads batch after batch until told to end; an upload that fails is told, and its packages go with the next one. */
+async function buildAndUpload(
+  world: DemoWorld,
+  { intervalMs }: DemoOptions,
+  print: (line: Line) => void,
+  { until, signal }: Ends,
+): Promise<void> {
   for (;;) {
-    signal.throwIfAborted();
+    until.throwIfAborted();
     const startedAt = systemClock.monotonic();
     try {
       const { batch, packages, bytes } = await world.builder.next(systemClock.now(), signal);
-      print({ who: 'builder', text: `batch ${batch}: ${packages} packages (${Math.round(bytes / 1000)} kB) and 2 indexes uploaded in ${Math.round(systemClock.monotonic() - startedAt)} ms` });
+      print({
+        who: 'builder',
+        text: `batch ${batch}: ${packages} packages (${Math.round(bytes / 1000)} kB) and 2 indexes uploaded in ${Math.round(systemClock.monotonic() - startedAt)} ms`,
+      });
     } catch (error) {
       signal.throwIfAborted();
       print({ who: 'builder', text: `upload failed, tried again with the next batch: ${messageOf(error)}` });
     }
-    await systemClock.sleep(intervalMs, { signal });
+    await systemClock.sleep(intervalMs, { signal: until });
   }
 }
 
 /** The flaky mirror's life, until aborted. */
-async function comeAndGo({ flaky }: DemoWorld, { intervalMs }: DemoOptions, print: (line: Line) => void, signal: AbortSignal): Promise<void> {
+async function comeAndGo(
+  { flaky }: DemoWorld,
+  { intervalMs }: DemoOptions,
+  print: (line: Line) => void,
+  signal: AbortSignal,
+): Promise<void> {
   await systemClock.sleep(rhythm.leaves * intervalMs, { signal });
   for (;;) {
     await flaky.leave();
-    print({ who: flaky.name, text: `goes away for ${seconds(rhythm.away * intervalMs)}, as planned: its SFTP server is down` });
+    print({
+      who: flaky.name,
+      text: `goes away for ${seconds(rhythm.away * intervalMs)}, as planned: its SFTP server is down`,
+    });
     await systemClock.sleep(rhythm.away * intervalMs, { signal });
     await flaky.comeBack();
     print({ who: flaky.name, text: 'is back and waits to be found' });
@@ -170,7 +212,9 @@ async function comeAndGo({ flaky }: DemoWorld, { intervalMs }: DemoOptions, prin
   }
 }
 
-type Outcome = { readonly inStep: true; readonly generation: number } | { readonly inStep: false; readonly behind: readonly string[] };
+type Outcome =
+  | { readonly inStep: true; readonly generation: number }
+  | { readonly inStep: false; readonly behind: readonly string[] };
 
 /** Waits until every mirror serves the bytes that the primary serves, asked over HTTP as a client would; gives up after a while. */
 async function waitForAll(world: DemoWorld, signal: AbortSignal): Promise<Outcome> {
@@ -184,7 +228,8 @@ async function waitForAll(world: DemoWorld, signal: AbortSignal): Promise<Outcom
     const open = status.batches.some((batch) => batch.state === 'waiting');
     if (wanted === null) behind.push('nothing was published');
     if (behind.length === 0 && !open) return { inStep: true, generation: status.generation };
-    if (systemClock.monotonic() > deadline) return { inStep: false, behind: open ? [...behind, 'a batch still waits'] : behind };
+    if (systemClock.monotonic() > deadline)
+      return { inStep: false, behind: open ? [...behind, 'a batch still waits'] : behind };
     await systemClock.sleep(200, { signal });
   }
 }

@@ -1,5 +1,6 @@
 /** Decides what becomes of the changed repositories of one inbox: publish, wait, hold or reject. Pure: facts in, decision out. */
 import type { Reason } from '../store/batches.ts';
+import type { IndexFacts, Verified } from '../trust/verify.ts';
 
 /** What was found out about one repository whose index in the inbox is not the published one. */
 export type Assessment = {
@@ -15,6 +16,19 @@ export type Assessment = {
   /** Everything is right, and a person must say yes. */
   | { readonly kind: 'guarded'; readonly reasons: readonly Reason[] }
 );
+
+/** What goes to the publisher: every file that its indexes name is a verified copy or published. */
+export interface ClosedBatch {
+  readonly id: string;
+  readonly builder: string;
+  readonly changes: readonly {
+    readonly repository: string;
+    readonly candidate: number;
+    readonly base: number | null;
+    readonly index: Verified<IndexFacts>;
+    readonly indexSource: string;
+  }[];
+}
 
 export interface InboxFacts {
   /** An upload holds the lock of the inbox. */
@@ -38,17 +52,10 @@ export interface BatchDecision {
 export function planBatch(assessments: readonly Assessment[], facts: InboxFacts): BatchDecision {
   const fate = (a: Assessment): keyof BatchDecision => {
     if (facts.uploading) return 'wait';
-    switch (a.kind) {
-      case 'closed':
-        return 'publish';
-      case 'incomplete':
-        if (!facts.settled) return 'wait';
-        return facts.missingPackages === 'publish' ? 'publish' : 'hold';
-      case 'refused':
-        return facts.settled ? 'reject' : 'wait';
-      case 'guarded':
-        return facts.settled ? 'hold' : 'wait';
-    }
+    if (a.kind === 'closed') return 'publish';
+    if (!facts.settled) return 'wait';
+    if (a.kind === 'refused') return 'reject';
+    return a.kind === 'incomplete' && facts.missingPackages === 'publish' ? 'publish' : 'hold';
   };
   const of = (wanted: keyof BatchDecision): Assessment[] => assessments.filter((a) => fate(a) === wanted);
   return { publish: of('publish'), wait: of('wait'), hold: of('hold'), reject: of('reject') };

@@ -16,6 +16,7 @@ import type { Inbox } from './walk.ts';
 
 /** Free space that no copy may use up, in bytes: the store, the log and the web server live on too. */
 const diskReserve = 64 * 1024 * 1024;
+const filesReserve = 1000;
 const reasonsShown = 200;
 
 export class Candidate {
@@ -99,7 +100,7 @@ export class Candidate {
   async look(inbox: Inbox): Promise<boolean> {
     if (!this.#facts) return false;
     if (this.#diskFull) this.#diskFull = await this.#diskProblem();
-    return await lookForPackages(this.#wanted, inbox);
+    return lookForPackages(this.#wanted, inbox);
   }
 
   /** Takes private, verified copies of everything that is present. What is wrong with a file is in the next assessment. */
@@ -239,14 +240,19 @@ export class Candidate {
   }
 
   async #diskProblem(): Promise<Reason | null> {
-    const needed = this.#deps.store.staging.bytesToCopy(this.id);
-    const { bavail, bsize } = await statfs(this.#deps.root);
-    if (bavail * bsize - needed >= diskReserve) return null;
+    const { staging } = this.#deps.store;
+    const needed = staging.bytesToCopy(this.id);
+    const { bavail, bsize, files, ffree } = await statfs(this.#deps.root);
+    const bytesFit = bavail * bsize - needed >= diskReserve;
+    // Some file systems count no files. A publish makes a name for each package in two trees, and directories.
+    const filesFit = files === 0 || ffree - staging.counts(this.id).present >= filesReserve;
+    if (bytesFit && filesFit) return null;
     // The same words each time, however the free space moves: an unchanged reason is told once.
+    const what = bytesFit ? 'files' : `${needed} bytes and ${diskReserve} in reserve`;
     return {
       code: 'DISK',
       path: this.repository,
-      detail: `needs ${needed} bytes and ${diskReserve} in reserve, which are not free below ${this.#deps.root}: make room, the batch is tried again`,
+      detail: `needs ${what}, which are not free below ${this.#deps.root}: make room, the batch is tried again`,
     };
   }
 

@@ -73,40 +73,32 @@ async function lookAt(wanted: Wanted, row: StagedRow, directory: InboxDirectory 
   if (await takeKnown(wanted, row)) return true;
   const seen = directory === null ? ({ kind: 'absent', stat: 'absent' } as const) : await directory.see(row.file);
   if (seen.stat === row.stat) return false;
-  switch (seen.kind) {
-    case 'absent':
-      staging.setState(row.id, 'missing', seen.stat);
-      return row.stat !== null;
-    case 'refused':
-      staging.setFailed(row.id, seen.stat, { ...seen, held: false });
-      return true;
-    case 'file':
-      if (seen.size === row.entry.size) staging.setState(row.id, 'present', seen.stat);
-      else staging.setState(row.id, 'missing', seen.stat, sizeProblem(seen.size, row));
-      return true;
+  if (seen.kind === 'absent') {
+    staging.setState(row.id, 'missing', seen.stat);
+    return row.stat !== null;
   }
+  if (seen.kind === 'refused') staging.setFailed(row.id, seen.stat, { ...seen, held: false });
+  else if (seen.size === row.entry.size) staging.setState(row.id, 'present', seen.stat);
+  else staging.setState(row.id, 'missing', seen.stat, sizeProblem(seen.size, row));
+  return true;
 }
 
 async function copyRow(wanted: Wanted, row: StagedRow, directory: InboxDirectory | null): Promise<Reason | null> {
   const { staging } = wanted.deps.store;
   if (await takeKnown(wanted, row)) return null;
   const opened = directory === null ? ({ kind: 'absent' } as const) : await directory.openFile(row.file);
-  switch (opened.kind) {
-    case 'absent':
-      staging.setState(row.id, 'missing', 'absent');
-      return null;
-    case 'refused':
-      staging.setFailed(row.id, `${opened.code} ${opened.detail}`, { ...opened, held: false });
-      return null;
-    case 'file':
-      try {
-        if (opened.size === row.entry.size) return await verifyCopy(wanted, row, opened.handle.fd, opened.stat);
-        staging.setState(row.id, 'missing', opened.stat, sizeProblem(opened.size, row));
-        return null;
-      } finally {
-        await opened.handle.close();
-      }
+  if (opened.kind === 'absent') {
+    staging.setState(row.id, 'missing', 'absent');
+    return null;
   }
+  if (opened.kind === 'refused') {
+    staging.setFailed(row.id, `${opened.code} ${opened.detail}`, { ...opened, held: false });
+    return null;
+  }
+  await using handle = opened.handle;
+  if (opened.size === row.entry.size) return await verifyCopy(wanted, row, handle.fd, opened.stat);
+  staging.setState(row.id, 'missing', opened.stat, sizeProblem(opened.size, row));
+  return null;
 }
 
 async function verifyCopy(

@@ -6,7 +6,6 @@
  *     \--index changed (no lock seen)------------------>/ | \--unchanged for `settle`--> held | rejected --> quiet
  *                                                         \--something changed--> look again
  */
-import { createHash } from 'node:crypto';
 import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { InboxConfig } from '../config/schema.ts';
@@ -20,26 +19,15 @@ import type { Log } from '../system/log.ts';
 import { inPieces } from '../system/pieces.ts';
 import { removeTree } from '../system/remove-tree.ts';
 import type { Keyring } from '../trust/keyring.ts';
-import type { IndexFacts, Verified, Verifier } from '../trust/verify.ts';
-import { type Assessment, planBatch, reasonsOf } from './batch.ts';
+import type { Verifier } from '../trust/verify.ts';
+import { type Assessment, type ClosedBatch, planBatch, reasonsOf } from './batch.ts';
 import { Candidate } from './candidate.ts';
 import { type FoundIndex, findIndexes } from './indexes.ts';
+import { Ledger } from './ledger.ts';
 import { isLocked } from './locks.ts';
 import { type CandidateDeps, isDiskFull } from './packages.ts';
 import { quarantineBatch } from './quarantine.ts';
-import { Inbox } from './walk.ts';
-
-export interface ClosedBatch {
-  readonly id: string;
-  readonly builder: string;
-  readonly changes: readonly {
-    readonly repository: string;
-    readonly candidate: number;
-    readonly base: number | null;
-    readonly index: Verified<IndexFacts>;
-    readonly indexSource: string;
-  }[];
-}
+import { Inbox, placeOf } from './walk.ts';
 
 export interface IngestEvents {
   batchEnded(builder: string, state: Exclude<BatchState, 'waiting'>, reasons: readonly Reason[]): void;
@@ -66,11 +54,13 @@ export interface IngestDeps {
 const quietPollMs = 250;
 const uploadPollMs = 15;
 const secondLookMs = 300;
+const heldPauseMs = 1000;
 const failedPauseMs = 5000;
 
 export class InboxService {
   readonly #config: InboxConfig;
   readonly #deps: IngestDeps;
+  readonly #ledger: Ledger;
   readonly #wake = new Wake();
   readonly #candidates = new Map<string, Candidate>();
   /** Index files that are known to be published, by repository: the value of stat then. */
@@ -88,6 +78,7 @@ export class InboxService {
   constructor(config: InboxConfig, deps: IngestDeps) {
     this.#config = config;
     this.#deps = deps;
+    this.#ledger = new Ledger(config.builder, { ...deps, batches: deps.store.batches });
     this.#changedAt = deps.clock.monotonic();
     this.#progressAt = deps.clock.monotonic();
   }
@@ -154,7 +145,7 @@ export class InboxService {
     await using inbox = await Inbox.open(this.#config.path);
     const announced = this.#announced;
     this.#announced = false;
-    this.#place = inbox && placeOf(inbox.device, inbox.inode);
+    this.#place = inbox?.place ?? null;
     if (!inbox) return await this.#inboxAbsent();
     this.#missingLogged = false;
     const startedAt = this.#deps.clock.monotonic();
@@ -172,11 +163,14 @@ export class InboxService {
       }),
     );
     const waiting = await this.#settleBatches(inbox, nameProblems, signal);
-    // What came between the look and the watch has woken nobody.
-    if (!waiting) return newlyWatched ? Math.min(secondLookMs, this.#deps.rescanMs) : this.#deps.rescanMs;
-    // A pass over a large, incomplete batch must not follow upon the last one at once.
     const passMs = this.#deps.clock.monotonic() - startedAt;
-    return Math.max(50, 4 * passMs, Math.min(500, this.#config.settleMs - this.#unchangedMs()));
+    // A pass over a large, incomplete batch must not follow upon the last one at once.
+    if (waiting) return Math.max(50, 4 * passMs, Math.min(500, this.#config.settleMs - this.#unchangedMs()));
+    // What came between the look and the watch has woken nobody.
+    if (newlyWatched) return Math.min(secondLookMs, this.#deps.rescanMs);
+    // What completes a held batch comes without an event: only indexes are watched.
+    if (this.#candidates.size > 0) return Math.min(Math.max(heldPauseMs, 20 * passMs), this.#deps.rescanMs);
+    return this.#deps.rescanMs;
   }
 
   /** Brings the candidates in line with the indexes that lie there. */
@@ -220,10 +214,10 @@ export class InboxService {
     const decision = planBatch(this.#assess(nameProblems), await this.#facts());
     const copied = decision.publish.filter((a) => first.publish.some((b) => b.repository === a.repository));
     const waiting = [...decision.wait, ...decision.publish.filter((a) => !copied.includes(a))];
-    this.#supersede([waiting, copied], [decision.hold]);
-    if (waiting.length > 0) this.#record('waiting', waiting, waiting.flatMap(reasonsOf));
+    this.#ledger.supersede([waiting, copied, decision.hold, decision.reject]);
+    if (waiting.length > 0) this.#ledger.record('waiting', waiting, waiting.flatMap(reasonsOf));
     if (copied.length > 0) await this.#publish(copied);
-    if (decision.hold.length > 0) this.#end('held', decision.hold);
+    if (decision.hold.length > 0) this.#ledger.end('held', decision.hold);
     if (decision.reject.length > 0) await this.#reject(decision.reject);
     return waiting.length > 0;
   }
@@ -237,7 +231,7 @@ export class InboxService {
     const { clock, events, log } = this.#deps;
     const candidates = assessments.flatMap((a) => this.#candidates.get(a.repository) ?? []);
     const reasons = assessments.flatMap(reasonsOf);
-    const batch = this.#record('waiting', assessments, reasons);
+    const batch = this.#ledger.record('waiting', assessments, reasons);
     const startedAt = clock.monotonic();
     let generation: Generation;
     try {
@@ -273,7 +267,7 @@ export class InboxService {
     if (isDiskFull(error)) {
       for (const candidate of candidates)
         candidate.blockByDisk(`cannot be published: ${messageOf(error)}: make room, the batch is tried again`);
-      this.#end(
+      this.#ledger.end(
         'held',
         candidates.map((c) => c.assess()),
       );
@@ -286,57 +280,11 @@ export class InboxService {
   }
 
   async #reject(assessments: readonly Assessment[]): Promise<void> {
-    const ended = this.#end('rejected', assessments);
+    const ended = this.#ledger.end('rejected', assessments);
     if (!ended.changed) return;
     const candidates = assessments.flatMap((a) => this.#candidates.get(a.repository) ?? []);
-    const reasons = assessments.flatMap(reasonsOf);
-    await quarantineBatch(
-      this.#deps.root,
-      { id: ended.id, builder: this.#config.builder, reasons, candidates },
-      this.#deps.clock.now(),
-    );
-  }
-
-  #end(
-    state: 'held' | 'rejected',
-    assessments: readonly Assessment[],
-  ): { readonly id: string; readonly changed: boolean } {
-    const reasons = assessments.flatMap(reasonsOf);
-    const ended = this.#record(state, assessments, reasons);
-    if (ended.changed) {
-      this.#deps.events.batchEnded(this.#config.builder, state, reasons);
-      const [first] = reasons;
-      this.#deps.log.warn(`batch_${state}`, {
-        batch: ended.id,
-        builder: this.#config.builder,
-        code: first?.code,
-        path: first?.path,
-        detail: first?.detail,
-        reasons: reasons.length,
-      });
-    }
-    return ended;
-  }
-
-  #supersede(waiting: readonly (readonly Assessment[])[], held: readonly (readonly Assessment[])[]): void {
-    const keysOf = (groups: readonly (readonly Assessment[])[]): string[] =>
-      groups.filter((g) => g.length > 0).map(batchKey);
-    this.#deps.store.batches.supersede(this.#config.builder, { waiting: keysOf(waiting), held: keysOf(held) });
-  }
-
-  #record(
-    state: BatchState,
-    assessments: readonly Assessment[],
-    reasons: readonly Reason[],
-  ): { readonly id: string; readonly changed: boolean } {
-    return this.#deps.store.batches.record({
-      key: batchKey(assessments),
-      builder: this.#config.builder,
-      state,
-      updatedAtMs: this.#deps.clock.now(),
-      repositories: assessments.map((a) => ({ path: a.repository, sha256: a.sha256 })),
-      reasons,
-    });
+    const batch = { id: ended.id, builder: this.#config.builder, reasons: assessments.flatMap(reasonsOf), candidates };
+    await quarantineBatch(this.#deps.root, batch, this.#deps.clock.now());
   }
 
   async #forget(candidate: Candidate, published: boolean): Promise<void> {
@@ -360,7 +308,7 @@ export class InboxService {
     const uploading = facts !== null && (await isLocked(facts.dev, facts.ino));
     if (uploading !== this.#uploading) this.#changed();
     this.#uploading = uploading;
-    return facts && placeOf(facts.dev, facts.ino);
+    return facts && placeOf(facts);
   }
 
   async #inboxAbsent(): Promise<number> {
@@ -373,7 +321,7 @@ export class InboxService {
     this.#missingLogged = true;
     for (const candidate of this.#candidates.values()) await this.#forget(candidate, false);
     this.#published.clear();
-    this.#supersede([], []);
+    this.#ledger.supersede([]);
     return this.#deps.rescanMs;
   }
 
@@ -402,14 +350,4 @@ export class InboxService {
   #unchangedMs(): number {
     return this.#deps.clock.monotonic() - this.#changedAt;
   }
-}
-
-function placeOf(device: bigint, inode: bigint): string {
-  return `${device}:${inode}`;
-}
-
-/** The same indexes of the same repositories are the same batch, however often they are looked at. */
-function batchKey(assessments: readonly Assessment[]): string {
-  const lines = assessments.map((a) => `${a.repository} ${a.sha256 ?? 'unreadable'}`).sort();
-  return createHash('sha256').update(lines.join('\n')).digest('hex');
 }

@@ -30,13 +30,12 @@ const maximumLinks = 8;
 /** An open inbox; every path given to it is relative to the inbox and made of plain components. */
 export class Inbox implements AsyncDisposable {
   readonly #root: FileHandle;
-  readonly device: bigint;
-  readonly inode: bigint;
+  /** Which directory this is, whatever its path means later. */
+  readonly place: string;
 
   private constructor(root: FileHandle, stat: BigIntStats) {
     this.#root = root;
-    this.device = stat.dev;
-    this.inode = stat.ino;
+    this.place = placeOf(stat);
   }
 
   /** Null when there is no such directory now. */
@@ -69,6 +68,11 @@ export class Inbox implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#root.close();
   }
+}
+
+/** Device and inode as one word. */
+export function placeOf({ dev, ino }: { readonly dev: bigint; readonly ino: bigint }): string {
+  return `${dev}:${ino}`;
 }
 
 /** One directory of an inbox, held open so that many files below it cost one walk. */
@@ -114,7 +118,7 @@ export class InboxDirectory implements AsyncDisposable {
   }
 
   async #lstat(name: string): Promise<BigIntStats | null> {
-    return await lstat(`${descriptorPath(this.#handle)}/${name}`, { bigint: true }).catch(() => null);
+    return lstat(`${descriptorPath(this.#handle)}/${name}`, { bigint: true }).catch(() => null);
   }
 
   async #open(name: string, linksLeft: number): Promise<Opened> {

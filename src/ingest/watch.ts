@@ -15,7 +15,10 @@ export class IndexWatcher implements AsyncDisposable {
       followSymlinks: false,
       depth: 0,
     });
-    this.#watcher.on('all', (_event, path) => onChange(path));
+    this.#watcher.on('all', (event, path) => {
+      if (event === 'unlink' || event === 'unlinkDir') this.#forget(path);
+      onChange(path);
+    });
     this.#watcher.on('error', (error) => {
       log.error('watch_failed', {
         detail: String(error),
@@ -31,6 +34,13 @@ export class IndexWatcher implements AsyncDisposable {
     for (const path of fresh) this.#watched.add(path);
     this.#watcher.add(fresh);
     return true;
+  }
+
+  /** What was removed is not watched any more, even when it is made again: the next `add` starts anew. */
+  #forget(path: string): void {
+    const gone = [...this.#watched].filter((watched) => watched === path || watched.startsWith(`${path}/`));
+    for (const watched of gone) this.#watched.delete(watched);
+    this.#watcher.unwatch(gone);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -63,17 +63,10 @@ async function linkOver(root: string, source: string, path: string): Promise<voi
   try {
     await link(source, path);
   } catch (error) {
-    switch (errnoOf(error)) {
-      case 'ENOENT':
-        await makePublicDirectory(dirname(path));
-        await linkOverExisting(root, source, path);
-        return;
-      case 'EEXIST':
-        await linkOverExisting(root, source, path);
-        return;
-      default:
-        throw error;
-    }
+    const code = errnoOf(error);
+    if (code !== 'ENOENT' && code !== 'EEXIST') throw error;
+    if (code === 'ENOENT') await makePublicDirectory(dirname(path));
+    await linkOverExisting(root, source, path);
   }
 }
 

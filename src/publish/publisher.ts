@@ -1,20 +1,21 @@
 /** Makes verified batches the next generation, one at a time, and keeps the trees that hold generations. */
-import { chmod, readdir, readlink, rm, stat } from 'node:fs/promises';
+import { chmod, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errnoOf, messageOf, OperationError } from '../errors.ts';
+import { messageOf } from '../errors.ts';
 import type { Generation, IndexRow } from '../store/generations.ts';
 import type { RepositoryChange } from '../store/journal.ts';
 import type { Store } from '../store/store.ts';
 import { type Clock, toInstant } from '../system/clock.ts';
-import { makeDirectoryDurable, syncDirectory } from '../system/durable.ts';
-import { eachLimited, Mutex } from '../system/limit.ts';
+import { makeDirectoryDurable } from '../system/durable.ts';
+import { Mutex } from '../system/limit.ts';
 import type { Log } from '../system/log.ts';
 import { inPieces } from '../system/pieces.ts';
 import { removeTree } from '../system/remove-tree.ts';
 import type { IndexFacts, Verified } from '../trust/verify.ts';
 import { applySteps, makePublicDirectory, setMtimeDurable } from './apply.ts';
-import { chooseTree, isTreeName, nextMtimeSeconds, type TreeChoice, type TreeFacts } from './generation.ts';
+import { chooseTree, nextMtimeSeconds, type TreeChoice, type TreeFacts } from './generation.ts';
 import { planTree, traceContent, traceFile } from './plan.ts';
+import { pruneTrees, removeStrangeTrees, servedTree } from './trees.ts';
 
 export interface PublisherOptions {
   readonly root: string;
@@ -80,9 +81,12 @@ export class Publisher {
       ['trees', 0o755],
     ] as const)
       await chmod(join(root, directory), mode);
-    const served = await this.#servedTree();
+    const served = await servedTree(this.#options.root);
     await this.#settleOpen(served);
-    await this.#removeStrangeTrees(served);
+    this.#strangeTree = await removeStrangeTrees(root, this.#store.generations.trees(), served);
+    if (this.#strangeTree !== null) {
+      this.#log.warn('state_lost', { served, hint: 'it is served until the inboxes are published anew' });
+    }
     await this.#alignLink();
     for (const name of await readdir(join(root, 'ingest'))) await removeTree(join(root, 'ingest', name));
   }
@@ -97,7 +101,7 @@ export class Publisher {
     return this.#mutex.run(async () => {
       await this.#stopSpareWork();
       // Left open when not even taking back could be recorded: on a full disk, for instance.
-      await this.#settleOpen(await this.#servedTree());
+      await this.#settleOpen(await servedTree(this.#options.root));
       const nowMs = this.#clock.now();
       const { journal, generations } = this.#store;
       const current = generations.current();
@@ -112,7 +116,7 @@ export class Publisher {
         await this.#bringUp(generation, choice.generation, current?.tree ?? null);
       } catch (error) {
         const pending = journal.pending();
-        if (pending === null || (await this.#servedTree()) !== choice.name) {
+        if (pending === null || (await servedTree(this.#options.root)) !== choice.name) {
           await this.#takeBack(number, choice.name);
           throw error;
         }
@@ -148,27 +152,9 @@ export class Publisher {
 
   /** Removes from our trees what left the last index longer than the grace period ago. Returns how many files. */
   prune(): Promise<number> {
-    return this.#mutex.run(async () => {
-      const earliest = this.#store.generations.earliestUnpruned();
-      const untilMs = this.#clock.now() - this.#options.graceMs;
-      if (earliest === null || earliest > untilMs) return 0;
-      let removed = 0;
-      const touched = new Set<string>();
-      let after: number | null = 0;
-      while (after !== null) {
-        const page = this.#store.generations.expired(earliest - 1, untilMs, after);
-        for (const tree of this.#store.generations.trees()) {
-          const base = join(this.#options.root, 'trees', tree.name);
-          await eachLimited(page.paths, 8, (path) => rm(join(base, path), { force: true }));
-          for (const path of page.paths) touched.add(join(base, path.slice(0, path.lastIndexOf('/'))));
-        }
-        removed += page.paths.length;
-        after = page.next;
-      }
-      for (const directory of touched) await ignoreMissing(syncDirectory(directory));
-      this.#store.generations.markPruned(untilMs);
-      return removed;
-    });
+    return this.#mutex.run(() =>
+      pruneTrees(this.#options.root, this.#store.generations, this.#clock.now() - this.#options.graceMs),
+    );
   }
 
   /** Ends background work; the publisher must not be used afterwards. */
@@ -266,23 +252,9 @@ export class Publisher {
     await this.#discardTree(tree);
   }
 
-  /** Trees that the store does not know are left over, or of a store that was lost. */
-  async #removeStrangeTrees(served: string | null): Promise<void> {
-    const known = new Set(this.#store.generations.trees().map((t) => t.name));
-    for (const name of await readdir(join(this.#options.root, 'trees'))) {
-      if (known.has(name) || !isTreeName(name)) continue;
-      if (name === served) {
-        this.#strangeTree = name;
-        this.#log.warn('state_lost', { served: name, hint: 'it is served until the inboxes are published anew' });
-      } else {
-        await removeTree(join(this.#options.root, 'trees', name));
-      }
-    }
-  }
-
   async #alignLink(): Promise<void> {
     const current = this.#store.generations.current();
-    const served = await this.#servedTree();
+    const served = await servedTree(this.#options.root);
     if (!current || served === current.tree) return;
     this.#log.warn('public_link_repaired', {
       served: served ?? 'nothing',
@@ -290,28 +262,6 @@ export class Publisher {
       generation: current.number,
     });
     await applySteps(this.#options.root, [{ kind: 'switch', tree: current.tree }]);
-  }
-
-  async #servedTree(): Promise<string | null> {
-    const path = join(this.#options.root, 'public');
-    try {
-      const target = await readlink(path);
-      const name = target.startsWith('trees/') ? target.slice('trees/'.length) : '';
-      if (isTreeName(name)) return name;
-      throw new OperationError(
-        'LAYOUT',
-        `${path}: links to ${target}, expected trees/NAME: move the link away, lockstepd makes its own`,
-      );
-    } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return null;
-      if (errnoOf(error) === 'EINVAL') {
-        throw new OperationError(
-          'LAYOUT',
-          `${path}: is not a symbolic link that lockstepd made: move it away; nothing in it was touched`,
-        );
-      }
-      throw error;
-    }
   }
 
   #chooseTree(nowMs: number): TreeChoice {
@@ -327,7 +277,7 @@ export class Publisher {
 
   /** What a broken-off change left in a tree is not known: the tree starts from nothing when it is used next. */
   async #discardTree(tree: string): Promise<void> {
-    if (tree === this.currentTree() || tree === (await this.#servedTree())) return;
+    if (tree === this.currentTree() || tree === (await servedTree(this.#options.root))) return;
     this.#store.generations.setTree(tree, 0, null);
     await removeTree(join(this.#options.root, 'trees', tree));
   }
@@ -367,13 +317,5 @@ export class Publisher {
     if (tree === null) return null;
     const facts = await stat(join(this.#options.root, 'trees', tree, traceFile)).catch(() => null);
     return facts ? Math.floor(facts.mtimeMs / 1000) : null;
-  }
-}
-
-async function ignoreMissing(work: Promise<void>): Promise<void> {
-  try {
-    await work;
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw error;
   }
 }

@@ -7,8 +7,14 @@ import type { SshCommand, SshConnection } from '../system/ssh.ts';
 
 export interface SplicedRun {
   readonly connection: SshConnection;
-  /** Arguments of rsync but for `-e`; the host in them is of no account. */
+  /**
+   * Remote commands of earlier runs by the arguments that led to them: with the same arguments rsync asks for the same
+   * command, so the mirror can start it while our rsync starts. Kept by the caller, filled here.
+   */
+  readonly known: Map<string, string>;
+  /** Arguments of rsync but for `-e`; the host in them is of no account. Local paths are relative to `cwd`. */
   readonly args: readonly string[];
+  readonly cwd: string;
   readonly input: string;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
@@ -40,10 +46,11 @@ const commandLimit = 64 * 1024;
 
 /** Runs rsync to its end; rejects only with the signal's reason or when rsync cannot be started. */
 export async function runSpliced(run: SplicedRun): Promise<SplicedResult> {
-  const { args, input, timeoutMs, signal, onStdout } = run;
+  const { args, cwd, input, timeoutMs, signal, onStdout } = run;
   const splice = new Splice(run);
   try {
     const result = await exec(['rsync', '-e', helper, ...args], {
+      cwd,
       // Times in listings are local times.
       env: childEnvironment({ TZ: 'UTC' }),
       input,
@@ -65,6 +72,8 @@ class Splice {
   readonly #run: SplicedRun;
   readonly #onAbort = (): void => this.end();
   #local: Duplex | undefined;
+  /** Started before our rsync has asked for it. */
+  #early: { readonly command: string; readonly opening: Promise<SshCommand> } | undefined;
   #remote: SshCommand | undefined;
   #remoteCode: number | null = null;
   #stderr = '';
@@ -73,6 +82,11 @@ class Splice {
 
   constructor(run: SplicedRun) {
     this.#run = run;
+    const command = run.known.get(run.args.join('\0'));
+    if (command === undefined) return;
+    const opening = run.connection.exec(command, run.signal);
+    opening.catch(() => {});
+    this.#early = { command, opening };
   }
 
   start(local: Duplex): void {
@@ -99,13 +113,14 @@ class Splice {
     this.#run.signal.removeEventListener('abort', this.#onAbort);
     this.#local?.destroy();
     this.#remote?.end();
+    this.#dropEarly();
   }
 
   async #splice(local: Duplex): Promise<void> {
-    const { connection, signal, onBytes } = this.#run;
+    const { onBytes } = this.#run;
     const said = await readCommand(local);
     if (said === undefined) return;
-    const remote = await connection.exec(said.command, signal);
+    const remote = await this.#start(said.command);
     this.#remote = remote;
     if (this.#ended) {
       remote.end();
@@ -133,6 +148,26 @@ class Splice {
     if (!local.writableEnded) local.end();
     await finished(local, { readable: false }).catch(() => {});
     local.destroy();
+  }
+
+  #start(command: string): Promise<SshCommand> {
+    const { connection, signal, known, args } = this.#run;
+    if (this.#early?.command === command) {
+      const { opening } = this.#early;
+      this.#early = undefined;
+      return opening;
+    }
+    this.#dropEarly();
+    known.set(args.join('\0'), command);
+    return connection.exec(command, signal);
+  }
+
+  #dropEarly(): void {
+    this.#early?.opening.then(
+      (remote) => remote.end(),
+      () => {},
+    );
+    this.#early = undefined;
   }
 }
 

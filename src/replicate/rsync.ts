@@ -49,19 +49,28 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
   const common = [`--timeout=${Math.max(1, Math.ceil(stallMs / 1000))}`];
   /** `ROOT/.` and not `ROOT`: rsync would make a root that is missing, for instance under the mount point of a lost disk. */
   const root = `mirror:${path === '/' ? '' : path.replace(/\/+$/, '')}/.`;
+  const known = new Map<string, string>();
   /** False once the mirror's rsync has turned out to be older than 3.2.4. */
   let fsync = true;
 
   async function run(
     { signal, onBytes }: TransportOptions,
-    request: { args: readonly string[]; input?: string; bytes?: number; onStdout?: (chunk: Buffer) => void },
+    request: {
+      readonly args: readonly string[];
+      readonly cwd: string;
+      readonly input?: string;
+      readonly bytes?: number;
+      readonly onStdout?: (chunk: Buffer) => void;
+    },
     accept: (result: SplicedResult) => boolean,
   ): Promise<void> {
     const watch = { clock, stallMs, signal, onStall: (error: Error) => connection.reset(error) };
     await withStallWatch(watch, async (inner, alive) => {
       const result = await runSpliced({
         connection,
+        known,
         args: [...common, ...request.args],
+        cwd: request.cwd,
         input: request.input ?? '',
         timeoutMs: Math.max(shortestDeadlineMs, ((request.bytes ?? 0) / slowestBytesPerSecond) * 1000),
         signal: inner,
@@ -70,6 +79,10 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
           if (bytes > 0) onBytes?.(bytes);
         },
         ...(request.onStdout ? { onStdout: request.onStdout } : {}),
+      }).catch((error: unknown) => {
+        inner.throwIfAborted();
+        const message = `rsync cannot be started in ${request.cwd}: is rsync installed, is the directory there? (${messageOf(error)})`;
+        throw new TransportError('local', 'retryable', escapeText(message), { cause: error });
       });
       // What fails at the mirror is often known only to the rsync there: ssh would hand its exit code on, so must we.
       const good = result.code === 0 && result.remoteCode === 0;
@@ -90,9 +103,10 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
             '--chmod=F644',
             ...(bytes <= compareContentsBelow ? ['--ignore-times'] : []),
             ...(durably ? ['--fsync'] : []),
-            `${sourceRoot}/`,
+            './',
             root,
           ],
+          cwd: sourceRoot,
           input: files.map((file) => `${file.path}\0`).join(''),
           bytes,
         },
@@ -118,7 +132,7 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
       const where = `mirror:${posix.join(path, directory)}/`;
       await run(
         callOptions,
-        { args: ['--list-only', '--dirs', '--no-h', '--8-bit-output', where], onStdout },
+        { args: ['--list-only', '--dirs', '--no-h', '--8-bit-output', where], cwd: '/', onStdout },
         isAbsentDirectory,
       );
       if (length > listingLimit) throw new TransportError('protocol', 'permanent', `${directory}: listing too long`);
@@ -139,7 +153,8 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
         await run(
           callOptions,
           {
-            args: [...fromNames, '--existing', '--delete-missing-args', `${empty}/`, root],
+            args: [...fromNames, '--existing', '--delete-missing-args', './', root],
+            cwd: empty,
             input: paths.map((one) => `${one}\0`).join(''),
           },
           () => false,

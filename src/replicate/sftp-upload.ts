@@ -119,13 +119,13 @@ class FileUpload {
     const { size, mtimeSeconds } = this.#file;
     const answers = new Answers();
     for (let offset = 0, block = first; offset < size; ) {
+      answers.throwIfFailed();
       const sent = block;
       const { length } = sent.data;
       const written = session.write(handle, offset, sent).then(() => onBytes(length));
       // Given back after a failure too: we may be waiting for it below, and must come to see the failure.
       answers.add(written.finally(() => this.#pool.give(sent)));
       offset += length;
-      answers.throwIfFailed();
       if (offset < size) block = await this.#readBlock(source, offset);
     }
     answers.add(session.setHandleAttributes(handle, { permissions: fileMode, mtimeSeconds }));

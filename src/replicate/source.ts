@@ -1,5 +1,5 @@
 /** Our side of a push: the file of the tree, opened and read as the plan says it is. */
-import { constants } from 'node:fs';
+import { constants, fstatSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf, TransportError } from '../errors.ts';
@@ -14,7 +14,8 @@ export async function openSource(sourceRoot: string, file: PushFile): Promise<Fi
   } catch (error) {
     throw changed(file, messageOf(error));
   }
-  const { size } = await source.stat();
+  // The inode of an open file is in memory: asking a thread for it costs fifty times the call.
+  const { size } = fstatSync(source.fd);
   if (size === file.size) return source;
   await source.close();
   throw changed(file, `it has ${size} bytes, expected ${file.size}`);

@@ -91,17 +91,15 @@ export class BatchStore {
     return [...open, ...ended].map(toBatch);
   }
 
-  /** What `builder` uploaded has changed: batches that waited under other keys are forgotten, held ones are not open any more. */
-  supersede(builder: string, open: { readonly waiting: readonly string[]; readonly held: readonly string[] }): void {
+  /** Only the batches of these keys are open now: others of `builder` that waited are forgotten, held ones are not open any more. */
+  supersede(builder: string, openKeys: readonly string[]): void {
+    const others = 'key NOT IN (SELECT value FROM json_each(?))';
+    const keys = JSON.stringify(openKeys);
+    this.#db.run(`DELETE FROM batch WHERE builder = ? AND state = 'waiting' AND ${others}`, builder, keys);
     this.#db.run(
-      "DELETE FROM batch WHERE builder = ? AND state = 'waiting' AND key NOT IN (SELECT value FROM json_each(?))",
+      `UPDATE batch SET superseded = 1 WHERE builder = ? AND state = 'held' AND superseded = 0 AND ${others}`,
       builder,
-      JSON.stringify(open.waiting),
-    );
-    this.#db.run(
-      "UPDATE batch SET superseded = 1 WHERE builder = ? AND state = 'held' AND superseded = 0 AND key NOT IN (SELECT value FROM json_each(?))",
-      builder,
-      JSON.stringify(open.held),
+      keys,
     );
   }
 

@@ -48,11 +48,7 @@ export class Journal {
     // An everyday batch is one transaction, and so one sync of the disk.
     const inOne = changes.every(({ candidate }) => this.#rows(candidate) <= pieceSize);
     for (;;) {
-      const step = this.#db.transaction(() => {
-        let next = steps.next();
-        while (inOne && next.done !== true) next = steps.next();
-        return next;
-      });
+      const step = this.#db.transaction(() => (inOne ? toEnd(steps) : steps.next()));
       if (step.done === true) return step.value;
       yield;
     }
@@ -195,5 +191,12 @@ export class Journal {
       index.builder,
       index.source,
     );
+  }
+}
+
+function toEnd<T>(steps: Generator<void, T>): IteratorResult<void, T> {
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step;
   }
 }

@@ -265,7 +265,8 @@ export class StagingStore {
       file,
       builder,
     );
-    if (copied) return { ...toReady(copied, String(copied.source), copied.package_arch), published: false };
+    if (copied)
+      return { ...toReady({ ...copied, arch: copied.package_arch ?? null }, String(copied.source)), published: false };
     const published = this.#db.get(
       `SELECT p.*, t.tree AS tree FROM package p
        JOIN repository_index i ON i.repository = p.repository AND i.until IS NULL AND i.builder = ?
@@ -278,7 +279,7 @@ export class StagingStore {
     );
     if (!published) return null;
     const source = `trees/${String(published.tree)}/${String(published.repository)}/${file}`;
-    return { ...toReady(published, source, published.arch), published: true };
+    return { ...toReady(published, source), published: true };
   }
 
   #noteLeaving(candidate: number, rows: readonly Row[]): void {
@@ -319,12 +320,12 @@ export class StagingStore {
   }
 }
 
-function toReady(row: Row, source: string, arch: unknown): ReadyPackage {
+function toReady(row: Row, source: string): ReadyPackage {
   return {
     source,
     sha256: String(row.sha256),
     mtimeSeconds: Number(row.mtime),
-    packageArch: arch === null ? null : String(arch),
+    packageArch: row.arch === null ? null : String(row.arch),
     signedBy: row.signed_by === null ? null : String(row.signed_by),
   };
 }

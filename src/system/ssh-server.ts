@@ -25,8 +25,11 @@ export interface SftpServer extends AsyncDisposable {
 
 /** A fresh ed25519 key pair: the private key as a file's text, the public key as a line of authorized_keys. */
 export function createKeyPair(): { privateKey: string; publicKey: string } {
-  const { private: privateKey, public: publicKey } = ssh2.utils.generateKeyPairSync('ed25519');
-  return { privateKey, publicKey };
+  for (;;) {
+    const { private: privateKey, public: publicKey } = ssh2.utils.generateKeyPairSync('ed25519');
+    // ssh2 1.17 cuts a leading zero byte off the public key: one pair of 256 is unusable, for itself and for OpenSSH.
+    if (!(ssh2.utils.parseKey(privateKey) instanceof Error)) return { privateKey, publicKey };
+  }
 }
 
 /** Listens on 127.0.0.1. Throws TypeError for an unusable key, rejects when the port cannot be had. */

@@ -45,7 +45,7 @@ export const openFlag = { read: 1, write: 2, append: 4, create: 8, truncate: 16,
 const attribute = { size: 1, owner: 2, permissions: 4, times: 8, extended: 0x80000000 } as const;
 
 /** Longest packet that is accepted: OpenSSH's own limit of 256 KiB, and a little. */
-export const maxPacketLength = 256 * 1024 + 1024;
+const maxPacketLength = 256 * 1024 + 1024;
 
 /** The answer of the other side to one request, other than success. */
 export class SftpStatusError extends Error {

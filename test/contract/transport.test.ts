@@ -22,6 +22,7 @@ import { after, before, describe, test, type TestContext } from 'node:test';
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import { isTransient, TransportError } from '../../src/errors.ts';
 import type { PushFile, Transport } from '../../src/replicate/transport.ts';
+import { createKeyPair } from '../../src/system/ssh-server.ts';
 import { freePort } from '../support/sshd.ts';
 import { type Far, kinds, type Place } from './far.ts';
 
@@ -438,7 +439,7 @@ for (const kind of kinds) {
       assert.deepEqual([key.kind, key.reason], ['security', 'host_key']);
       assert.ok(key.message.includes(ssh.target.hostKeys[0] ?? '?'), 'it says what was shown');
       const identity = join(source.root, 'other-key');
-      execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', identity]);
+      writeFileSync(identity, createKeyPair().privateKey, { mode: 0o600 });
       const auth = await attempt({ identity });
       assert.deepEqual([auth.kind, auth.reason], ['permanent', 'auth']);
       const refused = await attempt({ port: await freePort() });

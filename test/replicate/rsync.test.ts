@@ -81,6 +81,15 @@ test('more than 64 MiB that are there already are compared by size and second, n
   assert.ok(bytes < 10_000, `${bytes} bytes`);
 });
 
+test('a source that is gone is an error of our side', { skip }, async (t) => {
+  const { source, transport } = await start(t);
+  rmSync(source, { recursive: true });
+  await assert.rejects(
+    transport.put(source, [{ path: 'a', size: 3, mtimeSeconds: 1 }], { signal: never }),
+    (error) => error instanceof TransportError && error.reason === 'local' && error.message.includes(source),
+  );
+});
+
 test('an abort leaves no rsync and no copier behind', { skip }, async (t) => {
   const { source, transport } = await start(t, 'sleep 60');
   writeFileSync(join(source, 'a'), 'one');

@@ -1,11 +1,12 @@
 /** A private OpenSSH server on loopback with its own keys: one client key per account, each with its own forced command. */
 import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { accessSync, constants, mkdirSync, readFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { accessSync, constants, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createConnection, createServer } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { basename, delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
@@ -46,6 +47,11 @@ export function missingProgram(...names: string[]): string | undefined {
   return names.find((name) => findProgram(name) === undefined);
 }
 
+/** Writes a private key to `path` and the public key beside it. */
+export async function makeKeyFile(path: string, passphrase = ''): Promise<void> {
+  await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', passphrase, '-C', basename(path), '-f', path]);
+}
+
 /**
  * Starts sshd. `accounts` maps a name to its forced command, or to null for a plain account. All of them are the user
  * who runs the tests.
@@ -57,7 +63,7 @@ export async function startSshd(accounts: Readonly<Record<string, string | null>
   const home = await mkdtemp(join(tmpdir(), 'lockstepd-sshd-'));
   const key = (name: string): string => join(home, `key-${name}`);
   for (const name of ['host', ...Object.keys(accounts)]) {
-    await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', name, '-f', key(name)]);
+    await makeKeyFile(key(name));
   }
   const lines = Object.entries(accounts).map(([name, command]) => {
     const options = command === null ? 'restrict' : `restrict,command="${command.replaceAll('"', '\\"')}"`;
@@ -89,19 +95,21 @@ async function listen(program: string, home: string, hostKey: string): Promise<{
     const port = await freePort();
     const config = join(home, 'sshd_config');
     await writeFile(config, sshdConfig(port, home, hostKey));
-    const child = spawn(program, ['-D', '-e', '-f', config], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn('/bin/sh', ['-c', keeper, 'sshd', program, '-D', '-e', '-f', config], { stdio: 'pipe' });
     let complaint = '';
     child.stderr.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-4000)));
-    const { pid } = child;
-    if (pid !== undefined && (await answers(port, () => child.exitCode !== null))) {
-      child.unref();
-      (child.stderr as unknown as { unref(): void }).unref();
+    const pid = Number(String(await once(child.stdout, 'data')));
+    if (await answers(port, () => !existsSync(`/proc/${pid}`))) {
+      for (const one of [child, child.stdin, child.stdout, child.stderr]) (one as unknown as { unref(): void }).unref();
       return { port, pid };
     }
-    child.kill('SIGKILL');
+    child.stdin.end();
     if (attempt === 5) throw new Error(`sshd did not start: ${complaint}`);
   }
 }
+
+/** Says the pid of sshd, and ends it when the test's process is gone, however that ended. */
+const keeper = '"$@" & echo $!; cat >/dev/null; kill $! 2>/dev/null';
 
 function sshdConfig(port: number, home: string, hostKey: string): string {
   return [

@@ -11,7 +11,7 @@ import { createSftpTransport } from '../../src/replicate/sftp.ts';
 import { SshConnection, type SshTarget } from '../../src/system/ssh.ts';
 import { createKeyPair, serveSftp } from '../../src/system/ssh-server.ts';
 import { openFlag, SftpStatusError } from '../../src/system/ssh-sftp-wire.ts';
-import { missingProgram } from '../support/sshd.ts';
+import { makeKeyFile, missingProgram } from '../support/sshd.ts';
 
 const never = new AbortController().signal;
 
@@ -47,6 +47,38 @@ test('callers share one connection and one session, and get new ones after a los
   const three = await connection.sftp(never);
   assert.notEqual(three, one);
   await three.stat('/');
+});
+
+test('a connection that was dropped is given to nobody, not even at once', async (t) => {
+  const { target } = await start(t);
+  const connection = connect(t, target);
+  const one = await connection.sftp(never);
+  connection.reset(new Error('cut'));
+  const two = await connection.sftp(never);
+  assert.notEqual(two, one);
+  await two.stat('/');
+});
+
+test('the public key alone lets nobody in', async (t) => {
+  const { base, target } = await start(t);
+  const parse = (key: string): ssh2.ParsedKey => {
+    const parsed = ssh2.utils.parseKey(key);
+    if (parsed instanceof Error) throw parsed;
+    return parsed;
+  };
+  const known = parse(readFileSync(join(base, 'key'), 'utf8'));
+  const other = parse(createKeyPair().privateKey);
+  // Shows the key that is let in, and signs with another.
+  const forged = Object.assign(Object.create(other) as ssh2.ParsedKey, { getPublicSSH: () => known.getPublicSSH() });
+  const client = new ssh2.Client();
+  const attempts = [{ type: 'publickey' as const, username: 'u', key: forged as unknown as string }];
+  const outcome = await new Promise<string>((resolve) => {
+    client.on('ready', () => resolve('let in'));
+    client.on('error', (error) => resolve(error.message));
+    client.connect({ host: target.host, port: target.port, username: 'u', authHandler: attempts });
+  });
+  client.destroy();
+  assert.match(outcome, /authentication methods failed/);
 });
 
 test('a caller who leaves while connecting does not take the connection from the others', async (t) => {
@@ -104,7 +136,7 @@ test('a key file that is missing, no key, or under a passphrase is told by its n
   writeFileSync(join(base, 'no-key'), 'hello');
   const paths = [join(base, 'none'), join(base, 'no-key')];
   if (!missingProgram('ssh-keygen')) {
-    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', 'passphrase', '-f', join(base, 'locked')]);
+    await makeKeyFile(join(base, 'locked'), 'passphrase');
     paths.push(join(base, 'locked'));
   }
   for (const identity of paths) {

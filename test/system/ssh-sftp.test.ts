@@ -46,11 +46,15 @@ async function start(
   return { session, seen, far };
 }
 
-function upload(t: TestContext, session: SftpSession, size: number): Promise<void> {
+function upload(
+  t: TestContext,
+  session: SftpSession,
+  size: number,
+  signal = new AbortController().signal,
+): Promise<void> {
   const sourceRoot = mkdtempSync(join(tmpdir(), 'lockstepd-sftp-'));
   t.after(() => rmSync(sourceRoot, { recursive: true, force: true }));
   writeFileSync(join(sourceRoot, 'a'), Buffer.alloc(size));
-  const signal = new AbortController().signal;
   return uploadFiles({
     session,
     root: '/',
@@ -77,10 +81,29 @@ for (const name of ['write', 'fsetstat', 'close']) {
   });
 }
 
-test('a file larger than what may be in flight fails at once when the first write does', async (t) => {
-  const { session, seen } = await start((one) => (one === 'write' ? status.failure : undefined));
+test('a file is not renamed any more after an abort', async (t) => {
+  const stop = new AbortController();
+  const { session, seen } = await start((one) => {
+    if (one === 'close') stop.abort(new Error('enough'));
+    return undefined;
+  });
+  await assert.rejects(upload(t, session, 1000, stop.signal), /enough/);
+  assert.ok(!seen.includes('posix-rename@openssh.com'));
+  assert.equal(seen.at(-1), 'remove');
+});
+
+test('a write that fails while the upload waits for room ends the upload', async (t) => {
+  const { session, seen, far } = await start((one) => {
+    if (one !== 'open') return one === 'write' ? status.failure : undefined;
+    // The server reads on only when all that may be in flight is in flight.
+    far.pause();
+    setTimeout(() => far.resume(), 200);
+    return undefined;
+  });
   await assert.rejects(upload(t, session, 20 * 1024 * 1024), /said/);
   assert.ok(!seen.includes('posix-rename@openssh.com'));
+  const written = seen.filter((one) => one === 'write').length * session.maxWriteBytes;
+  assert.ok(written <= 4 * 1024 * 1024, `${written} bytes were in flight`);
 });
 
 test('requests in flight end with the session', async () => {

@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import * as fc from 'fast-check';
+import { type Assessment, planBatch, reasonsOf } from '../../src/ingest/batch.ts';
+
+const kinds = ['closed', 'incomplete', 'refused', 'guarded'] as const;
+const one = (kind: (typeof kinds)[number], repository: string = kind): Assessment =>
+  kind === 'closed'
+    ? { repository, sha256: 'a', kind }
+    : { repository, sha256: 'a', kind, reasons: [{ code: 'INCOMPLETE', path: repository, detail: '' }] };
+const names = (group: readonly Assessment[]): string[] => group.map((a) => a.repository);
+
+const anyBatch = fc.uniqueArray(
+  fc.record({ repository: fc.string({ minLength: 1, maxLength: 4 }), kind: fc.constantFrom(...kinds) }),
+  { selector: (a) => a.repository },
+);
+const anyFacts = fc.record({
+  uploading: fc.boolean(),
+  settled: fc.boolean(),
+  missingPackages: fc.constantFrom('hold' as const, 'publish' as const),
+});
+
+for (const [kind, settled, missingPackages, fate] of [
+  ['closed', false, 'hold', 'publish'],
+  ['closed', true, 'hold', 'publish'],
+  ['incomplete', false, 'hold', 'wait'],
+  ['incomplete', true, 'hold', 'hold'],
+  ['incomplete', false, 'publish', 'wait'],
+  ['incomplete', true, 'publish', 'publish'],
+  ['refused', false, 'publish', 'wait'],
+  ['refused', true, 'publish', 'reject'],
+  ['guarded', false, 'publish', 'wait'],
+  ['guarded', true, 'publish', 'hold'],
+] as const) {
+  test(`${kind}, ${settled ? 'settled' : 'unsettled'}, missing packages ${missingPackages}: ${fate}`, () => {
+    const decision = planBatch([one(kind)], { uploading: false, settled, missingPackages });
+    assert.deepEqual(names(decision[fate]), [kind]);
+  });
+}
+
+test('each repository has one fate, and during an upload it is to wait', () => {
+  fc.assert(
+    fc.property(anyBatch, anyFacts, (batch, facts) => {
+      const assessments = batch.map(({ kind, repository }) => one(kind, repository));
+      const decision = planBatch(assessments, facts);
+      const all = [...decision.publish, ...decision.wait, ...decision.hold, ...decision.reject];
+      assert.deepEqual(names(all).sort(), names(assessments).sort());
+      if (facts.uploading) assert.equal(decision.wait.length, assessments.length);
+      assert.ok(decision.publish.every((a) => a.kind === 'closed' || (a.kind === 'incomplete' && facts.settled)));
+    }),
+  );
+});
+
+test('what others are does not change the fate of a repository', () => {
+  fc.assert(
+    fc.property(anyBatch, anyFacts, fc.constantFrom(...kinds), (batch, facts, kind) => {
+      const others = batch.map((a) => one(a.kind, `other/${a.repository}`));
+      const fateIn = (group: readonly Assessment[]): string | undefined =>
+        Object.entries(planBatch(group, facts)).find(([, members]) =>
+          names(members as Assessment[]).includes('me'),
+        )?.[0];
+      assert.equal(fateIn([...others, one(kind, 'me')]), fateIn([one(kind, 'me')]));
+    }),
+  );
+});
+
+test('a closed repository has no reasons, any other keeps its own', () => {
+  assert.deepEqual(reasonsOf(one('closed')), []);
+  assert.equal(reasonsOf(one('refused')).length, 1);
+});

@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import test from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { IndexWatcher } from '../../src/ingest/watch.ts';
+import { silentLog } from '../../src/system/log.ts';
+import { temporaryDirectory } from '../support/apk.ts';
+
+test('an index is watched, its packages are not, and a directory that is removed and made again is watched anew', {
+  timeout: 60_000,
+}, async (t) => {
+  const inbox = join(temporaryDirectory(t), 'inbox');
+  const repository = join(inbox, 'main/x86_64');
+  const index = join(repository, 'APKINDEX.tar.gz');
+  const paths = [inbox, join(inbox, 'main'), index];
+  let heard: string[] = [];
+  await using watcher = new IndexWatcher((path) => heard.push(path), silentLog);
+  const until = async (what: string, holds: () => boolean): Promise<void> => {
+    for (let n = 0; !holds(); n++) {
+      assert.ok(n < 500, what);
+      await sleep(20);
+    }
+  };
+  /** Replaces the index as rsync does, again and again: an event may come before the watch is set up. */
+  const untilHeard = async (): Promise<void> => {
+    for (let n = 0; !heard.includes(index); n++) {
+      assert.ok(n < 50, 'the new index is heard of');
+      await writeFile(`${index}.new`, String(n));
+      await rename(`${index}.new`, index);
+      await sleep(100);
+    }
+  };
+  await mkdir(repository, { recursive: true });
+  assert.equal(watcher.add(paths), true);
+  assert.equal(watcher.add(paths), false);
+  await untilHeard();
+  await sleep(300);
+  heard = [];
+  for (let n = 0; n < 100; n++) await writeFile(join(repository, `p${n}.apk`), 'x');
+  await sleep(300);
+  assert.deepEqual(heard, []);
+  for (const gone of [inbox, repository]) {
+    await rm(gone, { recursive: true });
+    await until(`${gone} to be missed`, () => heard.includes(index) && heard.includes(gone));
+    await mkdir(repository, { recursive: true });
+    await sleep(300);
+    heard = [];
+    watcher.add(paths);
+    await untilHeard();
+  }
+});

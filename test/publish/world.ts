@@ -1,0 +1,162 @@
+/** A publisher with a real store and real files, whose clock stands still and whose uploads need no signature: what is verified is said to be. */
+import { createHash } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type IndexEntry, packageFileName } from '../../src/apk/entry.ts';
+import { Publisher, type VerifiedBatch, type VerifiedChange } from '../../src/publish/publisher.ts';
+import type { Generation } from '../../src/store/generations.ts';
+import { openStore, type Store } from '../../src/store/store.ts';
+import type { Clock } from '../../src/system/clock.ts';
+import { silentLog } from '../../src/system/log.ts';
+import { inPieces } from '../../src/system/pieces.ts';
+import type { IndexFacts, Verified } from '../../src/trust/verify.ts';
+
+/** Name and version of a package -> its content. */
+export type Content = Readonly<Record<string, string>>;
+
+export function entryOf(name: string, version: string, content: string): IndexEntry {
+  const identity = createHash('sha1').update(content).digest('hex');
+  return { name, version, arch: 'x86_64', identity, size: content.length, buildTime: 1 };
+}
+
+export function entriesOf(content: Content): IndexEntry[] {
+  return Object.entries(content).map(([key, bytes]) => {
+    const [name = '', version = ''] = key.split('@');
+    return entryOf(name, version, bytes);
+  });
+}
+
+export const graceMs = 1000_000;
+
+export class PublishWorld implements Disposable {
+  readonly root: string;
+  readonly clock: Clock & { nowMs: number };
+  store: Store;
+  publisher: Publisher;
+  readonly #options: { keepTreesForMs: number; maxTrees: number };
+  readonly #state: string;
+  #batches = 0;
+
+  constructor(directory: string, options = { keepTreesForMs: 0, maxTrees: 2 }) {
+    this.root = join(directory, 'srv');
+    this.#state = join(directory, 'state');
+    this.#options = options;
+    mkdirSync(this.root, { recursive: true });
+    const clock = { nowMs: 1_700_000_000_000, now: () => clock.nowMs, monotonic: () => 0, sleep: async () => {} };
+    this.clock = clock;
+    this.store = openStore(this.#state);
+    this.publisher = this.#newPublisher();
+  }
+
+  get public(): string {
+    return join(this.root, 'public');
+  }
+
+  get servedTree(): string {
+    return readlinkSync(this.public).replace('trees/', '');
+  }
+
+  /** A new process: nothing in memory stays. */
+  async restart(): Promise<void> {
+    await this.publisher.stop();
+    this.store[Symbol.dispose]();
+    this.store = openStore(this.#state);
+    this.publisher = this.#newPublisher();
+    await this.publisher.recover();
+  }
+
+  /** Compares an index with what is published and puts private copies of what is new under `ingest/`. */
+  async stage(repository: string, content: Content): Promise<VerifiedChange> {
+    const { staging } = this.store;
+    const candidate = staging.newCandidate('b', repository);
+    staging.add(candidate, entriesOf(content));
+    const { base } = await inPieces(staging.compare(candidate));
+    const bytesOf = (file: string): string => {
+      const found = Object.entries(content).find(([key]) => `${key.replace('@', '-')}.apk` === file);
+      return found?.[1] ?? '';
+    };
+    mkdirSync(join(this.root, 'ingest/b'), { recursive: true });
+    for (const page of staging.rows(candidate, ['missing'])) {
+      for (const row of page) {
+        const source = `ingest/b/${row.id}.apk`;
+        const bytes = bytesOf(row.file);
+        writeFileSync(join(this.root, source), bytes);
+        utimesSync(join(this.root, source), 1_600_000_000, 1_600_000_000);
+        const sha256 = createHash('sha256').update(bytes).digest('hex');
+        staging.setReady(row.id, {
+          source,
+          sha256,
+          mtimeSeconds: 1_600_000_000,
+          packageArch: 'x86_64',
+          signedBy: null,
+        });
+      }
+    }
+    const text = JSON.stringify(content);
+    const indexSource = `ingest/b/${candidate}.index`;
+    writeFileSync(join(this.root, indexSource), text);
+    const index = {
+      sha256: createHash('sha256').update(text).digest('hex'),
+      size: text.length,
+      signedBy: 'k',
+      description: null,
+      packages: Object.keys(content).length,
+      newestBuildTime: 1,
+      mtimeSeconds: 1,
+    } as unknown as Verified<IndexFacts>;
+    return { repository, candidate, base, index, indexSource };
+  }
+
+  /** Index contents by repository, as one generation. */
+  async publish(repositories: Readonly<Record<string, Content>>): Promise<Generation> {
+    const changes: VerifiedChange[] = [];
+    for (const [repository, content] of Object.entries(repositories))
+      changes.push(await this.stage(repository, content));
+    return this.publisher.publish(this.batch(changes));
+  }
+
+  batch(changes: readonly VerifiedChange[]): VerifiedBatch {
+    const { id } = this.store.batches.record({
+      key: `key ${this.#batches++}`,
+      builder: 'b',
+      state: 'waiting',
+      updatedAtMs: this.clock.nowMs,
+      repositories: changes.map((c) => ({ path: c.repository, sha256: c.index.sha256 })),
+      reasons: [],
+    });
+    return { id, builder: 'b', changes };
+  }
+
+  /** Path -> content of everything in a tree, the served one unless told otherwise. */
+  files(tree = this.servedTree): Record<string, string> {
+    const base = join(this.root, 'trees', tree);
+    const entries = readdirSync(base, { recursive: true, withFileTypes: true }).filter((e) => e.isFile());
+    const paths = entries.map((e) => join(e.parentPath, e.name).slice(base.length + 1)).sort();
+    return Object.fromEntries(paths.map((path) => [path, readFileSync(join(base, path), 'utf8')]));
+  }
+
+  mtime(path: string): number {
+    return statSync(join(this.public, path)).mtimeMs / 1000;
+  }
+
+  [Symbol.dispose](): void {
+    this.store[Symbol.dispose]();
+  }
+
+  #newPublisher(): Publisher {
+    const deps = { store: this.store, clock: this.clock, log: silentLog };
+    return new Publisher({ root: this.root, graceMs, ...this.#options }, deps);
+  }
+}
+
+/** What a tree holds of these repositories, its trace file left out. */
+export function expectedFiles(repositories: Readonly<Record<string, Content>>): Record<string, string> {
+  const files: Record<string, string> = {};
+  for (const [repository, content] of Object.entries(repositories)) {
+    files[`${repository}/APKINDEX.tar.gz`] = JSON.stringify(content);
+    for (const entry of entriesOf(content)) {
+      files[`${repository}/${packageFileName(entry)}`] = content[`${entry.name}@${entry.version}`] ?? '';
+    }
+  }
+  return files;
+}
