@@ -29,7 +29,7 @@ import { type CandidateDeps, isDiskFull } from './packages.ts';
 import { quarantineBatch } from './quarantine.ts';
 import { Inbox, placeOf } from './walk.ts';
 
-export interface IngestEvents {
+interface IngestEvents {
   batchEnded(builder: string, state: Exclude<BatchState, 'waiting'>, reasons: readonly Reason[]): void;
   stage(stage: 'settle' | 'copy' | 'verify' | 'publish', seconds: number): void;
   rescanFound(count: number): void;

@@ -13,7 +13,7 @@ import { filesOf, indexFilesOf, isOursToRemove, planComparison } from './plan.ts
 import { retryTransient } from './retry.ts';
 import type { PushFile, RemoteFile, Transport } from './transport.ts';
 
-export interface WorkerEvents {
+interface WorkerEvents {
   attempt(outcome: 'ok' | 'retryable' | 'permanent' | 'aborted'): void;
   failed(reason: PushFailureReason): void;
   bytes(count: number): void;

@@ -9,7 +9,7 @@ import type { IndexFacts, PackageFacts, Rejection, Warning } from './facts.ts';
 import type { Keyring } from './keyring.ts';
 import type { Answer, IndexJob, Job, Order, Outcome, PackageJob, WorkerSettings } from './worker.ts';
 
-export type { IndexFacts, PackageFacts, Rejection, SignaturePolicy, Warning };
+export type { IndexFacts, SignaturePolicy };
 
 declare const brand: unique symbol;
 /** A value that came out of a verification; nothing outside this file can make one. */
