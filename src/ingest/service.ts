@@ -66,6 +66,8 @@ export class InboxService {
   /** Index files that are known to be published, by repository: the value of stat then. */
   readonly #published = new Map<string, string>();
   #uploading = false;
+  /** The last look at the inbox was taken while an upload ran. */
+  #surveyedInUpload = false;
   #changedAt: number;
   #announced = false;
   #missingLogged = false;
@@ -149,6 +151,8 @@ export class InboxService {
     if (!inbox) return await this.#inboxAbsent();
     this.#missingLogged = false;
     const startedAt = this.#deps.clock.monotonic();
+    await this.#seeUpload();
+    this.#surveyedInUpload = this.#uploading;
     const survey = await findIndexes(inbox, this.#config.repositories);
     const newlyWatched = this.#deps.events.watch(survey.watchable.map((path) => join(this.#config.path, path)));
     await this.#readIndexes(inbox, survey.indexes, announced, signal);
@@ -164,6 +168,7 @@ export class InboxService {
     );
     const waiting = await this.#settleBatches(inbox, nameProblems, signal);
     const passMs = this.#deps.clock.monotonic() - startedAt;
+    if (this.#surveyedInUpload && !this.#uploading) return 0;
     // A pass over a large, incomplete batch must not follow upon the last one at once.
     if (waiting) return Math.max(50, 4 * passMs, Math.min(500, this.#config.settleMs - this.#unchangedMs()));
     // What came between the look and the watch has woken nobody.
@@ -296,7 +301,8 @@ export class InboxService {
   async #facts(): Promise<{ uploading: boolean; settled: boolean; missingPackages: 'hold' | 'publish' }> {
     await this.#seeUpload();
     return {
-      uploading: this.#uploading,
+      // What came after the survey is not known: the upload may have ended since, its batch is not the half that was seen.
+      uploading: this.#uploading || this.#surveyedInUpload,
       settled: this.#unchangedMs() >= this.#config.settleMs,
       missingPackages: this.#config.missingPackages,
     };

@@ -22,7 +22,7 @@ export class Database implements Disposable {
     try {
       mkdirSync(dirname(file), { recursive: true, mode: 0o750 });
       const db = new DatabaseSync(file, { timeout: 5000 });
-      db.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-4096;');
+      db.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-2048;');
       migrate(db, file);
       db.exec(stagingSchema);
       return new Database(db);

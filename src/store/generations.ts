@@ -36,7 +36,8 @@ export interface PackageRow {
   readonly source: string | null;
 }
 
-const pageSize = 1000;
+/** Rows that become objects at a time: few enough to die young. */
+const pageSize = 500;
 
 /** A source is where the bytes lie until the generation is committed; afterwards they are in the trees. */
 const columns = `id, repository, file, size, mtime, sha256,

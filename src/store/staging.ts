@@ -48,6 +48,7 @@ export interface Difference {
   readonly removals: number;
 }
 
+/** Rows that become objects at a time: few enough to die young. */
 const pageSize = 500;
 /** Rows that one statement changes: some ten milliseconds, so that the daemon stays responsive between two of them. */
 export const pieceSize = 2000;
@@ -123,7 +124,7 @@ export class StagingStore {
         'SELECT id, file, name, present FROM package WHERE repository = ? AND file > ? AND removed IS NULL ORDER BY file LIMIT ?',
         repository,
         after,
-        pieceSize,
+        pageSize,
       );
       live += rows.filter((row) => row.present === 1).length;
       this.#noteLeaving(
