@@ -1,5 +1,5 @@
 /** The composition root: builds every part from the configuration, runs the services, reloads, drains and stops. */
-import { chmod, statfs } from 'node:fs/promises';
+import { chmod } from 'node:fs/promises';
 import type { Config, InboxConfig, MirrorConfig } from './config/schema.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
 import { gatherFacts } from './daemon/facts.ts';
@@ -19,6 +19,7 @@ import { createTransport, placeOf } from './replicate/connect.ts';
 import { MirrorWorker } from './replicate/worker.ts';
 import { openStore, type Store } from './store/store.ts';
 import type { Clock } from './system/clock.ts';
+import { freeBytes } from './system/durable.ts';
 import type { Log } from './system/log.ts';
 import { createNotifier, type Notifier } from './system/notify.ts';
 import { type Keyring, loadKeyring } from './trust/keyring.ts';
@@ -330,9 +331,4 @@ export class Daemon {
 
 function targetsOf(config: Config): { builders: string[]; mirrors: string[] } {
   return { builders: config.inboxes.map((i) => i.builder), mirrors: config.mirrors.map((m) => m.name) };
-}
-
-async function freeBytes(path: string): Promise<number> {
-  const { bavail, bsize } = await statfs(path);
-  return bavail * bsize;
 }

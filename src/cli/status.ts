@@ -25,9 +25,13 @@ Example:
 };
 
 async function status(args: readonly string[], io: Io): Promise<number> {
-  const { values } = readArgs('status', { args: [...args], options: { json: { type: 'boolean' }, config: { type: 'string' } } });
+  const { values } = readArgs('status', {
+    args: [...args],
+    options: { json: { type: 'boolean' }, config: { type: 'string' } },
+  });
   const answer = await askConfigured(io, values.config ?? defaultConfigFile, '/status.json');
-  if (answer.status !== 200 || !isStatus(answer.body)) throw new OperationError('STATE', `the daemon answered ${answer.status} to a question for its status`);
+  if (answer.status !== 200 || !isStatus(answer.body))
+    throw new OperationError('STATE', `the daemon answered ${answer.status} to a question for its status`);
   if (values.json) io.out(`${JSON.stringify(answer.body, null, 1)}\n`);
   else io.out(renderStatusText(answer.body, { terminal: io.terminal, nowMs: systemClock.now() }));
   return allInStep(answer.body) ? exitCode.ok : exitCode.behind;

@@ -1,5 +1,13 @@
 /** Sees whether an upload is running: `rrsync` holds an exclusive flock on its directory, which the kernel lists in /proc/locks. */
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
+import { placeOf } from './walk.ts';
+
+/** Which directory `path` names now (null: none), and whether an upload holds its lock. */
+export async function seeUpload(path: string): Promise<{ readonly place: string | null; readonly uploading: boolean }> {
+  const facts = await stat(path, { bigint: true }).catch(() => null);
+  if (facts === null) return { place: null, uploading: false };
+  return { place: placeOf(facts), uploading: await isLocked(facts.dev, facts.ino) };
+}
 
 /** True when somebody holds an exclusive flock on the file with this device and inode. A kernel without the list says false. */
 export async function isLocked(device: bigint, inode: bigint): Promise<boolean> {

@@ -6,7 +6,7 @@
  *     \--index changed (no lock seen)------------------>/ | \--unchanged for `settle`--> held | rejected --> quiet
  *                                                         \--something changed--> look again
  */
-import { mkdir, stat } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { InboxConfig } from '../config/schema.ts';
 import { messageOf, OperationError } from '../errors.ts';
@@ -24,10 +24,10 @@ import { type Assessment, type ClosedBatch, planBatch, reasonsOf } from './batch
 import { Candidate } from './candidate.ts';
 import { type FoundIndex, findIndexes } from './indexes.ts';
 import { Ledger } from './ledger.ts';
-import { isLocked } from './locks.ts';
+import { seeUpload } from './locks.ts';
 import { type CandidateDeps, isDiskFull } from './packages.ts';
 import { quarantineBatch } from './quarantine.ts';
-import { Inbox, placeOf } from './walk.ts';
+import { Inbox } from './walk.ts';
 
 interface IngestEvents {
   batchEnded(builder: string, state: Exclude<BatchState, 'waiting'>, reasons: readonly Reason[]): void;
@@ -51,7 +51,7 @@ export interface IngestDeps {
 }
 
 /** How often the lock of a quiet inbox is looked at, and of one that is being written to. Reading /proc/locks costs microseconds. */
-const quietPollMs = 250;
+const quietPollMs = 50;
 const uploadPollMs = 15;
 const secondLookMs = 300;
 const heldPauseMs = 1000;
@@ -158,15 +158,16 @@ export class InboxService {
     await this.#readIndexes(inbox, survey.indexes, announced, signal);
     for (const candidate of this.#candidates.values()) if (await candidate.look(inbox)) this.#changed();
     for (const candidate of this.#replaced.splice(0)) await candidate.drop();
-    const nameProblems = survey.badNames.map(
-      (path): Assessment => ({
-        repository: path,
-        sha256: null,
-        kind: 'refused',
-        reasons: [{ code: 'NAME', path, detail: 'a directory name that no repository may have' }],
-      }),
-    );
+    const nameProblems = survey.badNames.map(badName);
     const waiting = await this.#settleBatches(inbox, nameProblems, signal);
+    this.#deps.log.debug('inbox_looked', {
+      builder: this.#config.builder,
+      announced,
+      indexes: survey.indexes.length,
+      open: this.#candidates.size,
+      waiting,
+      uploading: this.#uploading,
+    });
     const passMs = this.#deps.clock.monotonic() - startedAt;
     if (this.#surveyedInUpload && !this.#uploading) return 0;
     // A pass over a large, incomplete batch must not follow upon the last one at once.
@@ -308,22 +309,18 @@ export class InboxService {
     };
   }
 
-  /** Where the inbox is now and whether an upload holds its lock. */
+  /** Where the inbox is now; notes whether an upload holds its lock. */
   async #seeUpload(): Promise<string | null> {
-    const facts = await stat(this.#config.path, { bigint: true }).catch(() => null);
-    const uploading = facts !== null && (await isLocked(facts.dev, facts.ino));
+    const { place, uploading } = await seeUpload(this.#config.path);
     if (uploading !== this.#uploading) this.#changed();
     this.#uploading = uploading;
-    return facts && placeOf(facts);
+    return place;
   }
 
   async #inboxAbsent(): Promise<number> {
-    if (!this.#missingLogged)
-      this.#deps.log.warn('inbox_absent', {
-        builder: this.#config.builder,
-        path: this.#config.path,
-        hint: 'create it for the upload account',
-      });
+    const { builder, path } = this.#config;
+    const hint = 'create it for the upload account';
+    if (!this.#missingLogged) this.#deps.log.warn('inbox_absent', { builder, path, hint });
     this.#missingLogged = true;
     for (const candidate of this.#candidates.values()) await this.#forget(candidate, false);
     this.#published.clear();
@@ -356,4 +353,9 @@ export class InboxService {
   #unchangedMs(): number {
     return this.#deps.clock.monotonic() - this.#changedAt;
   }
+}
+
+function badName(path: string): Assessment {
+  const reasons = [{ code: 'NAME' as const, path, detail: 'a directory name that no repository may have' }];
+  return { repository: path, sha256: null, kind: 'refused', reasons };
 }

@@ -15,10 +15,14 @@ export function createTransport(config: TransportConfig): Transport {
       const options = { target: { host, port, user, identity, hostKeys }, path, stallMs };
       return config.type === 'rsync' ? createRsyncTransport(options) : createSftpTransport(options);
     }
+    default:
+      return config satisfies never;
   }
 }
 
 /** Where a mirror is, as one line: when it changes, nothing is known of what is there. */
 export function placeOf(config: TransportConfig): string {
-  return config.type === 'directory' ? `directory ${config.path}` : `${config.type} ${config.user}@${config.host}:${config.port} ${config.path}`;
+  return config.type === 'directory'
+    ? `directory ${config.path}`
+    : `${config.type} ${config.user}@${config.host}:${config.port} ${config.path}`;
 }

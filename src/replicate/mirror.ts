@@ -19,7 +19,12 @@ export interface Failure {
 export type MirrorPhase =
   | { readonly phase: 'idle' }
   | { readonly phase: 'pushing'; readonly failures: number; readonly lastFailure: Failure | null }
-  | { readonly phase: 'waiting' | 'blocked'; readonly untilMs: number; readonly failures: number; readonly lastFailure: Failure };
+  | {
+      readonly phase: 'waiting' | 'blocked';
+      readonly untilMs: number;
+      readonly failures: number;
+      readonly lastFailure: Failure;
+    };
 
 export type MirrorEvent =
   | { readonly kind: 'started' }
@@ -27,8 +32,18 @@ export type MirrorEvent =
   /** `random` in [0, 1): full jitter, so that mirrors that failed together do not come back together. */
   | { readonly kind: 'failed'; readonly failure: Failure; readonly nowMs: number; readonly random: number };
 
-const baseMs: Readonly<Record<FaultKind, number>> = { retryable: 5_000, busy: 15_000, permanent: 60_000, security: 60_000 };
-const capMs: Readonly<Record<FaultKind, number>> = { retryable: 15 * 60_000, busy: 60_000, permanent: 3_600_000, security: 3_600_000 };
+const baseMs: Readonly<Record<FaultKind, number>> = {
+  retryable: 5_000,
+  busy: 15_000,
+  permanent: 60_000,
+  security: 60_000,
+};
+const capMs: Readonly<Record<FaultKind, number>> = {
+  retryable: 15 * 60_000,
+  busy: 60_000,
+  permanent: 3_600_000,
+  security: 3_600_000,
+};
 
 export function nextPhase(state: MirrorPhase, event: MirrorEvent): MirrorPhase {
   switch (event.kind) {
@@ -47,6 +62,8 @@ export function nextPhase(state: MirrorPhase, event: MirrorEvent): MirrorPhase {
         lastFailure: event.failure,
       };
     }
+    default:
+      return event satisfies never;
   }
 }
 

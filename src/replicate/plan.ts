@@ -9,7 +9,11 @@ export function filesOf(rows: readonly PackageRow[]): PushFile[] {
 
 /** The index files of `indexes`. */
 export function indexFilesOf(indexes: readonly IndexRow[], fileName: string): PushFile[] {
-  return indexes.map((index) => ({ path: `${index.repository}/${fileName}`, size: index.size, mtimeSeconds: index.mtimeSeconds }));
+  return indexes.map((index) => ({
+    path: `${index.repository}/${fileName}`,
+    size: index.size,
+    mtimeSeconds: index.mtimeSeconds,
+  }));
 }
 
 /** Those of `files` (all of one directory) that the mirror does not hold with this size and time. */

@@ -1,5 +1,5 @@
 /** Speaks HTTP over the daemon's unix socket, for the commands that ask a running daemon. */
-import { request } from 'node:http';
+import { type IncomingMessage, request } from 'node:http';
 import { errnoOf, messageOf, OperationError } from '../errors.ts';
 
 export interface ControlAnswer {
@@ -18,28 +18,24 @@ export async function askDaemon(socket: string, path: string, body?: unknown): P
         socketPath: socket,
         path,
         method: payload === null ? 'GET' : 'POST',
-        headers: { host: 'lockstepd', ...(payload === null ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) }) },
+        headers: {
+          host: 'lockstepd',
+          ...(payload === null
+            ? {}
+            : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) }),
+        },
         timeout: 30_000,
       });
       req.on('timeout', () => req.destroy(new Error('no answer within 30 s')));
       req.on('error', reject);
       req.on('response', (res) => {
-        const chunks: Buffer[] = [];
-        let length = 0;
-        res.on('data', (chunk: Buffer) => {
-          length += chunk.length;
-          if (length > answerLimit) req.destroy(new Error('the answer is too long'));
-          else chunks.push(chunk);
-        });
-        res.on('error', reject);
-        res.on('end', () => {
-          const text = Buffer.concat(chunks).toString('utf8');
-          try {
-            resolve({ status: res.statusCode ?? 0, body: JSON.parse(text) });
-          } catch {
-            resolve({ status: res.statusCode ?? 0, body: { message: text.trim() } });
-          }
-        });
+        readAnswer(res).then(
+          (text) => resolve({ status: res.statusCode ?? 0, body: parseBody(text) }),
+          (error: unknown) => {
+            req.destroy();
+            reject(error);
+          },
+        );
       });
       req.end(payload ?? undefined);
     });
@@ -48,8 +44,27 @@ export async function askDaemon(socket: string, path: string, body?: unknown): P
   }
 }
 
+async function readAnswer(res: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of res) {
+    chunks.push(chunk as Buffer);
+    length += (chunk as Buffer).length;
+    if (length > answerLimit) throw new Error('the answer is too long');
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function parseBody(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return { message: text.trim() };
+  }
+}
+
 function reasonOf(error: unknown): string {
-  switch (errnoOf(error)) {
+  switch (errnoOf(error) ?? '') {
     case 'ENOENT':
     case 'ECONNREFUSED':
       return 'does not run: start it (systemctl start lockstepd), or name its configuration with --config';

@@ -1,6 +1,6 @@
 /** Durable changes on our own disk: a file is written whole and synced under a temporary name, then renamed; a directory is synced. */
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, rename, rm, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 /** Makes the entries of `directory` (creations, renames, removals) survive a power cut. */
@@ -60,4 +60,10 @@ export async function makeDirectoryDurable(directory: string, mode = 0o755): Pro
     await syncDirectory(parent);
     if (parent === top || parent === dirname(parent)) break;
   }
+}
+
+/** What an unprivileged process may still write on the file system of `path`, in bytes. */
+export async function freeBytes(path: string): Promise<number> {
+  const { bavail, bsize } = await statfs(path);
+  return bavail * bsize;
 }

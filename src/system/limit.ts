@@ -1,7 +1,11 @@
 /** Bounded concurrency and exclusion: the only two ways in which work runs side by side. */
 
 /** Runs `work` for each item, at most `limit` at a time. The first failure stops the taking of new items and is thrown once all have ended. */
-export async function eachLimited<T>(items: Iterable<T>, limit: number, work: (item: T) => Promise<void>): Promise<void> {
+export async function eachLimited<T>(
+  items: Iterable<T>,
+  limit: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
   const iterator = items[Symbol.iterator]();
   let failure: { readonly error: unknown } | null = null;
   const runner = async (): Promise<void> => {

@@ -1,11 +1,11 @@
 /** Runs work at the times of a cron expression: the only file that knows node-cron. */
-import cron from 'node-cron';
+import { schedule } from 'node-cron';
 
 /** Calls `work` at each time that `expression` names until `signal` is aborted; a call that is still running is not doubled. */
 export async function runOnSchedule(expression: string, work: () => Promise<void>, signal: AbortSignal): Promise<void> {
   let failure: { readonly error: unknown } | null = null;
   const stopped = Promise.withResolvers<void>();
-  const task = cron.schedule(
+  const task = schedule(
     expression,
     async () => {
       try {
