@@ -61,7 +61,7 @@ test('the unit leaves what the daemon needs', () => {
     'RestartPreventExitStatus=78',
     'ExecReload=/bin/kill -HUP $MAINPID',
     'ReadWritePaths=/srv/mirror',
-    'Environment="NODE_OPTIONS=--max-semi-space-size=1 --max-old-space-size=80" MALLOC_ARENA_MAX=2',
+    'Environment="NODE_OPTIONS=--max-semi-space-size=1 --max-old-space-size=48" MALLOC_ARENA_MAX=2',
   ]) {
     assert.ok(text.split('\n').includes(line), line);
   }

@@ -74,6 +74,8 @@ interface SshTransportConfig {
   /** One of these SHA-256 fingerprints must be the server's. */
   readonly hostKeys: readonly string[];
   readonly stallMs: number;
+  /** Whether files are synced to the mirror's disk before they get their name. */
+  readonly fsync: 'always' | 'never';
 }
 
 interface DirectoryTransportConfig {
@@ -196,6 +198,7 @@ const ssh = {
   identity: text(identityExample, parseIdentity),
   host_key: hostKeys,
   timeout: duration('1s', '1d').prefault('60s'),
+  fsync: oneOf('always', 'never').prefault('always'),
 };
 
 const transport = z.discriminatedUnion(

@@ -10,45 +10,19 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { InboxConfig } from '../config/schema.ts';
 import { messageOf, OperationError } from '../errors.ts';
-import type { BatchState, Reason } from '../store/batches.ts';
 import type { Generation } from '../store/generations.ts';
-import type { Store } from '../store/store.ts';
-import type { Clock } from '../system/clock.ts';
 import { Wake } from '../system/limit.ts';
-import type { Log } from '../system/log.ts';
 import { inPieces } from '../system/pieces.ts';
 import { removeTree } from '../system/remove-tree.ts';
-import type { Keyring } from '../trust/keyring.ts';
-import type { Verifier } from '../trust/verify.ts';
-import { type Assessment, type ClosedBatch, planBatch, reasonsOf } from './batch.ts';
+import { type Assessment, planBatch, reasonsOf } from './batch.ts';
 import { Candidate } from './candidate.ts';
 import { type FoundIndex, findIndexes } from './indexes.ts';
 import { Ledger } from './ledger.ts';
 import { seeUpload } from './locks.ts';
 import { type CandidateDeps, isDiskFull } from './packages.ts';
 import { quarantineBatch } from './quarantine.ts';
+import type { IngestDeps } from './ports.ts';
 import { Inbox } from './walk.ts';
-
-interface IngestEvents {
-  batchEnded(builder: string, state: Exclude<BatchState, 'waiting'>, reasons: readonly Reason[]): void;
-  stage(stage: 'settle' | 'copy' | 'verify' | 'publish', seconds: number): void;
-  rescanFound(count: number): void;
-  /** Paths that are worth watching, absolute; true when some were not watched yet. */
-  watch(paths: readonly string[]): boolean;
-}
-
-export interface IngestDeps {
-  readonly root: string;
-  readonly maxRemovedPercent: number;
-  readonly rescanMs: number;
-  readonly store: Store;
-  readonly verifier: Verifier;
-  readonly keyring: () => Keyring;
-  readonly publish: (batch: ClosedBatch) => Promise<Generation>;
-  readonly events: IngestEvents;
-  readonly clock: Clock;
-  readonly log: Log;
-}
 
 /** How often the lock of a quiet inbox is looked at, and of one that is being written to. Reading /proc/locks costs microseconds. */
 const quietPollMs = 50;

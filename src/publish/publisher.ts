@@ -49,6 +49,9 @@ export interface Lease {
   release(): void;
 }
 
+/** The mirrors come first: a spare tree is made when they have had time to be served. */
+const spareDelayMs = 2000;
+
 export class Publisher {
   readonly #options: PublisherOptions;
   readonly #store: Store;
@@ -301,6 +304,7 @@ export class Publisher {
       const choice = this.#chooseTree(this.#clock.now());
       const spareIsReady = choice.generation > 0;
       if (!current || spareIsReady || choice.name === current.tree) return;
+      await this.#clock.sleep(spareDelayMs, { signal });
       this.#store.generations.setTree(choice.name, 0, null);
       await this.#catchUp(choice.name, 0, current, current.tree, signal);
       this.#store.generations.setTree(choice.name, current.number, null);

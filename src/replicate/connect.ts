@@ -12,7 +12,8 @@ export function createTransport(config: TransportConfig): Transport {
     case 'rsync':
     case 'sftp': {
       const { host, port, user, identity, hostKeys, path, stallMs } = config;
-      const options = { target: { host, port, user, identity, hostKeys }, path, stallMs };
+      const fsync = config.fsync === 'always';
+      const options = { target: { host, port, user, identity, hostKeys }, path, stallMs, fsync };
       return config.type === 'rsync' ? createRsyncTransport(options) : createSftpTransport(options);
     }
     default:

@@ -19,6 +19,8 @@ export interface RsyncTransportOptions {
   readonly clock?: Clock;
   /** A call without any progress for this long ends in `timeout`, default 60 s. */
   readonly stallMs?: number;
+  /** Sync each file before it gets its name, so that a power cut at the mirror tears nothing; default true. */
+  readonly fsync?: boolean;
   /** Deadline for connecting, default 15 s. */
   readonly connectTimeoutMs?: number;
 }
@@ -51,7 +53,7 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
   const root = `mirror:${path === '/' ? '' : path.replace(/\/+$/, '')}/.`;
   const known = new Map<string, string>();
   /** False once the mirror's rsync has turned out to be older than 3.2.4. */
-  let fsync = true;
+  let fsync = options.fsync ?? true;
 
   async function run(
     { signal, onBytes }: TransportOptions,

@@ -15,6 +15,7 @@ export interface Upload {
   readonly root: string;
   readonly sourceRoot: string;
   readonly files: readonly PushFile[];
+  readonly fsync: boolean;
   readonly signal: AbortSignal;
   /** Told of bytes that the other side has confirmed, and with 0 of any other sign of life. */
   readonly onBytes: (bytes: number) => void;
@@ -129,7 +130,7 @@ class FileUpload {
       if (offset < size) block = await this.#readBlock(source, offset);
     }
     answers.add(session.setHandleAttributes(handle, { permissions: fileMode, mtimeSeconds }));
-    if (session.extensions.has('fsync@openssh.com')) answers.add(session.sync(handle));
+    if (this.#upload.fsync && session.extensions.has('fsync@openssh.com')) answers.add(session.sync(handle));
     this.#closeSent = true;
     answers.add(session.close(handle));
     await answers.settled();

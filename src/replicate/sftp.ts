@@ -17,6 +17,8 @@ export interface SftpTransportOptions {
   readonly clock?: Clock;
   /** A call without any progress for this long ends in `timeout`, default 60 s. */
   readonly stallMs?: number;
+  /** Sync each file before it gets its name, so that a power cut at the mirror tears nothing; default true. */
+  readonly fsync?: boolean;
   /** Deadline for connecting, default 15 s. */
   readonly connectTimeoutMs?: number;
 }
@@ -34,7 +36,7 @@ const regularFile = 0o100000;
  * Throws TypeError for a target without a valid host key pin.
  */
 export function createSftpTransport(options: SftpTransportOptions): Transport {
-  const { target, path: root, clock = systemClock, stallMs = 60_000, connectTimeoutMs } = options;
+  const { target, path: root, clock = systemClock, stallMs = 60_000, fsync = true, connectTimeoutMs } = options;
   const connection = new SshConnection(target, connectTimeoutMs === undefined ? {} : { connectTimeoutMs });
 
   async function call<T>(
@@ -65,7 +67,7 @@ export function createSftpTransport(options: SftpTransportOptions): Transport {
     put: (sourceRoot, files, callOptions) =>
       call(callOptions, (session, signal, onBytes) => {
         if (!session.extensions.has('posix-rename@openssh.com')) throw noRename(target.host);
-        return uploadFiles({ session, root, sourceRoot, files, signal, onBytes });
+        return uploadFiles({ session, root, sourceRoot, files, fsync, signal, onBytes });
       }),
     remove: (paths, callOptions) =>
       call(callOptions, (session, signal, onBytes) =>

@@ -12,9 +12,19 @@ import { makePackage } from '../../src/apk/make.ts';
 import { childEnvironment, exec } from '../../src/system/exec.ts';
 import { Verifier } from '../../src/trust/verify.ts';
 import { startSshd, type Sshd } from '../support/sshd.ts';
-import { BenchDaemon, configure, createWorld, upload, wholeTreeRsync, type World } from './world.ts';
+import {
+  accountOf,
+  BenchDaemon,
+  configure,
+  createWorld,
+  upload,
+  wholeTreeRsync,
+  type MirrorKind,
+  type World,
+} from './world.ts';
 
 interface Round {
+  /** From the plan of the push to the mirror's index being the new one. */
   readonly replicate: number;
   readonly wholeWay: number;
   readonly baseline: number;
@@ -22,13 +32,13 @@ interface Round {
 
 interface SizeResult {
   readonly count: number;
-  readonly sftp: readonly Round[];
-  readonly rsync: readonly Round[];
+  readonly rounds: Readonly<Record<MirrorKind, readonly Round[]>>;
   readonly peakRss: number;
 }
 
 const packagesInABatch = 20;
 const packageBytes = 75_000;
+const warmUps = 3;
 
 const { values: settings } = parseArgs({
   options: { sizes: { type: 'string', default: '1000,10000,100000' }, rounds: { type: 'string', default: '7' } },
@@ -54,28 +64,33 @@ async function benchSize(count: number): Promise<SizeResult> {
     baseline: `rrsync -wo ${directory}/baseline`,
   });
   let peakRss = 0;
-  const first = new BenchDaemon(await configure(world, sshd, null));
+  await using first = new BenchDaemon(await configure(world, sshd, null));
   await first.event('batch_published', 1);
   peakRss = Math.max(peakRss, await first.peakRssMegabytes());
   await first.stop();
   for (const name of ['sftp', 'rsync', 'baseline'])
     await copyTree(join(directory, 'srv/public/.'), join(directory, name));
   let generation = 1;
-  const measure = async (transport: 'sftp' | 'rsync'): Promise<Round[]> => {
-    const daemon = new BenchDaemon(await configure(world, sshd, transport));
+  const measure = async (kind: MirrorKind): Promise<Round[]> => {
+    await using daemon = new BenchDaemon(await configure(world, sshd, kind));
     await daemon.event('mirror_in_step', generation);
     const done: Round[] = [];
-    // The first round warms caches and connections and is not counted.
-    for (let round = 0; round <= rounds; round++) {
+    // The first rounds warm caches and connections, and all trees exist after them: they are not counted.
+    for (let round = 0; round < warmUps + rounds; round++) {
       generation++;
-      const result = await oneRound(world, sshd, daemon, transport, generation);
-      if (round > 0) done.push(result);
+      const result = await oneRound(world, sshd, daemon, kind, generation);
+      if (round >= warmUps) done.push(result);
     }
     peakRss = Math.max(peakRss, await daemon.peakRssMegabytes());
     await daemon.stop();
     return done;
   };
-  return { count, sftp: await measure('sftp'), rsync: await measure('rsync'), peakRss };
+  const all = {
+    sftp: await measure('sftp'),
+    'sftp, fsync: never': await measure('sftp, fsync: never'),
+    rsync: await measure('rsync'),
+  };
+  return { count, rounds: all, peakRss };
 }
 
 /** One batch of 20 upgraded packages through the whole way, then the same tree by the baseline. */
@@ -83,7 +98,7 @@ async function oneRound(
   world: World,
   sshd: Sshd,
   daemon: BenchDaemon,
-  transport: 'sftp' | 'rsync',
+  kind: MirrorKind,
   generation: number,
 ): Promise<Round> {
   const { directory, repositories } = world;
@@ -100,16 +115,17 @@ async function oneRound(
   const batch = join(directory, 'batch');
   await mkdir(batch);
   await repository.write(batch);
-  const served = untilServed(join(directory, transport, repository.path));
+  const served = untilServed(join(directory, accountOf(kind), repository.path));
   await upload(sshd, batch);
   const over = performance.now();
   const servedAt = await served;
-  const { seconds } = await daemon.event('mirror_in_step', generation);
+  const { seconds = Number.NaN, time } = await daemon.event('mirror_in_step', generation);
+  const pushedAt = Date.parse(time) - performance.timeOrigin - seconds * 1000;
   await rm(batch, { recursive: true });
   const started = performance.now();
   await wholeTreeRsync(sshd, join(directory, 'srv/public'));
   return {
-    replicate: (seconds ?? Number.NaN) * 1000,
+    replicate: servedAt - pushedAt,
     wholeWay: servedAt - over,
     baseline: performance.now() - started,
   };
@@ -133,34 +149,35 @@ async function copyTree(source: string, target: string): Promise<void> {
 
 function printReplication(all: readonly SizeResult[]): void {
   console.log(
-    '| packages | full rsync ms | sftp push ms | ratio | rsync push ms | ratio | upload over -> served by sftp mirror, ms | ratio | peak RSS MB |',
+    '| packages | transport | push until served, ms | whole-tree rsync, ms | ratio | upload over until served, ms | ratio | peak RSS, MB |',
   );
-  console.log('|---|---|---|---|---|---|---|---|---|');
-  for (const { count, sftp, rsync, peakRss } of all) {
-    const full = median([...sftp, ...rsync].map((r) => r.baseline));
-    const [a, b, whole] = [
-      median(sftp.map((r) => r.replicate)),
-      median(rsync.map((r) => r.replicate)),
-      median(sftp.map((r) => r.wholeWay)),
-    ];
-    const ratio = (rows: readonly Round[], of: (r: Round) => number): string =>
-      `${median(rows.map((r) => r.baseline / of(r))).toFixed(1)}x`;
-    const cells = [
-      count,
-      full.toFixed(0),
-      a.toFixed(1),
-      ratio(sftp, (r) => r.replicate),
-      b.toFixed(0),
-      ratio(rsync, (r) => r.replicate),
-    ];
-    console.log(`| ${[...cells, whole.toFixed(0), ratio(sftp, (r) => r.wholeWay), peakRss.toFixed(0)].join(' | ')} |`);
+  console.log('|---|---|---|---|---|---|---|---|');
+  for (const { count, rounds: kinds, peakRss } of all) {
+    for (const [kind, rows] of Object.entries(kinds)) {
+      const ratio = (of: (r: Round) => number): string => `${median(rows.map((r) => r.baseline / of(r))).toFixed(1)}x`;
+      const of = (pick: (r: Round) => number): string => median(rows.map(pick)).toFixed(0);
+      const push = median(rows.map((r) => r.replicate)).toFixed(1);
+      const cells = [
+        count,
+        kind,
+        push,
+        of((r) => r.baseline),
+        ratio((r) => r.replicate),
+        of((r) => r.wholeWay),
+        ratio((r) => r.wholeWay),
+        peakRss.toFixed(0),
+      ];
+      console.log(`| ${cells.join(' | ')} |`);
+    }
   }
   const [small, large] = [all[0], all.at(-1)];
-  if (small && large && small !== large) {
-    const growth = (of: (r: Round) => number, key: 'sftp' | 'rsync'): string =>
-      (median(large[key].map(of)) / median(small[key].map(of))).toFixed(2);
+  if (!small || !large || small === large) return;
+  console.log(`\nGrowth from ${small.count} to ${large.count} packages:`);
+  for (const kind of Object.keys(small.rounds) as MirrorKind[]) {
+    const growth = (of: (r: Round) => number): string =>
+      (median(large.rounds[kind].map(of)) / median(small.rounds[kind].map(of))).toFixed(2);
     console.log(
-      `\nGrowth from ${small.count} to ${large.count} packages: sftp push ${growth((r) => r.replicate, 'sftp')}, rsync push ${growth((r) => r.replicate, 'rsync')}, whole way ${growth((r) => r.wholeWay, 'sftp')}, full rsync ${growth((r) => r.baseline, 'sftp')}`,
+      `${kind}: push ${growth((r) => r.replicate)}, whole way ${growth((r) => r.wholeWay)}, whole-tree rsync ${growth((r) => r.baseline)}`,
     );
   }
 }

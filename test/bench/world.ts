@@ -40,16 +40,25 @@ export async function createWorld(count: number): Promise<World> {
   return { directory, repositories, [Symbol.asyncDispose]: () => rm(directory, { recursive: true, force: true }) };
 }
 
-export async function configure(world: World, sshd: Sshd, mirror: 'sftp' | 'rsync' | null): Promise<string> {
+export type MirrorKind = 'sftp' | 'sftp, fsync: never' | 'rsync';
+
+/** The directory and the account of a kind of mirror. */
+export function accountOf(kind: MirrorKind): 'sftp' | 'rsync' {
+  return kind === 'rsync' ? 'rsync' : 'sftp';
+}
+
+export async function configure(world: World, sshd: Sshd, mirror: MirrorKind | null): Promise<string> {
   const { directory } = world;
   const file = join(directory, 'lockstepd.yaml');
-  const path = mirror === 'sftp' ? join(directory, 'sftp') : '/';
+  const path = mirror === 'rsync' ? '/' : join(directory, 'sftp');
+  const account = mirror === null ? 'sftp' : accountOf(mirror);
+  const fsync = mirror === 'sftp, fsync: never' ? 'never' : 'always';
   const mirrors =
     mirror === null
       ? 'mirrors: []'
       : `mirrors:
   - name: mirror
-    transport: { type: ${mirror}, host: 127.0.0.1, port: ${sshd.port}, user: ${sshd.user}, path: ${path}, identity: ${sshd.identity(mirror)}, host_key: "${sshd.hostKeyFingerprint}" }`;
+    transport: { type: ${account}, fsync: ${fsync}, host: 127.0.0.1, port: ${sshd.port}, user: ${sshd.user}, path: ${path}, identity: ${sshd.identity(account)}, host_key: "${sshd.hostKeyFingerprint}" }`;
   await writeFile(
     file,
     `root: ${join(directory, 'srv')}
@@ -71,10 +80,11 @@ export interface LogEvent {
   readonly event: string;
   readonly generation?: number;
   readonly seconds?: number;
+  readonly time: string;
 }
 
 /** The real daemon as a process; its log is read as it comes. */
-export class BenchDaemon {
+export class BenchDaemon implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #events: LogEvent[] = [];
   #tail = '';
@@ -84,6 +94,8 @@ export class BenchDaemon {
       stdio: ['ignore', 'pipe', 'inherit'],
       env: childEnvironment({ NODE_OPTIONS: nodeOptions, MALLOC_ARENA_MAX: '2' }),
     });
+    // Nothing is left running when the bench is ended half way.
+    process.on('exit', () => this.#child.kill('SIGKILL'));
     this.#child.stdout?.on('data', (chunk: Buffer) => {
       const lines = (this.#tail + chunk.toString()).split('\n');
       this.#tail = lines.pop() ?? '';
@@ -115,8 +127,12 @@ export class BenchDaemon {
     return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) / 1024;
   }
 
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
   async stop(): Promise<void> {
-    if (this.#child.exitCode !== null) return;
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const ended = new Promise((done) => {
       this.#child.once('close', done);
     });

@@ -60,6 +60,7 @@ function upload(
     root: '/',
     sourceRoot,
     files: [{ path: 'a', size, mtimeSeconds: 1 }],
+    fsync: true,
     signal,
     onBytes: () => {},
   });
