@@ -60,6 +60,7 @@ async function benchSize(count: number): Promise<SizeResult> {
   await using sshd = await startSshd({
     builder: `rrsync -wo -munge -no-del ${directory}/srv/inbox/bench`,
     sftp: 'internal-sftp',
+    unsynced: 'internal-sftp',
     rsync: `rrsync -wo ${directory}/rsync`,
     baseline: `rrsync -wo ${directory}/baseline`,
   });
@@ -68,7 +69,7 @@ async function benchSize(count: number): Promise<SizeResult> {
   await first.event('batch_published', 1);
   peakRss = Math.max(peakRss, await first.peakRssMegabytes());
   await first.stop();
-  for (const name of ['sftp', 'rsync', 'baseline'])
+  for (const name of ['sftp', 'unsynced', 'rsync', 'baseline'])
     await copyTree(join(directory, 'srv/public/.'), join(directory, name));
   let generation = 1;
   const measure = async (kind: MirrorKind): Promise<Round[]> => {

@@ -25,7 +25,7 @@ export interface World extends AsyncDisposable {
 export async function createWorld(count: number): Promise<World> {
   const directory = await mkdtemp(join(tmpdir(), 'lockstepd-bench-'));
   const key = createSigningKey('bench-1.rsa.pub');
-  for (const name of ['srv/inbox/bench', 'state', 'keys', 'sftp', 'rsync', 'baseline'])
+  for (const name of ['srv/inbox/bench', 'state', 'keys', 'sftp', 'unsynced', 'rsync', 'baseline'])
     await mkdir(join(directory, name), { recursive: true });
   await writeFile(join(directory, 'keys', key.name), key.publicPem);
   const repositories: SampleRepository[] = [];
@@ -43,22 +43,22 @@ export async function createWorld(count: number): Promise<World> {
 export type MirrorKind = 'sftp' | 'sftp, fsync: never' | 'rsync';
 
 /** The directory and the account of a kind of mirror. */
-export function accountOf(kind: MirrorKind): 'sftp' | 'rsync' {
-  return kind === 'rsync' ? 'rsync' : 'sftp';
+export function accountOf(kind: MirrorKind): 'sftp' | 'unsynced' | 'rsync' {
+  return kind === 'sftp, fsync: never' ? 'unsynced' : kind;
 }
 
 export async function configure(world: World, sshd: Sshd, mirror: MirrorKind | null): Promise<string> {
   const { directory } = world;
   const file = join(directory, 'lockstepd.yaml');
-  const path = mirror === 'rsync' ? '/' : join(directory, 'sftp');
-  const account = mirror === null ? 'sftp' : accountOf(mirror);
+  const account = accountOf(mirror ?? 'sftp');
+  const path = mirror === 'rsync' ? '/' : join(directory, account);
   const fsync = mirror === 'sftp, fsync: never' ? 'never' : 'always';
   const mirrors =
     mirror === null
       ? 'mirrors: []'
       : `mirrors:
   - name: mirror
-    transport: { type: ${account}, fsync: ${fsync}, host: 127.0.0.1, port: ${sshd.port}, user: ${sshd.user}, path: ${path}, identity: ${sshd.identity(account)}, host_key: "${sshd.hostKeyFingerprint}" }`;
+    transport: { type: ${mirror === 'rsync' ? 'rsync' : 'sftp'}, fsync: ${fsync}, host: 127.0.0.1, port: ${sshd.port}, user: ${sshd.user}, path: ${path}, identity: ${sshd.identity(account)}, host_key: "${sshd.hostKeyFingerprint}" }`;
   await writeFile(
     file,
     `root: ${join(directory, 'srv')}
