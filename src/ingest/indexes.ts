@@ -1,6 +1,7 @@
 /** Finds the repositories of an inbox: walks the path templates level by level and looks for an index in each match. */
 import { indexFileNames } from '../apk/entry.ts';
 import { isComponentName, matchTemplate, type Template } from '../config/template.ts';
+import { eachLimited } from '../system/limit.ts';
 import { escapeText } from '../system/log.ts';
 import type { Inbox, Seen } from './walk.ts';
 
@@ -23,29 +24,32 @@ export interface Survey {
 
 const maximumDirectories = 10_000;
 const badNamesShown = 100;
+/** As many as the thread pool carries out side by side, and some more to keep it busy. */
+const looksAtOnce = 8;
 
 /** Opens no index. The cost grows with the number of repositories, not of packages. */
 export async function findIndexes(inbox: Inbox, templates: readonly Template[]): Promise<Survey> {
   const indexes: FoundIndex[] = [];
   const badNames = new Set<string>();
   const watchable = new Set<string>(['']);
-  const visited = new Set<string>();
+  const places = new Map<string, readonly [components: readonly string[], arch: string]>();
   for (const template of templates) {
     for (const components of await expand(inbox, template, badNames, watchable)) {
       const repository = components.join('/');
       const match = matchTemplate(template, repository);
-      if (visited.has(repository) || !match) continue;
-      visited.add(repository);
-      await using directory = await inbox.directory(components);
-      if (!directory) continue;
-      for (const fileName of indexFileNames) {
-        watchable.add(`${repository}/${fileName}`);
-        const seen = await directory.see(fileName);
-        if (seen.kind === 'absent') continue;
-        indexes.push({ repository, arch: match.arch ?? components.at(-1) ?? '', fileName, seen });
-      }
+      if (match) places.set(repository, [components, match.arch ?? components.at(-1) ?? '']);
     }
   }
+  await eachLimited(places, looksAtOnce, async ([repository, [components, arch]]) => {
+    await using directory = await inbox.directory(components);
+    if (!directory) return;
+    for (const fileName of indexFileNames) {
+      watchable.add(`${repository}/${fileName}`);
+      const seen = await directory.see(fileName);
+      if (seen.kind !== 'absent') indexes.push({ repository, arch, fileName, seen });
+    }
+  });
+  indexes.sort((a, b) => (a.repository < b.repository ? -1 : 1));
   return { indexes, badNames: [...badNames].sort(), watchable: [...watchable] };
 }
 

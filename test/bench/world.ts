@@ -95,7 +95,9 @@ export class BenchDaemon implements AsyncDisposable {
       env: childEnvironment({ NODE_OPTIONS: nodeOptions, MALLOC_ARENA_MAX: '2' }),
     });
     // Nothing is left running when the bench is ended half way.
-    process.on('exit', () => this.#child.kill('SIGKILL'));
+    const end = (): void => void this.#child.kill('SIGKILL');
+    process.on('exit', end);
+    this.#child.once('close', () => process.off('exit', end));
     this.#child.stdout?.on('data', (chunk: Buffer) => {
       const lines = (this.#tail + chunk.toString()).split('\n');
       this.#tail = lines.pop() ?? '';
