@@ -42,6 +42,7 @@ test('a small configuration gets the documented defaults', async (t) => {
           identity: join(directory, 'identity'),
           hostKeys: [fingerprint],
           stallMs: 60_000,
+          fsync: 'always',
         },
       },
     ],
@@ -279,7 +280,7 @@ test('the example configuration shows every key, and the defaults as they are', 
   assert.deepEqual(await load(spelledOut), await load(example));
   const keys = new Set(lines.flatMap((line) => /^ *(?:- )?([a-z_]+):/.exec(line)?.[1] ?? []));
   const known =
-    'root state socket listen workers inboxes builder path repositories keys settle missing_packages package_signatures publish grace keep_trees_for max_trees guards max_removed_percent mirrors name url transport type host port user identity host_key timeout schedule rescan probe scrub log level';
+    'root state socket listen workers inboxes builder path repositories keys settle missing_packages package_signatures publish grace keep_trees_for max_trees guards max_removed_percent mirrors name url transport type host port user identity host_key timeout fsync schedule rescan probe scrub log level';
   assert.deepEqual([...keys].sort(), known.split(' ').sort());
 });
 
