@@ -45,7 +45,6 @@ const stuckAfterMs = 10 * 60_000;
 interface MirrorParts {
   readonly config: MirrorConfig;
   readonly worker: MirrorWorker;
-  readonly probe: ProbeService | null;
 }
 
 export class Daemon {
@@ -255,7 +254,7 @@ export class Daemon {
         },
       },
     });
-    this.#mirrors.set(config.name, { config, worker, probe });
+    this.#mirrors.set(config.name, { config, worker });
     this.#supervisor.start(`mirror:${config.name}`, (signal) => worker.run(signal));
     if (probe) this.#supervisor.start(`probe:${config.name}`, (signal) => probe.run(signal));
   }

@@ -1,9 +1,9 @@
 /** Decides what is told about the daemon's state: facts from the store in, `/status.json` out. Reads and sends nothing. */
-import type { PushFailureReason, VerificationCode } from '../errors.ts';
+import type { PushFailureReason } from '../errors.ts';
+import type { BatchState, Reason } from '../store/batches.ts';
 
 export const mirrorStates = ['in-sync', 'behind', 'pushing', 'waiting', 'blocked', 'unknown'] as const;
 export type MirrorState = (typeof mirrorStates)[number];
-type BatchState = 'waiting' | 'published' | 'held' | 'rejected';
 
 /** What the daemon knows at one moment. All times are milliseconds since the epoch, UTC. */
 export interface StatusFacts {
@@ -51,13 +51,7 @@ export interface BatchFacts {
   readonly state: BatchState;
   readonly generation: number | null;
   readonly updatedAtMs: number;
-  readonly reasons: readonly BatchReason[];
-}
-
-interface BatchReason {
-  readonly code: VerificationCode;
-  readonly path: string;
-  readonly detail: string;
+  readonly reasons: readonly Reason[];
 }
 
 /** `/status.json`, version 1 (public API: fields are added, never renamed). Instants are RFC 3339 in UTC. */
@@ -100,7 +94,7 @@ export interface BatchStatus {
   readonly state: BatchState;
   readonly generation: number | null;
   readonly updated_at: string;
-  readonly reasons: readonly BatchReason[];
+  readonly reasons: readonly Reason[];
 }
 
 /** The facts as `/status.json` tells them, seen at `nowMs`. */

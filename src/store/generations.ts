@@ -63,11 +63,6 @@ export class GenerationStore {
     return row ? Number(row.published_at) : null;
   }
 
-  /** How long each stage took, for the record of the generation. */
-  recordStages(number: number, seconds: Readonly<Record<string, number>>): void {
-    this.#db.run('UPDATE generation SET stages = ? WHERE number = ?', JSON.stringify(seconds), number);
-  }
-
   /** The indexes that generation `at` serves. */
   indexesAt(at: number): IndexRow[] {
     return this.#db

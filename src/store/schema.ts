@@ -9,8 +9,7 @@ export const migrations: readonly string[] = [
     tree TEXT NOT NULL,
     batch TEXT NOT NULL,
     added INTEGER NOT NULL,
-    removed INTEGER NOT NULL,
-    stages TEXT NOT NULL DEFAULT '{}'
+    removed INTEGER NOT NULL
   ) STRICT;
   CREATE UNIQUE INDEX generation_open ON generation ((1)) WHERE state <> 'published';
 
