@@ -1,6 +1,7 @@
 /** The composition root: builds every part from the configuration, runs the services, reloads, drains and stops. */
 import { chmod } from 'node:fs/promises';
-import type { Config, InboxConfig, MirrorConfig } from './config/schema.ts';
+import type { MirrorConfig } from './config/mirror-schema.ts';
+import type { Config, InboxConfig } from './config/schema.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
 import { gatherFacts } from './daemon/facts.ts';
 import { ProbeService } from './daemon/probes.ts';

@@ -27,6 +27,8 @@ const pure = [
   'errors.ts',
   'config/consistency.ts',
   'config/fields.ts',
+  'config/mirror-schema.ts',
+  'config/names.ts',
   'config/schema.ts',
   'config/template.ts',
   'config/units.ts',

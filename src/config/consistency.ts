@@ -2,7 +2,8 @@
 import { isAbsolute, join, relative, resolve } from 'node:path/posix';
 import { z } from 'zod';
 import type { KeyProblem } from './fields.ts';
-import { type Config, maxSocketBytes, serviceCredentials } from './schema.ts';
+import { serviceCredentials } from './mirror-schema.ts';
+import { type Config, maxSocketBytes } from './schema.ts';
 import { parseTemplate, type Template, templatesOverlap } from './template.ts';
 
 const readable = z.string().optional().catch(undefined);

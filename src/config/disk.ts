@@ -5,7 +5,7 @@ import { posix } from 'node:path';
 import { errnoOf, messageOf } from '../errors.ts';
 import type { Outline } from './consistency.ts';
 import type { KeyProblem } from './fields.ts';
-import { credentialName, identityPath } from './schema.ts';
+import { credentialName, identityPath } from './mirror-schema.ts';
 
 export interface DiskOptions {
   readonly credentialsDirectory: string | null;

@@ -1,5 +1,5 @@
 /** Gathers what the status page, the metrics and the command line show, from the store and the workers. */
-import type { MirrorConfig } from '../config/schema.ts';
+import type { MirrorConfig } from '../config/mirror-schema.ts';
 import type { MirrorFacts, MirrorState, StatusFacts } from '../observe/status.ts';
 import { lastFailureOf, type MirrorPhase } from '../replicate/mirror.ts';
 import type { Store } from '../store/store.ts';

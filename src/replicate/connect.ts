@@ -1,5 +1,5 @@
 /** Makes the transport that a mirror's configuration names. */
-import type { TransportConfig } from '../config/schema.ts';
+import type { TransportConfig } from '../config/mirror-schema.ts';
 import { createDirectoryTransport } from './directory.ts';
 import { createRsyncTransport } from './rsync.ts';
 import { createSftpTransport } from './sftp.ts';

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import type { Config, InboxConfig, MirrorConfig } from '../../src/config/schema.ts';
+import type { MirrorConfig } from '../../src/config/mirror-schema.ts';
+import type { Config, InboxConfig } from '../../src/config/schema.ts';
 import { planReload } from '../../src/daemon/reload.ts';
 
 const inbox = (builder: string): InboxConfig => ({
