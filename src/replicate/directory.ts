@@ -51,13 +51,15 @@ export function createDirectoryTransport(options: DirectoryTransportOptions): Tr
   return {
     list: (directory, callOptions) =>
       call(callOptions, (tree, signal, onBytes) => listDirectory(tree, directory, signal, () => onBytes(0))),
-    put: (sourceRoot, files, callOptions) =>
+    put: (sourceRoot, waves, callOptions) =>
       call(callOptions, async (tree, signal, onBytes) => {
-        await forEachOf(files, workers, signal, () => {
-          const buffer = Buffer.allocUnsafeSlow(copyBytes);
-          return (file) => putFile(tree, sourceRoot, file, buffer, signal, onBytes);
-        });
-        await tree.sync();
+        for (const wave of waves) {
+          await forEachOf(wave, workers, signal, () => {
+            const buffer = Buffer.allocUnsafeSlow(copyBytes);
+            return (file) => putFile(tree, sourceRoot, file, buffer, signal, onBytes);
+          });
+          await tree.sync();
+        }
       }),
     remove: (paths, callOptions) =>
       call(callOptions, async (tree, signal, onBytes) => {

@@ -21,6 +21,38 @@ export interface SplicedRun {
   /** Told of bytes that go to the mirror, and with 0 of bytes that come from it. */
   readonly onBytes: (bytes: number) => void;
   readonly onStdout?: (chunk: Buffer) => void;
+  /** A remote command that was started ahead for this run. */
+  readonly early?: EarlyRemote | undefined;
+  /** Called when our rsync has ended and the remote may not have: the time to start the next run's remote. */
+  readonly onLocalEnd?: (result: ExecResult) => void;
+}
+
+/** A command at the mirror that waits for the rsync of ours that will want it. */
+export interface EarlyRemote {
+  readonly command: string;
+  readonly opening: Promise<SshCommand>;
+}
+
+/** Starts the remote command that the same arguments led to before; undefined when they are new. */
+export function startEarly({
+  connection,
+  known,
+  args,
+  signal,
+}: Pick<SplicedRun, 'connection' | 'known' | 'args' | 'signal'>): EarlyRemote | undefined {
+  const command = known.get(args.join('\0'));
+  if (command === undefined) return undefined;
+  const opening = connection.exec(command, signal);
+  opening.catch(() => {});
+  return { command, opening };
+}
+
+/** Ends a remote command that nobody wants any more. */
+export function dropEarly(early: EarlyRemote | undefined): void {
+  early?.opening.then(
+    (remote) => remote.end(),
+    () => {},
+  );
 }
 
 export interface SplicedResult extends ExecResult {
@@ -60,6 +92,7 @@ export async function runSpliced(run: SplicedRun): Promise<SplicedResult> {
       onChannel: (channel) => splice.start(channel),
       ...(onStdout ? { onStdout } : {}),
     });
+    run.onLocalEnd?.(result);
     // Not before the remote has ended too: rrsync holds its lock until then.
     await splice.remoteEnded();
     return { ...result, ...splice.outcome() };
@@ -73,7 +106,7 @@ class Splice {
   readonly #onAbort = (): void => this.end();
   #local: Duplex | undefined;
   /** Started before our rsync has asked for it. */
-  #early: { readonly command: string; readonly opening: Promise<SshCommand> } | undefined;
+  #early: EarlyRemote | undefined;
   #remote: SshCommand | undefined;
   #remoteCode: number | null = null;
   #stderr = '';
@@ -82,11 +115,7 @@ class Splice {
 
   constructor(run: SplicedRun) {
     this.#run = run;
-    const command = run.known.get(run.args.join('\0'));
-    if (command === undefined) return;
-    const opening = run.connection.exec(command, run.signal);
-    opening.catch(() => {});
-    this.#early = { command, opening };
+    this.#early = run.early ?? startEarly(run);
   }
 
   start(local: Duplex): void {
@@ -163,10 +192,7 @@ class Splice {
   }
 
   #dropEarly(): void {
-    this.#early?.opening.then(
-      (remote) => remote.end(),
-      () => {},
-    );
+    dropEarly(this.#early);
     this.#early = undefined;
   }
 }

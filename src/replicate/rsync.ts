@@ -4,13 +4,14 @@ import { tmpdir } from 'node:os';
 import { join, posix } from 'node:path';
 import { errnoOf, messageOf, TransportError } from '../errors.ts';
 import { type Clock, systemClock } from '../system/clock.ts';
+import type { ExecResult } from '../system/exec.ts';
 import { escapeText } from '../system/log.ts';
 import { SshConnection, type SshTarget } from '../system/ssh.ts';
 import { type Fault, rsyncFault, sshFault } from './faults.ts';
 import { parseListing } from './rsync-listing.ts';
-import { runSpliced, type SplicedResult } from './rsync-splice.ts';
+import { dropEarly, type EarlyRemote, runSpliced, type SplicedResult, startEarly } from './rsync-splice.ts';
 import { withStallWatch } from './stall.ts';
-import type { PushFile, Transport, TransportOptions } from './transport.ts';
+import type { Transport, TransportOptions, Wave } from './transport.ts';
 
 export interface RsyncTransportOptions {
   readonly target: SshTarget;
@@ -37,6 +38,15 @@ const listingLimit = 64 * 1024 * 1024;
 const slowestBytesPerSecond = 16 * 1024;
 const shortestDeadlineMs = 10 * 60_000;
 
+/** One run of rsync. */
+interface Request {
+  readonly args: readonly string[];
+  readonly cwd: string;
+  readonly input?: string;
+  readonly bytes?: number;
+  readonly onStdout?: (chunk: Buffer) => void;
+}
+
 const fromNames = ['--files-from=-', '--from0', '--no-implied-dirs'];
 
 /**
@@ -55,63 +65,79 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
   /** False once the mirror's rsync has turned out to be older than 3.2.4. */
   let fsync = options.fsync ?? true;
 
+  /** Runs one rsync after the other. */
   async function run(
     { signal, onBytes }: TransportOptions,
-    request: {
-      readonly args: readonly string[];
-      readonly cwd: string;
-      readonly input?: string;
-      readonly bytes?: number;
-      readonly onStdout?: (chunk: Buffer) => void;
-    },
+    requests: readonly Request[],
     accept: (result: SplicedResult) => boolean,
   ): Promise<void> {
     const watch = { clock, stallMs, signal, onStall: (error: Error) => connection.reset(error) };
     await withStallWatch(watch, async (inner, alive) => {
-      const result = await runSpliced({
-        connection,
-        known,
-        args: [...common, ...request.args],
-        cwd: request.cwd,
-        input: request.input ?? '',
-        timeoutMs: Math.max(shortestDeadlineMs, ((request.bytes ?? 0) / slowestBytesPerSecond) * 1000),
-        signal: inner,
-        onBytes: (bytes) => {
-          alive();
-          if (bytes > 0) onBytes?.(bytes);
-        },
-        ...(request.onStdout ? { onStdout: request.onStdout } : {}),
-      }).catch((error: unknown) => {
-        inner.throwIfAborted();
-        const message = `rsync cannot be started in ${request.cwd}: is rsync installed, is the directory there? (${messageOf(error)})`;
-        throw new TransportError('local', 'retryable', escapeText(message), { cause: error });
-      });
-      // What fails at the mirror is often known only to the rsync there: ssh would hand its exit code on, so must we.
-      const good = result.code === 0 && result.remoteCode === 0;
-      if (!good && !accept(result)) throw failureOf(result);
+      const start = (request: Request, early: EarlyRemote | undefined, onLocalEnd: (result: ExecResult) => void) =>
+        runSpliced({
+          connection,
+          known,
+          args: [...common, ...request.args],
+          cwd: request.cwd,
+          input: request.input ?? '',
+          timeoutMs: Math.max(shortestDeadlineMs, ((request.bytes ?? 0) / slowestBytesPerSecond) * 1000),
+          signal: inner,
+          onBytes: (bytes) => {
+            alive();
+            if (bytes > 0) onBytes?.(bytes);
+          },
+          ...(request.onStdout ? { onStdout: request.onStdout } : {}),
+          early,
+          onLocalEnd,
+        }).catch((error: unknown) => {
+          inner.throwIfAborted();
+          const message = `rsync cannot be started in ${request.cwd}: is rsync installed, is the directory there? (${messageOf(error)})`;
+          throw new TransportError('local', 'retryable', escapeText(message), { cause: error });
+        });
+      let early: EarlyRemote | undefined;
+      try {
+        for (const [index, request] of requests.entries()) {
+          const next = requests[index + 1];
+          const startNext = ({ code }: ExecResult): void => {
+            if (next && code === 0)
+              early = startEarly({ connection, known, args: [...common, ...next.args], signal: inner });
+          };
+          const given = early;
+          early = undefined;
+          let result = await start(request, given, startNext);
+          // What was started ahead may have come while the run before still held rrsync's lock.
+          if (given && !isGood(result) && failureOf(result).reason === 'busy')
+            result = await start(request, undefined, startNext);
+          if (!isGood(result) && !accept(result)) throw failureOf(result);
+        }
+      } finally {
+        dropEarly(early);
+      }
     });
   }
 
-  async function put(sourceRoot: string, files: readonly PushFile[], callOptions: TransportOptions): Promise<void> {
-    const bytes = files.reduce((sum, file) => sum + file.size, 0);
+  async function put(sourceRoot: string, waves: readonly Wave[], callOptions: TransportOptions): Promise<void> {
     const send = (durably: boolean): Promise<void> =>
       run(
         callOptions,
-        {
-          args: [
-            ...fromNames,
-            '--times',
-            '--perms',
-            '--chmod=F644',
-            ...(bytes <= compareContentsBelow ? ['--ignore-times'] : []),
-            ...(durably ? ['--fsync'] : []),
-            './',
-            root,
-          ],
-          cwd: sourceRoot,
-          input: files.map((file) => `${file.path}\0`).join(''),
-          bytes,
-        },
+        waves.map((wave) => {
+          const bytes = wave.reduce((sum, file) => sum + file.size, 0);
+          return {
+            args: [
+              ...fromNames,
+              '--times',
+              '--perms',
+              '--chmod=F644',
+              ...(bytes <= compareContentsBelow ? ['--ignore-times'] : []),
+              ...(durably ? ['--fsync'] : []),
+              './',
+              root,
+            ],
+            cwd: sourceRoot,
+            input: wave.map((file) => `${file.path}\0`).join(''),
+            bytes,
+          };
+        }),
         () => false,
       );
     try {
@@ -134,14 +160,15 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
       const where = `mirror:${posix.join(path, directory)}/`;
       await run(
         callOptions,
-        { args: ['--list-only', '--dirs', '--no-h', '--8-bit-output', where], cwd: '/', onStdout },
+        [{ args: ['--list-only', '--dirs', '--no-h', '--8-bit-output', where], cwd: '/', onStdout }],
         isAbsentDirectory,
       );
       if (length > listingLimit) throw new TransportError('protocol', 'permanent', `${directory}: listing too long`);
       return parseListing(Buffer.concat(chunks));
     },
-    put: async (sourceRoot, files, callOptions) => {
-      if (files.length > 0) await put(sourceRoot, files, callOptions);
+    put: async (sourceRoot, waves, callOptions) => {
+      const filled = waves.filter((wave) => wave.length > 0);
+      if (filled.length > 0) await put(sourceRoot, filled, callOptions);
     },
     remove: async (paths, callOptions) => {
       if (paths.length === 0) return;
@@ -154,11 +181,13 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
         }
         await run(
           callOptions,
-          {
-            args: [...fromNames, '--existing', '--delete-missing-args', './', root],
-            cwd: empty,
-            input: paths.map((one) => `${one}\0`).join(''),
-          },
+          [
+            {
+              args: [...fromNames, '--existing', '--delete-missing-args', './', root],
+              cwd: empty,
+              input: paths.map((one) => `${one}\0`).join(''),
+            },
+          ],
           () => false,
         );
       } finally {
@@ -167,6 +196,11 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
     },
     close: () => connection.close(),
   };
+}
+
+/** What fails at the mirror is often known only to the rsync there: ssh would hand its exit code on, so must we. */
+function isGood({ code, remoteCode }: SplicedResult): boolean {
+  return code === 0 && remoteCode === 0;
 }
 
 /** rrsync 3.5 looks for the directory itself and ends with 12; elsewhere rsync reports it and ends with 23. */

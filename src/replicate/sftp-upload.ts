@@ -7,14 +7,14 @@ import { createWriteBlock, openFlag, SftpStatusError, status, type WriteBlock } 
 import { explainFailure } from './sftp-failure.ts';
 import { openSource, readSource } from './source.ts';
 import { temporaryName } from './temporary.ts';
-import type { PushFile } from './transport.ts';
+import type { PushFile, Wave } from './transport.ts';
 
 export interface Upload {
   readonly session: SftpSession;
   /** Root of the mirror at the far side. */
   readonly root: string;
   readonly sourceRoot: string;
-  readonly files: readonly PushFile[];
+  readonly waves: readonly Wave[];
   readonly fsync: boolean;
   readonly signal: AbortSignal;
   /** Told of bytes that the other side has confirmed, and with 0 of any other sign of life. */
@@ -29,19 +29,22 @@ const fileMode = 0o644;
 const directoryMode = 0o755;
 
 /**
- * Uploads all files; the order among them is not defined. On a failure it starts nothing new, removes the temporary files
- * that it can, and rejects with the first error. Once aborted no file is renamed any more.
+ * Uploads all files; those of all waves travel together, only their renames keep the order. On a failure it starts nothing
+ * new, removes the temporary files that it can, and rejects with the first error. Once aborted no file is renamed any more.
  */
 export async function uploadFiles(upload: Upload): Promise<void> {
-  const { files, session, signal } = upload;
+  const { waves, session, signal } = upload;
   const makeDirectory = directoryMaker(upload);
   const pool = new BlockPool(session.maxWriteBytes);
   const failed = new AbortController();
   const stop = AbortSignal.any([signal, failed.signal]);
+  const files = inOrder(waves);
   let next = 0;
   const work = async (): Promise<void> => {
-    for (let file = files[next++]; file && !stop.aborted; file = files[next++]) {
-      await new FileUpload(upload, file, pool, stop).run(makeDirectory);
+    // Taken in the order of the waves: who waits for an earlier wave waits for files that others have begun.
+    for (let one = files[next++]; one && !stop.aborted; one = files[next++]) {
+      await new FileUpload(upload, one.file, pool, stop).run(makeDirectory, one.turn);
+      one.placed();
     }
   };
   const workers = Array.from({ length: Math.min(maxOpenFiles, files.length) }, () =>
@@ -52,6 +55,30 @@ export async function uploadFiles(upload: Upload): Promise<void> {
   await Promise.all(workers);
   signal.throwIfAborted();
   if (failed.signal.aborted) throw failed.signal.reason as Error;
+}
+
+interface OrderedFile {
+  readonly file: PushFile;
+  /** Resolves when every file of the waves before is in its place. */
+  readonly turn: Promise<void>;
+  /** To be called when this one is. */
+  readonly placed: () => void;
+}
+
+function inOrder(waves: readonly Wave[]): OrderedFile[] {
+  let turn = Promise.resolve();
+  return waves.flatMap((wave) => {
+    const before = turn;
+    let left = wave.length;
+    if (left === 0) return [];
+    const { promise, resolve } = Promise.withResolvers<void>();
+    turn = promise;
+    const placed = (): void => {
+      left -= 1;
+      if (left === 0) resolve();
+    };
+    return wave.map((file) => ({ file, turn: before, placed }));
+  });
 }
 
 class FileUpload {
@@ -73,7 +100,7 @@ class FileUpload {
     this.#stop = stop;
   }
 
-  async run(makeDirectory: (directory: string) => Promise<void>): Promise<void> {
+  async run(makeDirectory: (directory: string) => Promise<void>, turn: Promise<void>): Promise<void> {
     const { session, onBytes, sourceRoot } = this.#upload;
     // The other side opens its file while we open and read ours.
     const opening = this.#openTemporary(makeDirectory);
@@ -85,7 +112,7 @@ class FileUpload {
       this.#handle = await opening;
       onBytes(0);
       await this.#write(this.#handle, source, first);
-      this.#stop.throwIfAborted();
+      await abortable(turn, this.#stop);
       await session.rename(this.#temporaryPath, this.#finalPath);
       onBytes(0);
     } catch (error) {

@@ -64,10 +64,10 @@ export function createSftpTransport(options: SftpTransportOptions): Transport {
       call(callOptions, (session, signal, onBytes) =>
         listDirectory(session, posix.join(root, directory), signal, () => onBytes(0)),
       ),
-    put: (sourceRoot, files, callOptions) =>
+    put: (sourceRoot, waves, callOptions) =>
       call(callOptions, (session, signal, onBytes) => {
         if (!session.extensions.has('posix-rename@openssh.com')) throw noRename(target.host);
-        return uploadFiles({ session, root, sourceRoot, files, fsync, signal, onBytes });
+        return uploadFiles({ session, root, sourceRoot, waves, fsync, signal, onBytes });
       }),
     remove: (paths, callOptions) =>
       call(callOptions, (session, signal, onBytes) =>

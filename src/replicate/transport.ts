@@ -8,6 +8,9 @@ export interface PushFile {
   readonly mtimeSeconds: number;
 }
 
+/** Files that may appear in any order. */
+export type Wave = readonly PushFile[];
+
 export interface RemoteFile {
   readonly size: number;
   readonly mtimeSeconds: number;
@@ -31,10 +34,11 @@ export interface Transport {
   list(directory: string, options: TransportOptions): Promise<ReadonlyMap<string, RemoteFile>>;
   /**
    * Makes each named file at the mirror equal to ours, size and mtime included, creating directories (0755; files 0644).
-   * A file appears under its name only when it is complete (temporary name, then rename over an old one); the order within
-   * one call is not defined. Each file's bytes are sent, unless it is known to be there already with this size and mtime.
+   * A file appears under its name only when it is complete (temporary name, then rename over an old one). No file of a wave
+   * appears before all files of the waves before it have; the order within a wave is not defined, and bytes may go ahead.
+   * Each file's bytes are sent, unless it is known to be there already with this size and mtime.
    */
-  put(sourceRoot: string, files: readonly PushFile[], options: TransportOptions): Promise<void>;
+  put(sourceRoot: string, waves: readonly Wave[], options: TransportOptions): Promise<void>;
   /** Removes the named files; one that is not there is no error. Directories stay. */
   remove(paths: readonly string[], options: TransportOptions): Promise<void>;
   /** Ends connections; the transport may be used again afterwards and then connects anew. */

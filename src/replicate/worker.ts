@@ -11,7 +11,7 @@ import type { Log } from '../system/log.ts';
 import { type Failure, type MirrorPhase, nextPhase } from './mirror.ts';
 import { filesOf, indexFilesOf, isOursToRemove, planComparison } from './plan.ts';
 import { retryTransient } from './retry.ts';
-import type { PushFile, RemoteFile, Transport } from './transport.ts';
+import type { PushFile, RemoteFile, Transport, Wave } from './transport.ts';
 
 interface WorkerEvents {
   attempt(outcome: 'ok' | 'retryable' | 'permanent' | 'aborted'): void;
@@ -159,17 +159,25 @@ export class MirrorWorker {
     let lease = this.#lease();
     try {
       let strangers: readonly string[] = [];
+      let packages: Wave = [];
       if (from === null) strangers = await this.#compare(lease, signal);
-      else await this.#putPackages(lease, from, signal);
+      else packages = await this.#putPackages(lease, from, signal);
       // While packages were on their way a newer generation may have come out: go on to it, the indexes go once.
-      for (let newer = this.#lease(); ; newer = this.#lease()) {
-        const done = lease.generation;
-        lease.release();
-        lease = newer;
-        if (newer.generation === done) break;
-        await this.#putPackages(newer, done, signal);
+      for (;;) {
+        const [older, newer] = [lease, this.#lease()];
+        if (newer.generation === older.generation) {
+          newer.release();
+          break;
+        }
+        try {
+          await this.#put(older, [packages], signal);
+        } finally {
+          older.release();
+          lease = newer;
+        }
+        packages = await this.#putPackages(lease, older.generation, signal);
       }
-      await this.#putIndexes(lease, from ?? 0, signal);
+      await this.#put(lease, [packages, await this.#indexes(lease, from ?? 0)], signal);
       store.mirrors.confirm(this.name, lease.generation, this.#deps.clock.now());
       this.#deps.events.confirmed(lease.generation);
       await this.#tidy(strangers, signal);
@@ -185,13 +193,19 @@ export class MirrorWorker {
     return lease;
   }
 
-  async #putPackages(lease: Lease, from: number, signal: AbortSignal): Promise<void> {
+  /** Puts the packages but for the last page, which is returned: it travels with the indexes. */
+  async #putPackages(lease: Lease, from: number, signal: AbortSignal): Promise<Wave> {
+    let last: Wave = [];
     let pages = 0;
     try {
       for (const page of this.#deps.store.generations.packagesForMirror(from, lease.generation)) {
-        await this.#put(lease, filesOf(page), signal);
-        pages++;
+        if (last.length > 0) {
+          await this.#put(lease, [last], signal);
+          pages++;
+        }
+        last = filesOf(page);
       }
+      return last;
     } catch (error) {
       // So much went out that it is cheaper to look what arrived than to send it again.
       if (pages > 0) this.#deps.store.mirrors.doubt(this.name);
@@ -199,11 +213,11 @@ export class MirrorWorker {
     }
   }
 
-  async #putIndexes(lease: Lease, from: number, signal: AbortSignal): Promise<void> {
+  async #indexes(lease: Lease, from: number): Promise<Wave> {
     const indexes = this.#deps.store.generations.indexesAt(lease.generation).filter((index) => index.since > from);
     const { size, mtimeMs } = await stat(join(lease.directory, traceFile));
     const trace: PushFile = { path: traceFile, size, mtimeSeconds: Math.floor(mtimeMs / 1000) };
-    await this.#put(lease, [...indexFilesOf(indexes, indexFile), trace], signal);
+    return [...indexFilesOf(indexes, indexFile), trace];
   }
 
   /**
@@ -219,7 +233,7 @@ export class MirrorWorker {
       const remote = await this.#list(repository, signal);
       for (const page of generations.packagesOf(repository, lease.generation)) {
         const files = planComparison(filesOf(page), remote);
-        if (files.length > 0) await this.#put(lease, files, signal);
+        if (files.length > 0) await this.#put(lease, [files], signal);
       }
       for (const name of remote.keys()) {
         if (strangers.length >= maximumStrangers) break;
@@ -268,9 +282,9 @@ export class MirrorWorker {
     if (removed > 0) mirrors.pruned(this.name, untilMs);
   }
 
-  async #put(lease: Lease, files: readonly PushFile[], signal: AbortSignal): Promise<void> {
+  async #put(lease: Lease, waves: readonly Wave[], signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    await this.#transport.put(lease.directory, files, { signal, onBytes: (count) => this.#deps.events.bytes(count) });
+    await this.#transport.put(lease.directory, waves, { signal, onBytes: (count) => this.#deps.events.bytes(count) });
   }
 }
 

@@ -13,6 +13,7 @@ import {
   statSync,
   symlinkSync,
   utimesSync,
+  watch,
   writeFileSync,
 } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
@@ -101,7 +102,7 @@ for (const kind of kinds) {
         source.add('main/x86_64/empty', '', 1_600_000_004),
       ];
       let bytes = 0;
-      await open(t, { root, ...at }).put(source.root, files, { signal: never, onBytes: (n) => (bytes += n) });
+      await open(t, { root, ...at }).put(source.root, [files], { signal: never, onBytes: (n) => (bytes += n) });
       for (const file of files) {
         const target = join(root, file.path);
         assert.equal(digest(target), digest(join(source.root, file.path)), file.path);
@@ -118,8 +119,8 @@ for (const kind of kinds) {
       const at = place();
       const files = [source.add('d/a', 'aaa'), source.add('d/b', 'bbb')];
       const transport = open(t, at);
-      await transport.put(source.root, files, { signal: never });
-      await transport.put(source.root, files, { signal: never });
+      await transport.put(source.root, [files], { signal: never });
+      await transport.put(source.root, [files], { signal: never });
       assert.deepEqual(everything(at.root), [join(at.root, 'd/a'), join(at.root, 'd/b')]);
       assert.equal(readFileSync(join(at.root, 'd/a'), 'utf8'), 'aaa');
     });
@@ -128,8 +129,8 @@ for (const kind of kinds) {
       const source = makeSource(t);
       const at = place();
       const transport = open(t, at);
-      await transport.put(source.root, [source.add('d/APKINDEX.tar.gz', 'old index')], { signal: never });
-      await transport.put(source.root, [source.add('d/APKINDEX.tar.gz', 'new index')], { signal: never });
+      await transport.put(source.root, [[source.add('d/APKINDEX.tar.gz', 'old index')]], { signal: never });
+      await transport.put(source.root, [[source.add('d/APKINDEX.tar.gz', 'new index')]], { signal: never });
       assert.equal(readFileSync(join(at.root, 'd/APKINDEX.tar.gz'), 'utf8'), 'new index');
     });
 
@@ -138,7 +139,7 @@ for (const kind of kinds) {
       const at = place();
       const transport = open(t, at);
       const path = join(at.root, 'd/index');
-      await transport.put(source.root, [source.add('d/index', Buffer.alloc(400_000, 'a'))], { signal: never });
+      await transport.put(source.root, [[source.add('d/index', Buffer.alloc(400_000, 'a'))]], { signal: never });
       const reading = new AbortController();
       let seen = 0;
       const reader = (async () => {
@@ -150,7 +151,7 @@ for (const kind of kinds) {
         }
       })();
       for (const letter of 'bcdef') {
-        await transport.put(source.root, [source.add('d/index', Buffer.alloc(400_000, letter))], { signal: never });
+        await transport.put(source.root, [[source.add('d/index', Buffer.alloc(400_000, letter))]], { signal: never });
       }
       reading.abort();
       await reader;
@@ -179,7 +180,7 @@ for (const kind of kinds) {
       ];
       const files = names.map((name) => source.add(`d/${name}`, name));
       const transport = open(t, at);
-      await transport.put(source.root, files, { signal: never });
+      await transport.put(source.root, [files], { signal: never });
       assert.deepEqual(readdirSync(join(at.root, 'd')).sort(), [...names].sort());
       if (far.lists) {
         const listed = await transport.list('d', { signal: never });
@@ -234,7 +235,7 @@ for (const kind of kinds) {
       const files = Array.from({ length: 300 }, (_, i) =>
         source.add(`r${i % 3}/x86_64/p${i}.apk`, randomBytes(3000 + i)),
       );
-      await open(t, at).put(source.root, files, { signal: never });
+      await open(t, at).put(source.root, [files], { signal: never });
       for (const file of files) assert.equal(digest(join(at.root, file.path)), digest(join(source.root, file.path)));
       assert.equal(everything(at.root).length, 300);
     });
@@ -245,7 +246,7 @@ for (const kind of kinds) {
       const file = source.add('d/big', randomBytes(big));
       const sizes = new Set<number | undefined>();
       const look = (): unknown => sizes.add(statSync(join(at.root, 'd/big'), { throwIfNoEntry: false })?.size);
-      await open(t, at).put(source.root, [file], { signal: never, onBytes: look });
+      await open(t, at).put(source.root, [[file]], { signal: never, onBytes: look });
       look();
       assert.deepEqual(sizes, new Set([undefined, big]));
       assert.equal(digest(join(at.root, 'd/big')), digest(join(source.root, 'd/big')));
@@ -255,7 +256,7 @@ for (const kind of kinds) {
       const source = makeSource(t);
       const at = place();
       const transport = open(t, at);
-      await transport.put(source.root, [source.add('d/big', 'old')], { signal: never });
+      await transport.put(source.root, [[source.add('d/big', 'old')]], { signal: never });
       const file = source.add('d/big', randomBytes(big));
       const stop = new AbortController();
       const reason = new Error('enough');
@@ -265,16 +266,16 @@ for (const kind of kinds) {
         if (sent > 1024 * 1024) stop.abort(reason);
       };
       await assert.rejects(
-        transport.put(source.root, [file], { signal: stop.signal, onBytes }),
+        transport.put(source.root, [[file]], { signal: stop.signal, onBytes }),
         (error) => error === reason,
       );
       assert.equal(readFileSync(join(at.root, 'd/big'), 'utf8'), 'old');
       await eventually('the temporary file is removed', () => everything(at.root).length === 1);
-      await assert.rejects(transport.put(source.root, [file], { signal: stop.signal }), (error) => error === reason);
+      await assert.rejects(transport.put(source.root, [[file]], { signal: stop.signal }), (error) => error === reason);
       // rrsync may hold its lock a little longer than our end of the channel lives.
       for (let tries = 0; ; tries++) {
         try {
-          await transport.put(source.root, [source.add('d/small', 'new')], { signal: never });
+          await transport.put(source.root, [[source.add('d/small', 'new')]], { signal: never });
           break;
         } catch (error) {
           assert.ok(error instanceof TransportError && error.reason === 'busy' && tries < 100, String(error));
@@ -290,18 +291,68 @@ for (const kind of kinds) {
       const transport = open(t, at);
       const gone = { path: 'd/gone', size: 5, mtimeSeconds: 1 };
       const error = await failureOf(
-        transport.put(source.root, [source.add('d/there', 'there'), gone], { signal: never }),
+        transport.put(source.root, [[source.add('d/there', 'there'), gone]], { signal: never }),
       );
       assert.ok(isTransient(error), `${error.reason} ${error.kind}`);
       assert.ok(['vanished', 'partial'].includes(error.reason), error.reason);
       assert.ok(everything(at.root).every((path) => path === join(at.root, 'd/there')));
     });
 
+    test('a wave appears only when the ones before it are in place', async (t) => {
+      const source = makeSource(t);
+      const at = place();
+      const transport = open(t, at);
+      // The small last file is at the mirror long before the big one.
+      const waves = [
+        [source.add('d/b', randomBytes(8 * 1024 * 1024)), source.add('d/c', 'c')],
+        [],
+        [source.add('d/a', 'index')],
+        [source.add('d/0', 'trace')],
+      ];
+      mkdirSync(join(at.root, 'd'));
+      const seen: boolean[][] = [];
+      const watcher = watch(join(at.root, 'd'), (_event, name) => {
+        const there = ['b', 'c', 'a'].map((one) => existsSync(join(at.root, 'd', one)));
+        if (name === 'a') seen.push(there.slice(0, 2));
+        if (name === '0') seen.push(there);
+      });
+      t.after(() => watcher.close());
+      for (let round = 0; round < 2; round++) {
+        await transport.put(source.root, waves, { signal: never });
+        assert.deepEqual(readdirSync(join(at.root, 'd')).sort(), ['0', 'a', 'b', 'c']);
+      }
+      await sleep(20);
+      assert.ok(seen.length >= 2);
+      assert.ok(
+        seen.flat().every((there) => there),
+        JSON.stringify(seen),
+      );
+    });
+
+    test('a wave does not appear when the one before it fails', async (t) => {
+      const source = makeSource(t);
+      const at = place();
+      const transport = open(t, at);
+      await transport.put(source.root, [[source.add('d/b', 'old')], [source.add('d/a', 'old index')]], {
+        signal: never,
+      });
+      const gone = { path: 'd/gone', size: 5, mtimeSeconds: 1 };
+      const waves = [[source.add('d/there', 'there'), gone], [source.add('d/a', 'new index')]];
+      const error = await failureOf(transport.put(source.root, waves, { signal: never }));
+      assert.ok(['vanished', 'partial'].includes(error.reason), error.reason);
+      assert.equal(readFileSync(join(at.root, 'd/a'), 'utf8'), 'old index');
+      const whole = ['a', 'b', 'there'].map((name) => join(at.root, 'd', name));
+      assert.deepEqual(
+        everything(at.root).filter((path) => !whole.includes(path)),
+        [],
+      );
+    });
+
     test('a missing root is never made', async (t) => {
       const source = makeSource(t);
       const at = place();
       rmSync(at.root, { recursive: true });
-      const error = await failureOf(open(t, at).put(source.root, [source.add('d/a', 'a')], { signal: never }));
+      const error = await failureOf(open(t, at).put(source.root, [[source.add('d/a', 'a')]], { signal: never }));
       assert.equal(error.reason, 'not_found');
       assert.ok(!existsSync(at.root));
     });
@@ -312,7 +363,7 @@ for (const kind of kinds) {
       const outside = mkdtempSync(join(tmpdir(), 'lockstepd-outside-'));
       t.after(() => rmSync(outside, { recursive: true, force: true }));
       symlinkSync(outside, join(at.root, 'main'));
-      const put = open(t, at).put(source.root, [source.add('main/a', 'a')], { signal: never });
+      const put = open(t, at).put(source.root, [[source.add('main/a', 'a')]], { signal: never });
       const error: unknown = await put.then(
         () => undefined,
         (reason: unknown) => reason,
@@ -335,7 +386,7 @@ for (const kind of kinds) {
       t.after(() => rmSync(outside, { recursive: true, force: true }));
       writeFileSync(join(outside, 'victim'), 'untouched');
       symlinkSync(join(outside, 'victim'), join(at.root, 'a'));
-      await open(t, at).put(source.root, [source.add('a', 'mine')], { signal: never });
+      await open(t, at).put(source.root, [[source.add('a', 'mine')]], { signal: never });
       assert.equal(readFileSync(join(outside, 'victim'), 'utf8'), 'untouched');
       assert.ok(lstatSync(join(at.root, 'a')).isFile());
     });
@@ -351,14 +402,14 @@ for (const kind of kinds) {
       }
       t.after(() => execFileSync('umount', [at.root]));
       const transport = open(t, at);
-      await transport.put(source.root, [source.add('index', 'old')], { signal: never });
+      await transport.put(source.root, [[source.add('index', 'old')]], { signal: never });
       const files = [source.add('big', randomBytes(4 * 1024 * 1024)), source.add('index', 'x'.repeat(1_200_000))];
-      const error = await failureOf(transport.put(source.root, files, { signal: never }));
+      const error = await failureOf(transport.put(source.root, [files], { signal: never }));
       assert.equal(error.reason, 'disk_full', error.message);
       assert.equal(error.kind, 'retryable');
       assert.equal(readFileSync(join(at.root, 'index'), 'utf8'), 'old');
       assert.ok(!existsSync(join(at.root, 'big')));
-      await transport.put(source.root, [source.add('index', 'new')], { signal: never });
+      await transport.put(source.root, [[source.add('index', 'new')]], { signal: never });
       assert.equal(readFileSync(join(at.root, 'index'), 'utf8'), 'new');
       await transport.close();
     });
@@ -368,9 +419,9 @@ for (const kind of kinds) {
       const at = place();
       const transport = open(t, at);
       await transport.close();
-      await transport.put(source.root, [source.add('a', '1')], { signal: never });
+      await transport.put(source.root, [[source.add('a', '1')]], { signal: never });
       await transport.close();
-      await transport.put(source.root, [source.add('b', '2')], { signal: never });
+      await transport.put(source.root, [[source.add('b', '2')]], { signal: never });
       assert.equal(everything(at.root).length, 2);
     });
 
@@ -383,17 +434,17 @@ for (const kind of kinds) {
       const source = makeSource(t);
       const at = place();
       const transport = open(t, at);
-      await transport.put(source.root, [source.add('d/a', 'old')], { signal: never });
+      await transport.put(source.root, [[source.add('d/a', 'old')]], { signal: never });
       let sent = 0;
       const onBytes = (bytes: number): void => {
         sent += bytes;
         if (sent > 1024 * 1024) sshd.killSessions();
       };
       const file = source.add('d/a', randomBytes(big));
-      const error = await failureOf(transport.put(source.root, [file], { signal: never, onBytes }));
+      const error = await failureOf(transport.put(source.root, [[file]], { signal: never, onBytes }));
       assert.deepEqual([error.kind, error.reason], ['retryable', 'closed'], error.message);
       assert.equal(readFileSync(join(at.root, 'd/a'), 'utf8'), 'old');
-      await transport.put(source.root, [source.add('d/a', 'new')], { signal: never });
+      await transport.put(source.root, [[source.add('d/a', 'new')]], { signal: never });
       assert.equal(readFileSync(join(at.root, 'd/a'), 'utf8'), 'new');
     });
 
@@ -412,12 +463,12 @@ for (const kind of kinds) {
         if (sent > 1024 * 1024) sshd.freezeSessions();
       };
       const error = await failureOf(
-        transport.put(source.root, [source.add('a', randomBytes(big))], { signal: never, onBytes }),
+        transport.put(source.root, [[source.add('a', randomBytes(big))]], { signal: never, onBytes }),
       );
       assert.deepEqual([error.kind, error.reason], ['retryable', 'timeout'], error.message);
       assert.ok(!existsSync(join(at.root, 'a')));
       sshd.killSessions();
-      await transport.put(source.root, [source.add('a', 'new')], { signal: never });
+      await transport.put(source.root, [[source.add('a', 'new')]], { signal: never });
       assert.equal(readFileSync(join(at.root, 'a'), 'utf8'), 'new');
     });
 
@@ -432,7 +483,7 @@ for (const kind of kinds) {
       const attempt = async (target: Partial<typeof ssh.target>): Promise<TransportError> => {
         const transport = ssh.make({ ...ssh.target, ...target }, { connectTimeoutMs: 500 });
         t.after(() => transport.close());
-        return failureOf(transport.put(source.root, files, { signal: never }));
+        return failureOf(transport.put(source.root, [files], { signal: never }));
       };
       const other = `SHA256:${randomBytes(32).toString('base64').replace('=', '')}`;
       const key = await attempt({ hostKeys: [other] });
@@ -464,12 +515,12 @@ for (const kind of kinds) {
       const file = source.add('slow', randomBytes(big));
       let busy: Promise<TransportError> | undefined;
       const onBytes = (): void => {
-        busy ??= failureOf(other.put(source.root, [source.add('other', 'x')], { signal: never }));
+        busy ??= failureOf(other.put(source.root, [[source.add('other', 'x')]], { signal: never }));
       };
-      await slow.put(source.root, [file], { signal: never, onBytes });
+      await slow.put(source.root, [[file]], { signal: never, onBytes });
       const error = await busy;
       assert.deepEqual([error?.kind, error?.reason], ['busy', 'busy'], error?.message);
-      await other.put(source.root, [source.add('other', 'x')], { signal: never });
+      await other.put(source.root, [[source.add('other', 'x')]], { signal: never });
     });
   });
 }

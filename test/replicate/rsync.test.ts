@@ -43,7 +43,7 @@ test('an rsync that does not know --fsync is used without it', { skip }, async (
   const { base, root, source, transport } = await start(t, `${note}\n${refuse}\nexec sh -c "$SSH_ORIGINAL_COMMAND"`);
   for (const content of ['one', 'two']) {
     writeFileSync(join(source, 'a'), content);
-    await transport.put(source, [{ path: 'a', size: 3, mtimeSeconds: 1 }], { signal: never });
+    await transport.put(source, [[{ path: 'a', size: 3, mtimeSeconds: 1 }]], { signal: never });
     assert.equal(readFileSync(join(root, 'a'), 'utf8'), content);
   }
   const asked = readFileSync(join(base, 'log'), 'utf8').trim().split('\n');
@@ -57,7 +57,7 @@ test('a mirror that ends with an error after all is no success', { skip }, async
   const { source, transport } = await start(t, 'sh -c "$SSH_ORIGINAL_COMMAND"; exit 23');
   writeFileSync(join(source, 'a'), 'one');
   await assert.rejects(
-    transport.put(source, [{ path: 'a', size: 3, mtimeSeconds: 1 }], { signal: never }),
+    transport.put(source, [[{ path: 'a', size: 3, mtimeSeconds: 1 }]], { signal: never }),
     (error) => error instanceof TransportError && error.reason === 'partial',
   );
 });
@@ -73,7 +73,7 @@ test('more than 64 MiB that are there already are compared by size and second, n
   }
   const { ino } = statSync(join(root, 'big'));
   let bytes = 0;
-  await transport.put(source, [{ path: 'big', size, mtimeSeconds: 1000 }], {
+  await transport.put(source, [[{ path: 'big', size, mtimeSeconds: 1000 }]], {
     signal: never,
     onBytes: (n) => (bytes += n),
   });
@@ -85,7 +85,7 @@ test('a source that is gone is an error of our side', { skip }, async (t) => {
   const { source, transport } = await start(t);
   rmSync(source, { recursive: true });
   await assert.rejects(
-    transport.put(source, [{ path: 'a', size: 3, mtimeSeconds: 1 }], { signal: never }),
+    transport.put(source, [[{ path: 'a', size: 3, mtimeSeconds: 1 }]], { signal: never }),
     (error) => error instanceof TransportError && error.reason === 'local' && error.message.includes(source),
   );
 });
@@ -94,7 +94,7 @@ test('an abort leaves no rsync and no copier behind', { skip }, async (t) => {
   const { source, transport } = await start(t, 'sleep 60');
   writeFileSync(join(source, 'a'), 'one');
   const stop = new AbortController();
-  const put = transport.put(source, [{ path: 'a', size: 3, mtimeSeconds: 1 }], { signal: stop.signal });
+  const put = transport.put(source, [[{ path: 'a', size: 3, mtimeSeconds: 1 }]], { signal: stop.signal });
   const ours = (): string[] =>
     execFileSync('ps', ['-o', 'pid=,args=', '--ppid', String(process.pid)], { encoding: 'utf8' })
       .split('\n')
@@ -113,7 +113,7 @@ test('an account that prints at login, or has no rsync, says so', { skip }, asyn
   const { source, transport } = await start(t, 'exit 127');
   writeFileSync(join(source, 'a'), 'one');
   await assert.rejects(
-    transport.put(source, [{ path: 'a', size: 3, mtimeSeconds: 1 }], { signal: never }),
+    transport.put(source, [[{ path: 'a', size: 3, mtimeSeconds: 1 }]], { signal: never }),
     (error) => error instanceof TransportError && error.reason === 'remote_shell' && error.kind === 'permanent',
   );
 });

@@ -6,7 +6,7 @@ import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TransportError } from '../../src/errors.ts';
 import type { Lease } from '../../src/publish/publisher.ts';
-import type { PushFile, RemoteFile, Transport } from '../../src/replicate/transport.ts';
+import type { RemoteFile, Transport, Wave } from '../../src/replicate/transport.ts';
 import { MirrorWorker } from '../../src/replicate/worker.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
 import { systemClock } from '../../src/system/clock.ts';
@@ -25,10 +25,12 @@ class MemoryTransport implements Transport {
     return Promise.resolve(new Map(inside.map(([path, file]) => [path.slice(directory.length + 1), file])));
   }
 
-  put(_root: string, files: readonly PushFile[]): Promise<void> {
+  put(_root: string, waves: readonly Wave[]): Promise<void> {
     this.beforePut?.();
-    this.#note(`put ${files.map((f) => f.path.split('/').at(-1)).join(' ')}`);
-    for (const { path, size, mtimeSeconds } of files) this.files.set(path, { size, mtimeSeconds });
+    for (const wave of waves.filter((some) => some.length > 0)) {
+      this.#note(`put ${wave.map((f) => f.path.split('/').at(-1)).join(' ')}`);
+      for (const { path, size, mtimeSeconds } of wave) this.files.set(path, { size, mtimeSeconds });
+    }
     return Promise.resolve();
   }
 

@@ -175,7 +175,7 @@ test('a server that cannot replace a file in one step is refused', async (t) => 
   const transport = createSftpTransport({ target: { ...target, port, hostKeys: [pin] }, path: '/' });
   t.after(() => transport.close());
   writeFileSync(join(base, 'a'), 'a');
-  await assert.rejects(transport.put(base, [{ path: 'a', size: 1, mtimeSeconds: 1 }], { signal: never }), (error) => {
+  await assert.rejects(transport.put(base, [[{ path: 'a', size: 1, mtimeSeconds: 1 }]], { signal: never }), (error) => {
     assert.ok(error instanceof TransportError);
     return error.kind === 'permanent' && error.message.includes('posix-rename@openssh.com');
   });

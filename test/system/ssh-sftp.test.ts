@@ -59,7 +59,7 @@ function upload(
     session,
     root: '/',
     sourceRoot,
-    files: [{ path: 'a', size, mtimeSeconds: 1 }],
+    waves: [[{ path: 'a', size, mtimeSeconds: 1 }]],
     fsync: true,
     signal,
     onBytes: () => {},
