@@ -36,6 +36,13 @@ export interface PackageRow {
   readonly source: string | null;
 }
 
+/** What is to be pruned: `at` is the generation that is served, times in milliseconds since the epoch. */
+export interface Expiry {
+  readonly sinceMs: number;
+  readonly untilMs: number;
+  readonly at: number;
+}
+
 /** Rows that become objects at a time: few enough to die young. */
 const pageSize = 500;
 
@@ -149,21 +156,25 @@ export class GenerationStore {
     );
   }
 
-  /** Paths whose last reason to be kept ended in (`sinceMs`, `untilMs`], at most one page; `next` continues the walk. */
+  /**
+   * Paths whose last reason to be kept ended in (`sinceMs`, `untilMs`] for somebody who serves generation `at`, at most one
+   * page; `next` continues the walk. What only a newer (or not yet published) generation takes away is still named there.
+   */
   expired(
-    sinceMs: number,
-    untilMs: number,
+    { sinceMs, untilMs, at }: Expiry,
     afterId: number,
   ): { readonly paths: readonly string[]; readonly next: number | null } {
     const rows = this.#db.all(
       `SELECT p.id, p.repository, p.file FROM package p
-       WHERE p.removed IS NOT NULL AND p.removed_at > ? AND p.removed_at <= ? AND p.id > ?
+       WHERE p.removed IS NOT NULL AND +p.removed <= ? AND p.removed_at > ? AND p.removed_at <= ? AND p.id > ?
          AND NOT EXISTS (SELECT 1 FROM package q WHERE q.repository = p.repository AND q.file = p.file AND q.id <> p.id
-                         AND (q.removed IS NULL OR q.removed_at > ?))
+                         AND (q.removed IS NULL OR q.removed > ? OR q.removed_at > ?))
        ORDER BY p.id LIMIT ?`,
+      at,
       sinceMs,
       untilMs,
       afterId,
+      at,
       untilMs,
       pageSize,
     );
@@ -174,9 +185,19 @@ export class GenerationStore {
     };
   }
 
-  /** Everything that expired up to `untilMs` is gone from our trees. */
-  markPruned(untilMs: number): void {
-    this.#db.run('UPDATE package SET pruned = 1 WHERE pruned = 0 AND removed IS NOT NULL AND removed_at <= ?', untilMs);
+  /** The last instant up to which everything that left has left generation `at` too; null: nothing left after it. */
+  pruneLimit(at: number): number | null {
+    const row = this.#db.get('SELECT min(removed_at) AS first FROM package WHERE removed > ?', at);
+    return row === undefined || row.first === null ? null : Number(row.first) - 1;
+  }
+
+  /** Everything that expired up to `untilMs` for generation `at` is gone from our trees. */
+  markPruned(untilMs: number, at: number): void {
+    this.#db.run(
+      'UPDATE package SET pruned = 1 WHERE pruned = 0 AND removed IS NOT NULL AND +removed <= ? AND removed_at <= ?',
+      at,
+      untilMs,
+    );
   }
 
   /** Removal time of the earliest package that is not pruned yet. */
