@@ -66,6 +66,7 @@ interface World extends AsyncDisposable {
   readonly failures: string[];
   /** Publishes a generation in which the repository names exactly these packages. */
   publish(...names: string[]): Promise<void>;
+  publishTo(repository: string, ...names: string[]): Promise<void>;
   untilInStep(): Promise<void>;
 }
 
@@ -101,9 +102,12 @@ async function createWorld(graceMs = 3_600_000): Promise<World> {
     transport,
     worker,
     failures,
-    publish: async (...names) => {
+    publish(...names) {
+      return this.publishTo('main/x86_64', ...names);
+    },
+    publishTo: async (repository, ...names) => {
       number++;
-      const candidate = store.staging.newCandidate('b', 'main/x86_64');
+      const candidate = store.staging.newCandidate('b', repository);
       store.staging.add(
         candidate,
         names.map((name) => ({
@@ -138,7 +142,7 @@ async function createWorld(graceMs = 3_600_000): Promise<World> {
       };
       const intent = { number, publishedAtMs: Date.now(), tree: 'a', batch: 'x', added: 0, removed: 0 };
       store.journal.commit(
-        toEnd(store.journal.begin(intent, [{ repository: 'main/x86_64', candidate, base, index }])),
+        toEnd(store.journal.begin(intent, [{ repository, candidate, base, index }])),
         null,
         Date.now(),
       );
@@ -280,12 +284,18 @@ test('what a generation takes away that came out meanwhile stays until its index
 test('a file that the compared generation did not want and the next one does stays', async () => {
   await using world = await createWorld(0);
   world.transport.files.set('main/x86_64/c-1-r0.apk', { size: 10, mtimeSeconds: 1 });
-  const published: Promise<void>[] = [];
-  world.transport.beforePut = () => {
-    world.transport.beforePut = null;
-    published.push(world.publish('a', 'c'));
-  };
+  world.transport.fault = () => new TransportError('permission', 'permanent', 'not yet');
   await world.publish('a');
+  await world.publishTo('other/x86_64', 'a');
+  while (world.worker.phase.phase !== 'blocked') await sleep(5);
+  const published: Promise<void>[] = [];
+  world.transport.fault = (call) => {
+    // The first repository has been compared by now.
+    if (call === 'list other/x86_64' && published.length === 0) published.push(world.publish('a', 'c'));
+    return null;
+  };
+  world.worker.pushNow();
+  while (published.length === 0) await sleep(5);
   await Promise.all(published);
   await world.untilInStep();
   assert.deepEqual(world.transport.files.get('main/x86_64/c-1-r0.apk'), { size: 10, mtimeSeconds: 5 });
