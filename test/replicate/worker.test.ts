@@ -97,58 +97,57 @@ async function createWorld(graceMs = 3_600_000): Promise<World> {
   const running = worker.run(stop.signal).catch((error: unknown) => {
     if (!stop.signal.aborted) throw error;
   });
+  const publishTo = async (repository: string, ...names: string[]): Promise<void> => {
+    number++;
+    const candidate = store.staging.newCandidate('b', repository);
+    store.staging.add(
+      candidate,
+      names.map((name) => ({
+        name,
+        version: '1-r0',
+        arch: 'x86_64',
+        identity: name.padEnd(40, '0'),
+        size: 10,
+        buildTime: null,
+      })),
+    );
+    const { base } = toEnd(store.staging.compare(candidate));
+    for (const page of store.staging.rows(candidate, ['missing'])) {
+      for (const row of page)
+        store.staging.setReady(row.id, {
+          source: 'ingest/x',
+          sha256: row.file,
+          mtimeSeconds: 5,
+          packageArch: 'x86_64',
+          signedBy: null,
+        });
+    }
+    const index = {
+      sha256: `index-${number}`,
+      size: 100,
+      mtimeSeconds: number,
+      packages: names.length,
+      signedBy: 'k',
+      builder: 'b',
+      description: null,
+      source: null,
+    };
+    const intent = { number, publishedAtMs: Date.now(), tree: 'a', batch: 'x', added: 0, removed: 0 };
+    store.journal.commit(
+      toEnd(store.journal.begin(intent, [{ repository, candidate, base, index }])),
+      null,
+      Date.now(),
+    );
+    toEnd(store.staging.drop(candidate));
+    worker.wake();
+  };
   return {
     store,
     transport,
     worker,
     failures,
-    publish(...names) {
-      return this.publishTo('main/x86_64', ...names);
-    },
-    publishTo: async (repository, ...names) => {
-      number++;
-      const candidate = store.staging.newCandidate('b', repository);
-      store.staging.add(
-        candidate,
-        names.map((name) => ({
-          name,
-          version: '1-r0',
-          arch: 'x86_64',
-          identity: name.padEnd(40, '0'),
-          size: 10,
-          buildTime: null,
-        })),
-      );
-      const { base } = toEnd(store.staging.compare(candidate));
-      for (const page of store.staging.rows(candidate, ['missing'])) {
-        for (const row of page)
-          store.staging.setReady(row.id, {
-            source: 'ingest/x',
-            sha256: row.file,
-            mtimeSeconds: 5,
-            packageArch: 'x86_64',
-            signedBy: null,
-          });
-      }
-      const index = {
-        sha256: `index-${number}`,
-        size: 100,
-        mtimeSeconds: number,
-        packages: names.length,
-        signedBy: 'k',
-        builder: 'b',
-        description: null,
-        source: null,
-      };
-      const intent = { number, publishedAtMs: Date.now(), tree: 'a', batch: 'x', added: 0, removed: 0 };
-      store.journal.commit(
-        toEnd(store.journal.begin(intent, [{ repository, candidate, base, index }])),
-        null,
-        Date.now(),
-      );
-      toEnd(store.staging.drop(candidate));
-      worker.wake();
-    },
+    publish: (...names) => publishTo('main/x86_64', ...names),
+    publishTo,
     untilInStep: async () => {
       for (let i = 0; i < 500; i++) {
         if (worker.phase.phase === 'idle' && store.mirrors.get('paris').confirmed === number) return;
