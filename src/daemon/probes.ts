@@ -1,4 +1,5 @@
 /** Probes one mirror now and then and records which generation its users get. */
+import { messageOf } from '../errors.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { observedGeneration, type RepositoryObservation, type ServedIndex } from '../observe/observation.ts';
 import type { Prober, RepositoryProbe } from '../observe/probe.ts';
@@ -41,8 +42,14 @@ export class ProbeService {
   async run(signal: AbortSignal): Promise<void> {
     for (;;) {
       signal.throwIfAborted();
-      await this.#probe(signal);
-      const { clock, everyMs, random } = this.#deps;
+      const { clock, everyMs, random, log } = this.#deps;
+      try {
+        await this.#probe(signal);
+      } catch (error) {
+        // What was seen could not be written down: on a full disk, for instance. The next probe sees it again.
+        signal.throwIfAborted();
+        log.error('probe_not_recorded', { mirror: this.#mirror, detail: messageOf(error) });
+      }
       // Jitter keeps many mirrors from being asked in the same second.
       const restMs = everyMs * (0.95 + 0.1 * random());
       const woken = await this.#wake.wait((stop) => clock.sleep(restMs, { signal: AbortSignal.any([signal, stop]) }));
