@@ -94,6 +94,8 @@ export class AdbBlockReader {
         return this.#takePadding(bytes);
       case 'stranger':
         return this.#passOver(bytes);
+      default:
+        return this.#phase satisfies never;
     }
   }
 

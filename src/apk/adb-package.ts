@@ -25,7 +25,7 @@ export interface AdbPackage {
    * Walks all files in their order, checks each, and gives out those that have content. Throws DATA_PATH for a name that
    * clients refuse, ADB_SCHEMA, and LIMIT for too many.
    */
-  files(): Generator<AdbFile, void>;
+  readonly files: () => Generator<AdbFile, void>;
 }
 
 const root = { info: 1, paths: 2 };

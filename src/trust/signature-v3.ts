@@ -38,13 +38,13 @@ function keyIdOf(key: KeyObject, pem: string): string {
   const known = ids.get(pem);
   if (known !== undefined) return known;
   if (ids.size >= 64) ids.clear();
-  const id = keyId(key);
+  const id = computeKeyId(key);
   ids.set(pem, id);
   return id;
 }
 
 /** As apk computes it: over the content of the BIT STRING in the SubjectPublicKeyInfo. */
-export function keyId(key: KeyObject): string {
+function computeKeyId(key: KeyObject): string {
   const der = key.export({ type: 'spki', format: 'der' });
   const outer = element(der, 0);
   const algorithm = element(der, outer.start);
