@@ -68,7 +68,7 @@ export class PublishWorld implements Disposable {
   /** Compares an index with what is published and puts private copies of what is new under `ingest/`. */
   async stage(repository: string, content: Content): Promise<VerifiedChange> {
     const { staging } = this.store;
-    const candidate = staging.newCandidate('b', repository);
+    const candidate = staging.newCandidate('b', repository, 'APKINDEX.tar.gz');
     staging.add(candidate, entriesOf(content));
     const { base } = await inPieces(staging.compare(candidate));
     const bytesOf = (file: string): string => {
@@ -104,7 +104,7 @@ export class PublishWorld implements Disposable {
       newestBuildTime: 1,
       mtimeSeconds: 1,
     } as unknown as Verified<IndexFacts>;
-    return { repository, candidate, base, index, indexSource };
+    return { repository, indexFile: 'APKINDEX.tar.gz', candidate, base, index, indexSource };
   }
 
   /** Index contents by repository, as one generation. */

@@ -42,9 +42,7 @@ test('indexes are sent under their name with size and time', () => {
     builder: '',
     source: null,
   };
-  assert.deepEqual(indexFilesOf([index], 'APKINDEX.tar.gz'), [
-    { path: 'main/x86_64/APKINDEX.tar.gz', size: 7, mtimeSeconds: 8 },
-  ]);
+  assert.deepEqual(indexFilesOf([index]), [{ path: 'main/x86_64/APKINDEX.tar.gz', size: 7, mtimeSeconds: 8 }]);
 });
 
 test('on a mirror only packages and temporary files of pushes are ours to remove', () => {

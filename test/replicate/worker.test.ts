@@ -101,7 +101,7 @@ async function createWorld(graceMs = 3_600_000): Promise<World> {
     failures,
     publish: async (...names) => {
       number++;
-      const candidate = store.staging.newCandidate('b', 'main/x86_64');
+      const candidate = store.staging.newCandidate('b', 'main/x86_64', 'APKINDEX.tar.gz');
       store.staging.add(
         candidate,
         names.map((name) => ({
