@@ -125,6 +125,7 @@ async function createWorld(graceMs = 3_600_000): Promise<World> {
           });
       }
       const index = {
+        file: 'APKINDEX.tar.gz' as const,
         sha256: `index-${number}`,
         size: 100,
         mtimeSeconds: number,

@@ -44,6 +44,7 @@ async function stage(
     }
   }
   const index = {
+    file: 'APKINDEX.tar.gz' as const,
     sha256: JSON.stringify(content),
     size: 1,
     mtimeSeconds: 1,
