@@ -33,7 +33,7 @@ export function createAdbSigningKey(name: string, kind: 'ec' | 'rsa' = 'ec'): Ad
 
 export type AdbCompression = 'plain' | 'deflate' | 'none' | 'container-deflate' | 'zstd';
 
-export interface AdbFileSpec {
+interface AdbFileSpec {
   readonly name: string;
   readonly content: Buffer;
 }

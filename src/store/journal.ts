@@ -2,7 +2,7 @@
 import { OperationError } from '../errors.ts';
 import type { Database } from './database.ts';
 import { type Generation, type IndexRow, toGeneration } from './generations.ts';
-import { pieceSize } from './staging.ts';
+import { pieceSize } from './staging-queries.ts';
 
 export interface RepositoryChange {
   readonly repository: string;

@@ -4,6 +4,7 @@ import { packageFileName } from '../apk/entry.ts';
 import type { VerificationCode } from '../errors.ts';
 import { Bits } from './bits.ts';
 import type { Database, Row } from './database.ts';
+import { countRemovals, findConflict, type Place, pieceSize } from './staging-queries.ts';
 
 /** `missing`: not seen in the inbox; `present`: seen with the right size; `ready`: a verified private copy lies there; `failed`: refused. */
 export type StagedState = 'missing' | 'present' | 'ready' | 'failed';
@@ -50,14 +51,6 @@ export interface Difference {
 
 /** Rows that become objects at a time: few enough to die young. */
 const pageSize = 500;
-/** Rows that one statement changes: some ten milliseconds, so that the daemon stays responsive between two of them. */
-export const pieceSize = 2000;
-
-/** One index: a directory may hold several, each with packages of its own. */
-interface Place {
-  readonly repository: string;
-  readonly indexFile: IndexFileName;
-}
 
 interface Reading {
   readonly builder: string;
@@ -152,7 +145,7 @@ export class StagingStore {
       after = String(last.file);
       yield;
     }
-    return { base: base ? Number(base.since) : null, live, removals: yield* this.#removals(candidate, place) };
+    return { base: base ? Number(base.since) : null, live, removals: yield* countRemovals(this.#db, candidate, place) };
   }
 
   /** Forgets the candidate. Yields between pieces. */
@@ -311,19 +304,12 @@ export class StagingStore {
     const others = [...this.#places].filter(
       ([id, other]) => id !== candidate && other.repository === repository && other.indexFile !== indexFile,
     );
-    const found = this.#db.get(
-      `SELECT s.file AS file FROM staged s WHERE s.candidate = ? AND s.state = 'ready' AND (
-         EXISTS (SELECT 1 FROM package p WHERE p.repository = ? AND p.file = s.file AND p.index_file <> ?
-           AND p.removed IS NULL AND p.present = 1 AND p.sha256 <> s.sha256
-           AND NOT EXISTS (SELECT 1 FROM leaving l WHERE l.package = p.id))
-         OR EXISTS (SELECT 1 FROM staged o WHERE o.candidate IN (SELECT value FROM json_each(?)) AND o.file = s.file
-           AND o.state = 'ready' AND o.sha256 <> s.sha256)) LIMIT 1`,
+    return findConflict(
+      this.#db,
       candidate,
-      repository,
-      indexFile,
-      JSON.stringify(others.map(([id]) => id)),
+      place,
+      others.map(([id]) => id),
     );
-    return found ? String(found.file) : null;
   }
 
   #noteLeaving(candidate: number, rows: readonly Row[]): void {
@@ -338,30 +324,6 @@ export class StagingStore {
         );
       }
     });
-  }
-
-  /** Files of one name sort between `name-` and `name.`, which is what lets the index on files find the versions of a package. */
-  *#removals(candidate: number, { repository, indexFile }: Place): Generator<void, number> {
-    const { low, high } =
-      this.#db.get('SELECT min(id) AS low, max(id) AS high FROM leaving WHERE candidate = ?', candidate) ?? {};
-    let removals = 0;
-    for (let from = Number(low ?? 1); from <= Number(high ?? 0); from += pieceSize) {
-      const found = this.#db.get(
-        `SELECT count(*) AS n FROM leaving l WHERE l.id >= ? AND l.id < ? AND l.candidate = ? AND l.present = 1
-           AND NOT EXISTS (SELECT 1 FROM staged s WHERE s.candidate = l.candidate AND s.name = l.name)
-           AND NOT EXISTS (SELECT 1 FROM package p WHERE p.repository = ? AND p.index_file = ? AND p.file > l.name || '-' AND p.file < l.name || '.'
-             AND p.name = l.name AND p.removed IS NULL
-             AND NOT EXISTS (SELECT 1 FROM leaving k WHERE k.candidate = l.candidate AND k.package = p.id))`,
-        from,
-        from + pieceSize,
-        candidate,
-        repository,
-        indexFile,
-      );
-      removals += Number(found?.n);
-      yield;
-    }
-    return removals;
   }
 }
 

@@ -69,9 +69,9 @@ function made(build: (writer: AdbWriter) => number, compatibility = 0): Buffer {
 /** A package of one file whose slots a test chooses: name, acl, size, mtime, hash, target. */
 function oneFile(slots: (writer: AdbWriter) => readonly number[], directory = 'usr'): Buffer {
   return made((w) => {
-    const info = w.object([w.text('foo'), w.text('1.0-r0'), 0, 0, w.text('x86_64')]);
+    const about = w.object([w.text('foo'), w.text('1.0-r0'), 0, 0, w.text('x86_64')]);
     const files = w.object([w.object(slots(w))]);
-    return w.object([info, w.object([w.object([directory === '' ? 0 : w.text(directory), 0, files])])]);
+    return w.object([about, w.object([w.object([directory === '' ? 0 : w.text(directory), 0, files])])]);
   });
 }
 
@@ -571,8 +571,8 @@ async function verifyIndexBytes(t: TestContext, verifier: Verifier, given: Index
 test('v3 indexes', async (t) => {
   await using verifier = new Verifier({ workers: 1 });
   for (const [name, given] of Object.entries(indexCases)) {
-    await t.test(`${name}: ${given.expected}`, async (t) => {
-      const { verdict } = await verifyIndexBytes(t, verifier, given);
+    await t.test(`${name}: ${given.expected}`, async (each) => {
+      const { verdict } = await verifyIndexBytes(each, verifier, given);
       assert.equal(word(verdict), given.expected, JSON.stringify(verdict));
     });
   }
