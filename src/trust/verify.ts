@@ -2,7 +2,7 @@
 import { rm } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import type { IndexEntry } from '../apk/entry.ts';
+import type { IndexEntry, IndexFileName } from '../apk/entry.ts';
 import { OperationError } from '../errors.ts';
 import type { SignaturePolicy } from './check-package.ts';
 import type { IndexFacts, PackageFacts, Rejection, Warning } from './facts.ts';
@@ -36,6 +36,8 @@ interface VerifyOptions {
 export interface VerifyIndexOptions extends VerifyOptions {
   /** What `A:` must be: the last component of the repository's path; null asks only for a safe component. */
   readonly arch: string | null;
+  /** The name under which clients ask for the index, which says its format and where its packages lie; default: any. */
+  readonly fileName?: IndexFileName;
   /** Takes the entries in slices of at most 1000, before the verdict: drop them unless the index is accepted. */
   readonly onEntries: (entries: readonly IndexEntry[]) => void;
 }
@@ -84,8 +86,8 @@ export class Verifier implements AsyncDisposable {
    * reading or writing, a crashed thread, the signal's reason once aborted.
    */
   async verifyIndex(options: VerifyIndexOptions): Promise<IndexVerdict> {
-    const { sourceFd, destination, arch, keyring, signal } = options;
-    const job: IndexJob = { kind: 'index', id: this.#nextId++, sourceFd, destination, arch, keyring };
+    const { sourceFd, destination, arch, fileName = null, keyring, signal } = options;
+    const job: IndexJob = { kind: 'index', id: this.#nextId++, sourceFd, destination, arch, fileName, keyring };
     const outcome = await this.#run(job, options.onEntries, signal);
     if (outcome.verdict !== 'accepted') return outcome;
     if (!('warning' in outcome))
