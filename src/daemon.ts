@@ -4,6 +4,7 @@ import type { MirrorConfig } from './config/mirror-schema.ts';
 import type { Config, InboxConfig } from './config/schema.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
 import { gatherFacts } from './daemon/facts.ts';
+import { KeyKeeper } from './daemon/keys.ts';
 import { ProbeService } from './daemon/probes.ts';
 import { planReload } from './daemon/reload.ts';
 import { Supervisor } from './daemon/supervisor.ts';
@@ -24,7 +25,6 @@ import type { Clock } from './system/clock.ts';
 import { freeBytes } from './system/durable.ts';
 import type { Log } from './system/log.ts';
 import { createNotifier, type Notifier } from './system/notify.ts';
-import { type Keyring, loadKeyring } from './trust/keyring.ts';
 import { Verifier } from './trust/verify.ts';
 
 export interface DaemonOptions {
@@ -59,7 +59,7 @@ export class Daemon {
   readonly #prober: Prober;
   readonly #watcher: IndexWatcher;
   readonly #notifier: Notifier;
-  readonly #keyrings = new Map<string, Keyring>();
+  readonly #keys: KeyKeeper;
   readonly #inboxes = new Map<string, { readonly config: InboxConfig; readonly service: InboxService }>();
   readonly #mirrors = new Map<string, MirrorParts>();
   #config: Config;
@@ -79,6 +79,13 @@ export class Daemon {
     this.#prober = new Prober({ version, clock });
     this.#notifier = createNotifier({ env: options.env, log });
     this.#supervisor = new Supervisor(log, (error) => this.#failure.reject(error));
+    this.#keys = new KeyKeeper({
+      clock,
+      log,
+      rescanMs: () => this.#config.schedule.rescanMs,
+      published: () => this.#store.generations.indexesAt(this.#store.generations.current()?.number ?? 0),
+      onChange: (builder) => this.#inboxes.get(builder)?.service.wake(),
+    });
     this.#watcher = new IndexWatcher((path) => this.#wakeInbox(path), log);
     // Nobody may be waiting yet when the first service fails.
     this.#failure.promise.catch(() => {});
@@ -92,7 +99,7 @@ export class Daemon {
   /** Recovers, starts every service and serves. The control socket comes first: it keeps a second daemon from the same state. */
   async start(): Promise<void> {
     const { log, version } = this.#options;
-    for (const inbox of this.#config.inboxes) this.#keyrings.set(inbox.builder, await loadKeyring([inbox.keys]));
+    await this.#keys.configure(this.#config.inboxes);
     this.#server = await startServer({
       listen: this.#config.listen,
       socket: this.#config.socket,
@@ -143,6 +150,7 @@ export class Daemon {
     await this.#publisher.stop();
     await this.#server?.close();
     await this.#watcher[Symbol.asyncDispose]();
+    await this.#keys[Symbol.asyncDispose]();
     await this.#verifier[Symbol.asyncDispose]();
     this.#store[Symbol.dispose]();
     log.info('stopped');
@@ -157,9 +165,7 @@ export class Daemon {
     await this.#notifier.reloading();
     try {
       const next = await this.#options.loadConfig();
-      const keyrings = new Map<string, Keyring>();
-      for (const inbox of next.inboxes) keyrings.set(inbox.builder, await loadKeyring([inbox.keys]));
-      await this.#apply(next, keyrings);
+      await this.#apply(next);
       this.#metrics.configReload(true);
       log.info('reloaded', { config: next.file });
     } catch (error) {
@@ -171,15 +177,14 @@ export class Daemon {
     }
   }
 
-  async #apply(next: Config, keyrings: ReadonlyMap<string, Keyring>): Promise<void> {
+  async #apply(next: Config): Promise<void> {
     const plan = planReload(this.#config, next);
     for (const key of plan.needsRestart) this.#options.log.warn('reload_needs_restart', { key });
     await this.#supervisor.stop((name) => plan.stop.has(name) || name === 'scrub');
     for (const builder of this.#inboxes.keys()) if (plan.stop.has(`inbox:${builder}`)) this.#inboxes.delete(builder);
     for (const name of this.#mirrors.keys()) if (plan.stop.has(`mirror:${name}`)) this.#mirrors.delete(name);
     this.#config = plan.config;
-    this.#keyrings.clear();
-    for (const [builder, keyring] of keyrings) this.#keyrings.set(builder, keyring);
+    await this.#keys.configure(plan.config.inboxes);
     this.#metrics.setTargets(targetsOf(next));
     for (const mirror of next.mirrors) if (!this.#mirrors.has(mirror.name)) this.#startMirror(mirror);
     for (const inbox of next.inboxes) if (!this.#inboxes.has(inbox.builder)) this.#startInbox(inbox);
@@ -195,10 +200,11 @@ export class Daemon {
       rescanMs: this.#config.schedule.rescanMs,
       store: this.#store,
       verifier: this.#verifier,
-      keyring: () => this.#keyrings.get(config.builder) ?? { keys: [] },
+      keyring: () => this.#keys.keyring(config.builder),
       publish: async (batch) => {
         const generation = await this.#publisher.publish(batch);
         for (const { worker } of this.#mirrors.values()) worker.wake();
+        this.#keys.wake();
         return generation;
       },
       events: {
@@ -262,6 +268,7 @@ export class Daemon {
 
   #startTimers(): void {
     const { clock, log } = this.#options;
+    this.#supervisor.start('keys', (signal) => this.#keys.run(signal));
     this.#supervisor.start('housekeeping', (signal) => keepHouse(this.#publisher, clock, log, signal));
     const beat = (): string => {
       this.#beatAt = clock.monotonic();
@@ -305,6 +312,7 @@ export class Daemon {
     return gatherFacts(
       this.#store,
       [...this.#mirrors.values()].map(({ config, worker }) => ({ config, phase: worker.phase })),
+      this.#keys,
     );
   }
 

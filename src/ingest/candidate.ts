@@ -2,6 +2,7 @@
 import { copyFile, mkdir, rename, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { IndexEntry } from '../apk/entry.ts';
+import { keyringOf } from '../config/key-scope.ts';
 import { errnoOf, messageOf, type VerificationCode } from '../errors.ts';
 import type { Reason } from '../store/batches.ts';
 import type { Difference } from '../store/staging.ts';
@@ -178,7 +179,7 @@ export class Candidate {
       sourceFd: handle.fd,
       destination: this.#path(this.indexSource),
       arch: found.arch,
-      keyring: this.#deps.keyring,
+      keyring: keyringOf(this.#deps.keyring, this.repository, this.#deps.clock.now()),
       onEntries: (entries: readonly IndexEntry[]) => {
         staging.add(this.id, entries);
         this.#deps.onProgress();

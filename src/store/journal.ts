@@ -178,14 +178,15 @@ export class Journal {
       change.repository,
     );
     this.#db.run(
-      `INSERT INTO repository_index (repository, since, sha256, size, mtime, signed_by, description, packages, builder, source)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO repository_index (repository, since, sha256, size, mtime, signed_by, signed_key, description, packages, builder, source)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       change.repository,
       generation.number,
       index.sha256,
       index.size,
       index.mtimeSeconds,
       index.signedBy,
+      index.signedKey ?? null,
       index.description,
       index.packages,
       index.builder,
