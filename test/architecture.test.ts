@@ -25,8 +25,13 @@ const rooms = [
 /** Files that decide and never act: they may import other pure files and what is listed in `harmless`. */
 const pure = [
   'errors.ts',
+  'trust/algorithms.ts',
+  'trust/standing.ts',
+  'trust/validity.ts',
   'config/consistency.ts',
   'config/fields.ts',
+  'config/key-scope.ts',
+  'config/keys-schema.ts',
   'config/mirror-schema.ts',
   'config/names.ts',
   'config/schema.ts',

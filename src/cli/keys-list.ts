@@ -69,11 +69,7 @@ async function publishedIndexes({ socket }: Config): Promise<readonly Repository
   }
 }
 
-async function keyList(
-  config: Config,
-  published: readonly RepositoryStatus[] | null,
-  nowMs: number,
-): Promise<KeyList> {
+async function keyList(config: Config, published: readonly RepositoryStatus[] | null, nowMs: number): Promise<KeyList> {
   const keys: ListedKey[] = [];
   const problems: KeyList['problems'][number][] = [];
   for (const inbox of config.inboxes) {

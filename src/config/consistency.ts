@@ -19,7 +19,12 @@ const outline = partOf({
   state: absolute,
   socket: readable,
   inboxes: listOfReadable(
-    partOf({ builder: readable, path: readable, keys: z.unknown().transform(keyDirectories), repositories: listOfReadable(readable) }),
+    partOf({
+      builder: readable,
+      path: readable,
+      keys: z.unknown().transform(keyDirectories),
+      repositories: listOfReadable(readable),
+    }),
   ),
   mirrors: listOfReadable(
     partOf({ name: readable, transport: partOf({ type: readable, path: readable, identity: readable }) }),

@@ -15,7 +15,9 @@ export async function keyWarnings(config: Config, nowMs: number): Promise<string
     for (const key of keyring.keys) {
       const validity = validityAt(key, nowMs);
       if (validity === 'expired')
-        warnings.push(`inbox ${inbox.builder}: the key ${key.path ?? key.name} is expired: signatures by it are refused`);
+        warnings.push(
+          `inbox ${inbox.builder}: the key ${key.path ?? key.name} is expired: signatures by it are refused`,
+        );
       if (validity === 'not-yet-valid')
         warnings.push(
           `inbox ${inbox.builder}: the key ${key.path ?? key.name} is not valid yet: signatures by it are refused`,

@@ -98,7 +98,7 @@ const inbox = mapping('an inbox', {
   settle: duration('0', '1d').prefault('5s'),
   missing_packages: oneOf('hold', 'publish').prefault('hold'),
   package_signatures: oneOf('require', 'if-present', 'ignore').prefault('if-present'),
-  signature_algorithms: listOf('signature algorithms', oneOf(...algorithmNames), 1).optional(),
+  signature_algorithms: listOf('signature algorithms', oneOf(...algorithmNames), 1).prefault([...algorithmNames]),
 });
 
 const document = mapping('a configuration', {
@@ -142,7 +142,10 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): C
       settleMs: entry.settle,
       missingPackages: entry.missing_packages,
       packageSignatures: entry.package_signatures,
-      signatureAlgorithms: entry.signature_algorithms ?? null,
+      // All of them is no limit.
+      signatureAlgorithms: algorithmNames.every((name) => entry.signature_algorithms.includes(name))
+        ? null
+        : entry.signature_algorithms,
     })),
     publish: { graceMs: publish.grace, keepTreesForMs: publish.keep_trees_for, maxTrees: publish.max_trees },
     guards: { maxRemovedPercent: guards.max_removed_percent },

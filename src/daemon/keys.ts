@@ -162,8 +162,7 @@ export class KeyKeeper implements AsyncDisposable {
         });
     }
     const served = new Set(indexes.map(({ repository }) => repository));
-    for (const repository of this.#toldStates.keys())
-      if (!served.has(repository)) this.#toldStates.delete(repository);
+    for (const repository of this.#toldStates.keys()) if (!served.has(repository)) this.#toldStates.delete(repository);
   }
 
   /** How long until a key begins to be valid or expires. */

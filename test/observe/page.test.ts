@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import test from 'node:test';
 import { pagePolicy, renderPage } from '../../src/observe/page.ts';
 import { statusView } from '../../src/observe/status.ts';
-import { batchFacts, hostile, mirrorFacts, nowMs, statusFacts } from './facts.ts';
+import { batchFacts, hostile, mirrorFacts, nowMs, statusFacts, repositoryFacts } from './facts.ts';
 
 const pageOf = (facts: Parameters<typeof statusFacts>[0]): string =>
   renderPage(statusView(statusFacts(facts), nowMs), nowMs);
@@ -53,7 +53,7 @@ test('the page of a fresh daemon says that nothing is published', () => {
 
 test('hostile text stays text everywhere on the page', () => {
   const page = pageOf({
-    repositories: [{ path: hostile, generation: 1, indexSha256: hostile, packages: 1 }],
+    repositories: [repositoryFacts({ path: hostile, indexSha256: hostile, signedBy: hostile })],
     mirrors: [
       mirrorFacts({
         name: hostile,
