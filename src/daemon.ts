@@ -3,6 +3,7 @@ import { chmod } from 'node:fs/promises';
 import type { MirrorConfig } from './config/mirror-schema.ts';
 import type { Config, InboxConfig } from './config/schema.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
+import { ingestEvents } from './daemon/events.ts';
 import { gatherFacts } from './daemon/facts.ts';
 import { KeyKeeper } from './daemon/keys.ts';
 import { ProbeService } from './daemon/probes.ts';
@@ -79,13 +80,8 @@ export class Daemon {
     this.#prober = new Prober({ version, clock });
     this.#notifier = createNotifier({ env: options.env, log });
     this.#supervisor = new Supervisor(log, (error) => this.#failure.reject(error));
-    this.#keys = new KeyKeeper({
-      clock,
-      log,
-      rescanMs: () => this.#config.schedule.rescanMs,
-      published: () => this.#store.generations.indexesAt(this.#store.generations.current()?.number ?? 0),
-      onChange: (builder) => this.#inboxes.get(builder)?.service.wake(),
-    });
+    const onChange = (builder: string): void => this.#inboxes.get(builder)?.service.wake();
+    this.#keys = new KeyKeeper({ store: this.#store, clock, log, onChange });
     this.#watcher = new IndexWatcher((path) => this.#wakeInbox(path), log);
     // Nobody may be waiting yet when the first service fails.
     this.#failure.promise.catch(() => {});
@@ -99,7 +95,7 @@ export class Daemon {
   /** Recovers, starts every service and serves. The control socket comes first: it keeps a second daemon from the same state. */
   async start(): Promise<void> {
     const { log, version } = this.#options;
-    await this.#keys.configure(this.#config.inboxes);
+    await this.#keys.configure(this.#config);
     this.#server = await startServer({
       listen: this.#config.listen,
       socket: this.#config.socket,
@@ -184,7 +180,7 @@ export class Daemon {
     for (const builder of this.#inboxes.keys()) if (plan.stop.has(`inbox:${builder}`)) this.#inboxes.delete(builder);
     for (const name of this.#mirrors.keys()) if (plan.stop.has(`mirror:${name}`)) this.#mirrors.delete(name);
     this.#config = plan.config;
-    await this.#keys.configure(plan.config.inboxes);
+    await this.#keys.configure(plan.config);
     this.#metrics.setTargets(targetsOf(next));
     for (const mirror of next.mirrors) if (!this.#mirrors.has(mirror.name)) this.#startMirror(mirror);
     for (const inbox of next.inboxes) if (!this.#inboxes.has(inbox.builder)) this.#startInbox(inbox);
@@ -207,17 +203,7 @@ export class Daemon {
         this.#keys.wake();
         return generation;
       },
-      events: {
-        batchEnded: (builder, state, reasons) =>
-          this.#metrics.batchEnded(
-            builder,
-            state,
-            reasons.map((r) => r.code),
-          ),
-        stage: (stage, seconds) => this.#metrics.stage(stage, seconds),
-        rescanFound: (count) => this.#metrics.rescanFound(count),
-        watch: (paths) => this.#watcher.add(paths),
-      },
+      events: ingestEvents(this.#metrics, this.#watcher),
       clock,
       log,
     };

@@ -53,8 +53,8 @@ async function directoryProblem(at: Path, path: string | undefined, need: Need):
 async function keysProblems(at: Path, directories: Outline['inboxes'][number]['keys']): Promise<KeyProblem[]> {
   const found: KeyProblem[] = [];
   for (const { at: below, directory } of directories) {
-    const problem = await keysProblem([...at, ...below], directory);
-    if (problem !== null) found.push(problem);
+    const unusable = await keysProblem([...at, ...below], directory);
+    if (unusable !== null) found.push(unusable);
   }
   if (found.length > 0) return found;
   const { faults } = await readKeyring(directories);

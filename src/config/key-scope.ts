@@ -41,7 +41,7 @@ export function keyStateOf(
 }
 
 /** True when one of the templates matches the repository. */
-export function covers(templates: readonly string[], repository: string): boolean {
+function covers(templates: readonly string[], repository: string): boolean {
   return templates.some((written) => {
     const parsed = parseTemplate(written);
     return 'value' in parsed && matchTemplate(parsed.value, repository) !== null;

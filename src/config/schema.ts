@@ -143,7 +143,7 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): C
       missingPackages: entry.missing_packages,
       packageSignatures: entry.package_signatures,
       // All of them is no limit.
-      signatureAlgorithms: algorithmNames.every((name) => entry.signature_algorithms.includes(name))
+      signatureAlgorithms: algorithmNames.every((algorithm) => entry.signature_algorithms.includes(algorithm))
         ? null
         : entry.signature_algorithms,
     })),

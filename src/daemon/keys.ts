@@ -3,12 +3,13 @@
  * their key is still trusted. What counts is what is read from the disk; events only make it sooner. Deletes nothing.
  */
 import { keyStateOf, type KeyState } from '../config/key-scope.ts';
-import type { InboxConfig } from '../config/schema.ts';
+import type { Config, InboxConfig } from '../config/schema.ts';
 import { matchTemplate } from '../config/template.ts';
 import { messageOf } from '../errors.ts';
 import { IndexWatcher } from '../ingest/watch.ts';
 import type { KeyProblemFacts } from '../observe/status.ts';
 import type { IndexRow } from '../store/generations.ts';
+import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
 import { Wake } from '../system/limit.ts';
 import type { Log } from '../system/log.ts';
@@ -19,9 +20,7 @@ import { validityAt } from '../trust/standing.ts';
 export interface KeyKeeperDeps {
   readonly clock: Clock;
   readonly log: Log;
-  readonly rescanMs: () => number;
-  /** The indexes that are served now. */
-  readonly published: () => readonly IndexRow[];
+  readonly store: Store;
   /** The keys of this builder are others now: what it has uploaded must be judged anew. */
   readonly onChange: (builder: string) => void;
 }
@@ -43,6 +42,7 @@ export class KeyKeeper implements AsyncDisposable {
   readonly #watcher: IndexWatcher;
   readonly #wake = new Wake();
   #inboxes: ReadonlyMap<string, InboxKeys> = new Map();
+  #rescanMs = 60_000;
   /** Faults and states that were told; each is told once. */
   #toldFaults = new Set<string>();
   readonly #toldStates = new Map<string, KeyState>();
@@ -62,14 +62,15 @@ export class KeyKeeper implements AsyncDisposable {
     this.#wake.wake();
   }
 
-  /** Reads the keys of these inboxes; from now on they are the ones that are kept. */
-  async configure(inboxes: readonly InboxConfig[]): Promise<void> {
+  /** Reads the keys of the inboxes of a configuration; from now on they are the ones that are kept. */
+  async configure({ inboxes, schedule }: Pick<Config, 'inboxes' | 'schedule'>): Promise<void> {
+    this.#rescanMs = schedule.rescanMs;
     this.#take(await this.#read(inboxes));
   }
 
   /** Runs until aborted. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, rescanMs, log } = this.#deps;
+    const { clock, log } = this.#deps;
     for (;;) {
       signal.throwIfAborted();
       try {
@@ -78,7 +79,7 @@ export class KeyKeeper implements AsyncDisposable {
       } catch (error) {
         log.error('keys_failed', { detail: messageOf(error), kept: 'the keys that were read last' });
       }
-      const restMs = Math.min(rescanMs(), this.#untilNextLimitMs());
+      const restMs = Math.min(this.#rescanMs, this.#untilNextLimitMs());
       const woken = await this.#wake.wait((stop) => clock.sleep(restMs, { signal: AbortSignal.any([signal, stop]) }));
       signal.throwIfAborted();
       if (woken) await clock.sleep(settleMs, { signal });
@@ -146,7 +147,8 @@ export class KeyKeeper implements AsyncDisposable {
 
   /** One line when a published index loses its key, one when it is in order again. */
   #tellStates(): void {
-    const indexes = this.#deps.published();
+    const { generations } = this.#deps.store;
+    const indexes = generations.indexesAt(generations.current()?.number ?? 0);
     for (const index of indexes) {
       const { repository, signedBy, builder } = index;
       const state = this.stateOf(index);

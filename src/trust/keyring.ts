@@ -101,7 +101,7 @@ interface Found {
   readonly orphans: string[];
 }
 
-export const sidecarSuffix = '.validity';
+const sidecarSuffix = '.validity';
 
 async function readSource({ directory, maySign }: KeySource, found: Found): Promise<void> {
   let names: string[];

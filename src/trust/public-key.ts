@@ -58,23 +58,22 @@ function fingerprintOf(key: KeyObject): string {
 /** Why a key must not be trusted, null for one that may be. */
 function faultOf(key: KeyObject): string | null {
   const { modulusLength = 0, publicExponent = 0n, namedCurve = '' } = key.asymmetricKeyDetails ?? {};
-  switch (key.asymmetricKeyType) {
-    case 'rsa':
-      if (modulusLength < minimumRsaBits)
-        return `an RSA key of ${modulusLength} bits, expected at least ${minimumRsaBits}: shorter ones can be broken`;
-      // With the exponent 1 anybody can write a signature.
-      return publicExponent < 3n ? `an RSA key with the public exponent ${publicExponent}, expected 65537` : null;
-    case 'ec':
-      return Object.hasOwn(curveBits, namedCurve)
-        ? null
-        : `an EC key on the curve ${namedCurve}, expected P-256, P-384 or P-521`;
-    case 'ed25519':
-    case 'ed448':
-      return `an ${key.asymmetricKeyType} key, which apk cannot load, expected RSA or EC`;
-    case 'dsa':
-      return 'a DSA key, which apk uses with SHA-1 only, expected RSA or EC';
-    case undefined:
-    default:
-      return `a key of the kind ${key.asymmetricKeyType ?? 'unknown'}, expected RSA or EC`;
+  const kind = key.asymmetricKeyType ?? 'unknown';
+  if (kind === 'rsa') {
+    if (modulusLength < minimumRsaBits)
+      return `an RSA key of ${modulusLength} bits, expected at least ${minimumRsaBits}: shorter ones can be broken`;
+    // With the exponent 1 anybody can write a signature.
+    return publicExponent < 3n ? `an RSA key with the public exponent ${publicExponent}, expected 65537` : null;
   }
+  if (kind === 'ec') {
+    const known = Object.hasOwn(curveBits, namedCurve);
+    return known ? null : `an EC key on the curve ${namedCurve}, expected P-256, P-384 or P-521`;
+  }
+  return `${refusedKinds[kind] ?? `a key of the kind ${kind}`}, expected RSA or EC`;
 }
+
+/** Kinds that somebody may well try, and why they are no good (apk-formats, 1.2 and 3.3). */
+const refusedKinds: Readonly<Record<string, string>> = {
+  ed25519: 'an ed25519 key, which apk cannot load',
+  dsa: 'a DSA key, which apk uses with SHA-1 only',
+};

@@ -188,3 +188,24 @@ test('a hostile repository name cannot forge a line', async () => {
   const text = await make().render(statusFacts({ repositories }), nowMs, free);
   assert.doesNotMatch(text, /^lockstep_forged/m);
 });
+
+test('an index whose key is not trusted any more is told, however many repositories there are', async () => {
+  const repositories = Array.from({ length: 2000 }, (_, i) =>
+    repositoryFacts({ path: `staging/${i}/x86_64`, keyState: i === 1999 ? 'removed' : 'valid' }),
+  );
+  const samples = await scrape(make(), statusFacts({ repositories }));
+  const told = samples.filter((s) => s.name === 'lockstep_index_key_untrusted');
+  assert.equal(told.length, 1000);
+  assert.deepEqual(
+    told.filter((s) => s.value === 1).map((s) => s.labels.repository),
+    ['staging/1999/x86_64'],
+  );
+});
+
+test('key files that cannot be used are counted for each builder', async () => {
+  const problem = { builder: 'bpo', path: '/keys/a.pub', detail: 'broken' };
+  const samples = await scrape(make(), statusFacts({ keyProblems: [problem, { ...problem, path: '/keys/b.pub' }] }));
+  assert.equal(valueOf(samples, 'lockstep_keys_unusable', { builder: 'bpo' }), 2);
+  const sound = await scrape(make(), statusFacts());
+  assert.equal(valueOf(sound, 'lockstep_keys_unusable', { builder: 'bpo' }), 0);
+});
