@@ -81,7 +81,7 @@ function parseOrRefuse(args: readonly string[]) {
       options: {
         keys: { type: 'string', multiple: true },
         'package-signatures': { type: 'string' },
-        'signature-algorithms': { type: 'string' },
+        'signature-algorithms': { type: 'string', multiple: true },
         json: { type: 'boolean' },
       },
     });
@@ -90,9 +90,9 @@ function parseOrRefuse(args: readonly string[]) {
   }
 }
 
-function algorithmsOf(written: string | undefined): readonly AlgorithmName[] | null {
+function algorithmsOf(written: readonly string[] | undefined): readonly AlgorithmName[] | null {
   if (written === undefined) return null;
-  const names = written.split(',').map((name) => name.trim());
+  const names = written.flatMap((list) => list.split(',')).map((name) => name.trim());
   const wrong = names.find((name) => !isAlgorithmName(name));
   if (wrong === undefined) return names.filter(isAlgorithmName);
   throw new UsageError(

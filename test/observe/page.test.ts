@@ -51,6 +51,14 @@ test('the page of a fresh daemon says that nothing is published', () => {
   assert.match(page, /None is configured/);
 });
 
+test('a repository whose key is not trusted any more stands out', () => {
+  const page = pageOf({
+    repositories: [repositoryFacts(), repositoryFacts({ path: 'edge/x86_64', keyState: 'removed' })],
+  });
+  assert.match(page, /<tr><td data-of="Repository">main\/x86_64/);
+  assert.match(page, /<tr class="bad"><td data-of="Repository">edge\/x86_64.*<strong>not trusted any more: removed</);
+});
+
 test('hostile text stays text everywhere on the page', () => {
   const page = pageOf({
     repositories: [repositoryFacts({ path: hostile, indexSha256: hostile, signedBy: hostile })],
