@@ -21,7 +21,7 @@ export interface KeyKeeperDeps {
   readonly clock: Clock;
   readonly log: Log;
   readonly store: Store;
-  /** The keys of this builder are others now: what it has uploaded must be judged anew. */
+  /** The keys of this builder are others now: what it has uploaded is to be judged anew, soon rather than at its next look. */
   readonly onChange: (builder: string) => void;
 }
 
@@ -36,6 +36,7 @@ interface InboxKeys {
 
 /** A copy of a key file is written in more than one step. */
 const settleMs = 200;
+const secondLookMs = 300;
 
 export class KeyKeeper implements AsyncDisposable {
   readonly #deps: KeyKeeperDeps;
@@ -43,6 +44,8 @@ export class KeyKeeper implements AsyncDisposable {
   readonly #wake = new Wake();
   #inboxes: ReadonlyMap<string, InboxKeys> = new Map();
   #rescanMs = 60_000;
+  /** A directory was not watched before: what came before the watch was there has woken nobody. */
+  #lookAgain = false;
   /** Faults and states that were told; each is told once. */
   #toldFaults = new Set<string>();
   readonly #toldStates = new Map<string, KeyState>();
@@ -79,7 +82,8 @@ export class KeyKeeper implements AsyncDisposable {
       } catch (error) {
         log.error('keys_failed', { detail: messageOf(error), kept: 'the keys that were read last' });
       }
-      const restMs = Math.min(this.#rescanMs, this.#untilNextLimitMs());
+      const restMs = Math.min(this.#lookAgain ? secondLookMs : this.#rescanMs, this.#untilNextLimitMs());
+      this.#lookAgain = false;
       const woken = await this.#wake.wait((stop) => clock.sleep(restMs, { signal: AbortSignal.any([signal, stop]) }));
       signal.throwIfAborted();
       if (woken) await clock.sleep(settleMs, { signal });
@@ -119,7 +123,8 @@ export class KeyKeeper implements AsyncDisposable {
   }
 
   async #read(inboxes: readonly InboxConfig[]): Promise<ReadonlyMap<string, InboxKeys>> {
-    this.#watcher.add(inboxes.flatMap(({ keys }) => keys.map(({ directory }) => directory)));
+    if (this.#watcher.add(inboxes.flatMap(({ keys }) => keys.map(({ directory }) => directory))))
+      this.#lookAgain = true;
     const nowMs = this.#deps.clock.now();
     const read = new Map<string, InboxKeys>();
     for (const config of inboxes) {

@@ -112,6 +112,9 @@ test('a removed key deletes nothing: what hangs on it is reported, and what it s
   await old.write(primary.inbox);
   assert.equal((await primary.untilBatch('rejected')).reasons[0]?.code, 'SIG_UNTRUSTED');
   assert.ok(served.equals(await readFile(join(primary.public, 'main/x86_64/APKINDEX.tar.gz'))));
+  const looks = primary.log.split('"event":"keys_changed"').length;
+  await writeFile(keyFile(primary, 'third.rsa.pub'), second.publicPem);
+  await primary.until('another look', () => primary.log.split('"event":"keys_changed"').length > looks);
   assert.equal(primary.log.split('"event":"index_key_untrusted"').length, 2, 'told once');
 
   // The same packages, signed by a key that is trusted.
@@ -139,7 +142,7 @@ test('another key under the name of the old one is noticed', async (t) => {
 });
 
 test('a broken key file takes the others away neither while the daemon runs nor on a reload, and is told', async (t) => {
-  const primary = await start(t);
+  const primary = await start(t, 'schedule: { rescan: 1s }');
   await writeFile(keyFile(primary, 'broken.rsa.pub'), 'half a k');
   await primary.until('the log to tell', () => primary.log.includes('"event":"key_unusable"'));
   const problem = (await primary.status()).key_problems[0];
@@ -178,6 +181,21 @@ test('a key that expires while the daemon runs stops counting at that second', a
   await primary.untilGeneration(2);
 });
 
+test('what is rejected because its key is not valid yet goes out by itself when it is', async (t) => {
+  const primary = await start(t, 'schedule: { rescan: 1s }');
+  const from = `${new Date(Date.now() + 4000).toISOString().slice(0, 19)}Z`;
+  await writeFile(`${keyFile(primary, primary.key.name)}.validity`, `not_before = ${from}\n`);
+  await primary.until('the limit to be read', () => primary.log.includes('"event":"keys_changed"'));
+  await publish(primary, 'main/x86_64', primary.key);
+  const { code, detail } = (await primary.untilBatch('rejected')).reasons[0] ?? {};
+  assert.deepEqual(
+    [code, detail?.slice(0, 60)],
+    ['SIG_UNTRUSTED', `the key test-1.rsa.pub is not valid before ${from}`.slice(0, 60)],
+  );
+  await primary.untilGeneration(1);
+  assert.ok(Date.now() >= Date.parse(from));
+});
+
 test('scopes and algorithms of an inbox count for its batches, and a reload changes them', async (t) => {
   const primary = await start(t);
   const keys = join(primary.directory, 'keys');
@@ -204,7 +222,7 @@ test('scopes and algorithms of an inbox count for its batches, and a reload chan
 
 test('where package signatures are demanded, one by a key that was removed since is not taken from what is published', async (t) => {
   const inbox = '    settle: 200ms\n    package_signatures: require';
-  const primary = await start(t, 'schedule: { rescan: 1d }', inbox);
+  const primary = await start(t, 'schedule: { rescan: 1s }', inbox);
   const [first, second] = [primary.key, createSigningKey('second.rsa.pub')];
   await writeFile(keyFile(primary, second.name), second.publicPem);
   /** One package by the first key, in an index by the second. */
