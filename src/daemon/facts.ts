@@ -1,7 +1,9 @@
 /** Gathers what the status page, the metrics and the command line show, from the store and the workers. */
+import type { KeyState } from '../config/key-scope.ts';
 import type { MirrorConfig } from '../config/mirror-schema.ts';
-import type { MirrorFacts, MirrorState, StatusFacts } from '../observe/status.ts';
+import type { KeyProblemFacts, MirrorFacts, MirrorState, StatusFacts } from '../observe/status.ts';
 import { lastFailureOf, type MirrorPhase } from '../replicate/mirror.ts';
+import type { IndexRow } from '../store/generations.ts';
 import type { Store } from '../store/store.ts';
 
 const endedBatchesShown = 20;
@@ -11,7 +13,13 @@ export interface MirrorSource {
   readonly phase: MirrorPhase;
 }
 
-export function gatherFacts(store: Store, mirrors: readonly MirrorSource[]): StatusFacts {
+/** What the keys of today say. */
+export interface KeyJudge {
+  stateOf(index: IndexRow): KeyState;
+  problems(): readonly KeyProblemFacts[];
+}
+
+export function gatherFacts(store: Store, mirrors: readonly MirrorSource[], keys: KeyJudge): StatusFacts {
   const current = store.generations.current();
   const number = current?.number ?? 0;
   return {
@@ -23,9 +31,14 @@ export function gatherFacts(store: Store, mirrors: readonly MirrorSource[]): Sta
       generation: index.since,
       indexSha256: index.sha256,
       packages: index.packages,
+      builder: index.builder,
+      signedBy: index.signedBy,
+      signedKey: index.signedKey ?? null,
+      keyState: keys.stateOf(index),
     })),
     mirrors: mirrors.map((mirror) => mirrorFacts(store, mirror, number)),
     batches: store.batches.recent(endedBatchesShown),
+    keyProblems: keys.problems(),
   };
 }
 

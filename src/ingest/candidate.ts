@@ -2,6 +2,7 @@
 import { copyFile, mkdir, rename, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type IndexEntry, type IndexFileName, packageFileName } from '../apk/entry.ts';
+import { keyringOf } from '../config/key-scope.ts';
 import { errnoOf, messageOf, type VerificationCode } from '../errors.ts';
 import type { Reason } from '../store/batches.ts';
 import type { Difference } from '../store/staging.ts';
@@ -189,7 +190,7 @@ export class Candidate {
       destination: this.#path(this.indexSource),
       arch: found.arch,
       fileName: found.fileName,
-      keyring: this.#deps.keyring,
+      keyring: keyringOf(this.#deps.keyring, this.repository, this.#deps.clock.now()),
       onEntries: (entries: readonly IndexEntry[]) => {
         elsewhere ??= entries.map(packageFileName).find((file) => file.includes('/'));
         staging.add(this.id, entries);

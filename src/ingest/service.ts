@@ -194,6 +194,9 @@ export class InboxService {
     const decision = planBatch(this.#assess(nameProblems), await this.#facts());
     const copied = decision.publish.filter((a) => first.publish.some((b) => b.index === a.index));
     const waiting = [...decision.wait, ...decision.publish.filter((a) => !copied.includes(a))];
+    // The keys have changed since it was judged: the next pass judges it anew.
+    const keyring = this.#deps.keyring();
+    if (copied.some((a) => this.#candidates.get(a.repository)?.isJudgedBy(keyring) === false)) return true;
     this.#ledger.supersede([waiting, copied, decision.hold, decision.reject]);
     if (waiting.length > 0) this.#ledger.record('waiting', waiting, waiting.flatMap(reasonsOf));
     if (copied.length > 0) await this.#publish(copied);
@@ -312,7 +315,7 @@ export class InboxService {
   }
 
   #candidateDeps(signal: AbortSignal): CandidateDeps {
-    const { root, store, verifier, maxRemovedPercent } = this.#deps;
+    const { root, store, verifier, maxRemovedPercent, clock } = this.#deps;
     return {
       inbox: this.#config,
       root,
@@ -320,6 +323,7 @@ export class InboxService {
       verifier,
       keyring: this.#deps.keyring(),
       maxRemovedPercent,
+      clock,
       signal,
       onProgress: () => this.#beat(),
     };

@@ -203,7 +203,7 @@ export class Publisher {
       const previous: IndexRow | null = this.#store.generations.indexOf(repository, indexFile);
       const mtimeSeconds = nextMtimeSeconds(nowMs, previous?.mtimeSeconds ?? null);
       await setMtimeDurable(join(this.#options.root, indexSource), mtimeSeconds);
-      const { sha256, size, packages, signedBy, description } = index;
+      const { sha256, size, packages, signedBy, signedKey, description } = index;
       changes.push({
         repository,
         candidate,
@@ -215,6 +215,7 @@ export class Publisher {
           mtimeSeconds,
           packages,
           signedBy,
+          ...(signedKey === undefined ? {} : { signedKey }),
           description,
           builder: batch.builder,
           source: indexSource,

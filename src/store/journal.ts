@@ -184,8 +184,8 @@ export class Journal {
       index.file,
     );
     this.#db.run(
-      `INSERT INTO repository_index (repository, file, since, sha256, size, mtime, signed_by, description, packages, builder, source)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO repository_index (repository, file, since, sha256, size, mtime, signed_by, signed_key, description, packages, builder, source)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       change.repository,
       index.file,
       generation.number,
@@ -193,6 +193,7 @@ export class Journal {
       index.size,
       index.mtimeSeconds,
       index.signedBy,
+      index.signedKey ?? null,
       index.description,
       index.packages,
       index.builder,

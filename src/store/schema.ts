@@ -28,6 +28,7 @@ export const migrations: readonly string[] = [
     size INTEGER NOT NULL,
     mtime INTEGER NOT NULL,
     signed_by TEXT NOT NULL,
+    signed_key TEXT,
     description TEXT,
     packages INTEGER NOT NULL,
     builder TEXT NOT NULL,

@@ -7,6 +7,7 @@ import { OperationError } from '../errors.ts';
 import type { SignaturePolicy } from './check-package.ts';
 import type { IndexFacts, PackageFacts, Rejection, Warning } from './facts.ts';
 import type { Keyring } from './keyring.ts';
+import { keyFingerprint } from './public-key.ts';
 import type { Answer, IndexJob, Job, Order, Outcome, PackageJob, WorkerSettings } from './worker.ts';
 
 export type { IndexFacts, SignaturePolicy };
@@ -29,6 +30,7 @@ interface VerifyOptions {
    * read (NOT_REGULAR, SIZE_MISMATCH, an index over the size limit). Error or abort: removed.
    */
   readonly destination?: string;
+  /** As `keyringAt` makes it for the file's repository and the present instant. */
   readonly keyring: Keyring;
   readonly signal?: AbortSignal;
 }
@@ -92,7 +94,9 @@ export class Verifier implements AsyncDisposable {
     if (outcome.verdict !== 'accepted') return outcome;
     if (!('warning' in outcome))
       throw new Error('the verifying thread answered a question about an index with a package');
-    const index = outcome.facts as Verified<IndexFacts>;
+    const key = keyring.keys.find(({ name }) => name === outcome.facts.signedBy);
+    const facts = key === undefined ? outcome.facts : { ...outcome.facts, signedKey: keyFingerprint(key.pem) };
+    const index = facts as Verified<IndexFacts>;
     return outcome.warning === null
       ? { verdict: 'accepted', index }
       : { verdict: 'accepted', index, warning: outcome.warning };
