@@ -3,8 +3,9 @@ import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MirrorConfig } from './config/mirror-schema.ts';
 import type { Config, InboxConfig } from './config/schema.ts';
+import { forgetBuilders } from './daemon/builders.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
-import { gatherFacts } from './daemon/facts.ts';
+import { gatherFacts, targetsOf } from './daemon/facts.ts';
 import { createMirror } from './daemon/mirrors.ts';
 import { planReload } from './daemon/reload.ts';
 import { Supervisor } from './daemon/supervisor.ts';
@@ -122,6 +123,7 @@ export class Daemon {
     });
     await chmod(this.#config.socket, 0o660);
     await this.#publisher.recover();
+    await forgetBuilders(this.#config, [], this.#store.batches);
     for (const mirror of this.#config.mirrors) this.#startMirror(mirror);
     for (const inbox of this.#config.inboxes) this.#startInbox(inbox);
     this.#startTimers();
@@ -196,6 +198,7 @@ export class Daemon {
   }
 
   async #apply(next: Config, keyrings: ReadonlyMap<string, Keyring>): Promise<void> {
+    const before = this.#config.inboxes;
     const plan = planReload(this.#config, next);
     for (const key of plan.needsRestart) this.#options.log.warn('reload_needs_restart', { key });
     await this.#supervisor.stop((name) => plan.stop.has(name) || name === 'scrub');
@@ -205,8 +208,9 @@ export class Daemon {
     this.#keyrings.clear();
     for (const [builder, keyring] of keyrings) this.#keyrings.set(builder, keyring);
     this.#metrics.setTargets(targetsOf(next));
+    await forgetBuilders(this.#config, before, this.#store.batches);
     for (const mirror of next.mirrors) if (!this.#mirrors.has(mirror.name)) this.#startMirror(mirror);
-    for (const inbox of next.inboxes) if (!this.#inboxes.has(inbox.builder)) this.#startInbox(inbox);
+    for (const inbox of plan.config.inboxes) if (!this.#inboxes.has(inbox.builder)) this.#startInbox(inbox);
     this.#startScrub();
     for (const { service } of this.#inboxes.values()) service.wake();
   }
@@ -331,8 +335,4 @@ export class Daemon {
   #wakeInbox(path: string): void {
     for (const { config, service } of this.#inboxes.values()) if (path.startsWith(`${config.path}/`)) service.wake();
   }
-}
-
-function targetsOf(config: Config): { builders: string[]; mirrors: string[] } {
-  return { builders: config.inboxes.map((i) => i.builder), mirrors: config.mirrors.map((m) => m.name) };
 }
