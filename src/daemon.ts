@@ -3,9 +3,10 @@ import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MirrorConfig } from './config/mirror-schema.ts';
 import type { Config, InboxConfig } from './config/schema.ts';
+import { forgetBuilders } from './daemon/builders.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
 import { ingestEvents } from './daemon/events.ts';
-import { gatherFacts } from './daemon/facts.ts';
+import { gatherFacts, targetsOf } from './daemon/facts.ts';
 import { createMirror } from './daemon/mirrors.ts';
 import { KeyKeeper } from './daemon/keys.ts';
 import { planReload } from './daemon/reload.ts';
@@ -125,6 +126,7 @@ export class Daemon {
     });
     await chmod(this.#config.socket, 0o660);
     await this.#publisher.recover();
+    await forgetBuilders(this.#config, [], this.#store.batches);
     for (const mirror of this.#config.mirrors) this.#startMirror(mirror);
     for (const inbox of this.#config.inboxes) this.#startInbox(inbox);
     this.#startTimers();
@@ -198,6 +200,7 @@ export class Daemon {
   }
 
   async #apply(next: Config): Promise<void> {
+    const before = this.#config.inboxes;
     const plan = planReload(this.#config, next);
     for (const key of plan.needsRestart) this.#options.log.warn('reload_needs_restart', { key });
     await this.#supervisor.stop((name) => plan.stop.has(name) || name === 'scrub');
@@ -206,8 +209,9 @@ export class Daemon {
     this.#config = plan.config;
     await this.#keys.configure(plan.config);
     this.#metrics.setTargets(targetsOf(next));
+    await forgetBuilders(this.#config, before, this.#store.batches);
     for (const mirror of next.mirrors) if (!this.#mirrors.has(mirror.name)) this.#startMirror(mirror);
-    for (const inbox of next.inboxes) if (!this.#inboxes.has(inbox.builder)) this.#startInbox(inbox);
+    for (const inbox of plan.config.inboxes) if (!this.#inboxes.has(inbox.builder)) this.#startInbox(inbox);
     this.#startScrub();
     for (const { service } of this.#inboxes.values()) service.wake();
   }
@@ -325,8 +329,4 @@ export class Daemon {
   #wakeInbox(path: string): void {
     for (const { config, service } of this.#inboxes.values()) if (path.startsWith(`${config.path}/`)) service.wake();
   }
-}
-
-function targetsOf(config: Config): { builders: string[]; mirrors: string[] } {
-  return { builders: config.inboxes.map((i) => i.builder), mirrors: config.mirrors.map((m) => m.name) };
 }

@@ -82,6 +82,11 @@ function parseListen(written: string): Parsed<Config['listen']> {
 /** sun_path of unix(7) holds 108 bytes, the last of which is NUL. */
 export const maxSocketBytes = 107;
 
+/** The socket where none is configured. */
+export function socketIn(state: string): string {
+  return join(state, 'lockstepd.sock');
+}
+
 const socketExample = `an absolute path of at most ${maxSocketBytes} bytes`;
 function parseSocket(written: string): Parsed<string> {
   if (!written.startsWith('/') || Buffer.byteLength(written) > maxSocketBytes) {
@@ -131,7 +136,7 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): C
     file: context.file,
     root,
     state,
-    socket: written.socket ?? join(state, 'lockstepd.sock'),
+    socket: written.socket ?? socketIn(state),
     listen: written.listen,
     workers: written.workers,
     inboxes: written.inboxes.map((entry) => ({

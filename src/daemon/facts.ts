@@ -2,6 +2,7 @@
 import type { KeyState } from '../config/key-scope.ts';
 import type { MirrorConfig } from '../config/mirror-schema.ts';
 import type { KeyProblemFacts, MirrorFacts, MirrorState, StatusFacts } from '../observe/status.ts';
+import type { Config } from '../config/schema.ts';
 import { lastFailureOf, type MirrorPhase } from '../replicate/mirror.ts';
 import type { IndexRow } from '../store/generations.ts';
 import type { Store } from '../store/store.ts';
@@ -76,4 +77,9 @@ function stateOf(phase: MirrorPhase, confirmed: number | null, newest: number): 
     default:
       return phase satisfies never;
   }
+}
+
+/** The names for which there are series of metrics. */
+export function targetsOf(config: Config): { builders: string[]; mirrors: string[] } {
+  return { builders: config.inboxes.map((i) => i.builder), mirrors: config.mirrors.map((m) => m.name) };
 }

@@ -31,7 +31,7 @@ export class Ledger {
 
   record(state: BatchState, assessments: readonly Assessment[], reasons: readonly Reason[]): Recorded {
     return this.#deps.batches.record({
-      key: batchKey(assessments),
+      key: batchKey(this.#builder, assessments),
       builder: this.#builder,
       state,
       updatedAtMs: this.#deps.clock.now(),
@@ -61,13 +61,15 @@ export class Ledger {
 
   /** These groups are the batches that are open now, whatever becomes of them; others are not open any more. */
   supersede(groups: readonly (readonly Assessment[])[]): void {
-    const keys = groups.filter((group) => group.length > 0).map(batchKey);
+    const keys = groups.filter((group) => group.length > 0).map((group) => batchKey(this.#builder, group));
     this.#deps.batches.supersede(this.#builder, keys);
   }
 }
 
-/** The same indexes of the same repositories are the same batch, however often they are looked at. */
-function batchKey(assessments: readonly Assessment[]): string {
+/** The same indexes of the same repositories by the same builder are the same batch, however often they are looked at. */
+function batchKey(builder: string, assessments: readonly Assessment[]): string {
   const lines = assessments.map((a) => `${a.repository} ${a.sha256 ?? 'unreadable'}`).sort();
-  return createHash('sha256').update(lines.join('\n')).digest('hex');
+  return createHash('sha256')
+    .update([builder, ...lines].join('\n'))
+    .digest('hex');
 }

@@ -103,6 +103,14 @@ export class BatchStore {
     );
   }
 
+  /** Only these builders have inboxes now: what was open of any other one is not open any more. */
+  keepOpenOnlyOf(builders: readonly string[]): void {
+    const others = 'builder NOT IN (SELECT value FROM json_each(?))';
+    const names = JSON.stringify(builders);
+    this.#db.run(`DELETE FROM batch WHERE state = 'waiting' AND ${others}`, names);
+    this.#db.run(`UPDATE batch SET superseded = 1 WHERE state = 'held' AND superseded = 0 AND ${others}`, names);
+  }
+
   /** What an operator said about this index of this repository. */
   decision(repository: string, sha256: string): 'approved' | 'rejected' | null {
     const row = this.#db.get('SELECT decision FROM decision WHERE repository = ? AND sha256 = ?', repository, sha256);

@@ -59,3 +59,11 @@ test('what only a restart can change is named and kept', () => {
   assert.deepEqual(plan.needsRestart, ['root', 'workers']);
   assert.deepEqual([plan.config.root, plan.config.workers], ['/srv', 1]);
 });
+
+test('a new root waits for a restart, and the inboxes stay below the old one', () => {
+  const moved = config({ root: '/elsewhere', inboxes: [{ ...inbox('a'), path: '/elsewhere/inbox/a' }] });
+  const plan = planReload(config(), moved);
+  assert.deepEqual(plan.needsRestart, ['root']);
+  assert.deepEqual([...plan.stop], []);
+  assert.deepEqual(plan.config, config());
+});
