@@ -7,9 +7,10 @@ import { gatherFacts } from './daemon/facts.ts';
 import { ProbeService } from './daemon/probes.ts';
 import { planReload } from './daemon/reload.ts';
 import { Supervisor } from './daemon/supervisor.ts';
-import { feedWatchdog, keepBeating, keepHouse, scrubOnSchedule } from './daemon/timers.ts';
+import { feedWatchdog, keepBeating, keepHouse, keepQuarantine, scrubOnSchedule } from './daemon/timers.ts';
 import { ConfigError, messageOf } from './errors.ts';
 import type { IngestDeps } from './ingest/ports.ts';
+import { Quarantine } from './ingest/quarantine.ts';
 import { InboxService } from './ingest/service.ts';
 import { IndexWatcher } from './ingest/watch.ts';
 import { Metrics } from './observe/metrics.ts';
@@ -58,6 +59,7 @@ export class Daemon {
   readonly #metrics: Metrics;
   readonly #prober: Prober;
   readonly #watcher: IndexWatcher;
+  readonly #quarantine: Quarantine;
   readonly #notifier: Notifier;
   readonly #keyrings = new Map<string, Keyring>();
   readonly #inboxes = new Map<string, { readonly config: InboxConfig; readonly service: InboxService }>();
@@ -80,6 +82,12 @@ export class Daemon {
     this.#notifier = createNotifier({ env: options.env, log });
     this.#supervisor = new Supervisor(log, (error) => this.#failure.reject(error));
     this.#watcher = new IndexWatcher((path) => this.#wakeInbox(path), log);
+    this.#quarantine = new Quarantine({
+      root: config.root,
+      batches: this.#store.batches,
+      limits: () => this.#config.quarantine,
+      clock,
+    });
     // Nobody may be waiting yet when the first service fails.
     this.#failure.promise.catch(() => {});
   }
@@ -192,10 +200,12 @@ export class Daemon {
     const deps: IngestDeps = {
       root: this.#config.root,
       maxRemovedPercent: this.#config.guards.maxRemovedPercent,
+      reserveBytes: this.#config.reserveBytes,
       rescanMs: this.#config.schedule.rescanMs,
       store: this.#store,
       verifier: this.#verifier,
       keyring: () => this.#keyrings.get(config.builder) ?? { keys: [] },
+      quarantine: this.#quarantine,
       publish: async (batch) => {
         const generation = await this.#publisher.publish(batch);
         for (const { worker } of this.#mirrors.values()) worker.wake();
@@ -263,6 +273,7 @@ export class Daemon {
   #startTimers(): void {
     const { clock, log } = this.#options;
     this.#supervisor.start('housekeeping', (signal) => keepHouse(this.#publisher, clock, log, signal));
+    this.#supervisor.start('quarantine', (signal) => keepQuarantine(this.#quarantine, clock, log, signal));
     const beat = (): string => {
       this.#beatAt = clock.monotonic();
       return this.#statusLine();

@@ -1,5 +1,6 @@
 /** The commands that tell a running daemon to do something: `push`, `approve`, `reject`, `reload`. */
 import { userInfo } from 'node:os';
+import { escapeText } from '../system/log.ts';
 import { type Command, exitCode, type Io } from './command.ts';
 import { askConfigured, defaultConfigFile, oneArgument, readArgs, requireSuccess } from './options.ts';
 
@@ -89,6 +90,6 @@ async function decide(action: 'approve' | 'reject', args: readonly string[], io:
 
 async function tell(io: Io, config: string | undefined, action: string, body: unknown): Promise<number> {
   const answer = await askConfigured(io, config ?? defaultConfigFile, `/control/${action}`, body);
-  io.out(`${requireSuccess(answer)}\n`);
+  io.out(`${escapeText(requireSuccess(answer))}\n`);
   return exitCode.ok;
 }

@@ -6,7 +6,7 @@ import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
 import { kindOf, readHead } from '../apk/head.ts';
 import { FormatError, messageOf, UsageError } from '../errors.ts';
-import { escapeText } from '../system/log.ts';
+import { escapeJson, escapeText } from '../system/log.ts';
 import { type Keyring, loadKeyring } from '../trust/keyring.ts';
 import { type SignaturePolicy, Verifier } from '../trust/verify.ts';
 import { type Command, exitCode, type Io } from './command.ts';
@@ -162,5 +162,5 @@ function toText(line: Line): string {
 }
 
 function toJson({ path, verdict, code, detail }: Line): string {
-  return `${JSON.stringify({ path, verdict, code, detail })}\n`;
+  return `${escapeJson(JSON.stringify({ path, verdict, code, detail }))}\n`;
 }
