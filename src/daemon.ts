@@ -44,6 +44,12 @@ const drainMs = 20_000;
 /** A loop that shows no progress for so long is stuck: longer than any single step may take by its own deadline. */
 const stuckAfterMs = 10 * 60_000;
 
+interface InboxParts {
+  readonly config: InboxConfig;
+  readonly service: InboxService;
+  readonly watcher: IndexWatcher;
+}
+
 interface MirrorParts {
   readonly config: MirrorConfig;
   readonly worker: MirrorWorker;
@@ -58,11 +64,10 @@ export class Daemon {
   readonly #publisher: Publisher;
   readonly #metrics: Metrics;
   readonly #prober: Prober;
-  readonly #watcher: IndexWatcher;
   readonly #quarantine: Quarantine;
   readonly #notifier: Notifier;
   readonly #keyrings = new Map<string, Keyring>();
-  readonly #inboxes = new Map<string, { readonly config: InboxConfig; readonly service: InboxService }>();
+  readonly #inboxes = new Map<string, InboxParts>();
   readonly #mirrors = new Map<string, MirrorParts>();
   #config: Config;
   #server: RunningServer | null = null;
@@ -81,7 +86,6 @@ export class Daemon {
     this.#prober = new Prober({ version, clock });
     this.#notifier = createNotifier({ env: options.env, log });
     this.#supervisor = new Supervisor(log, (error) => this.#failure.reject(error));
-    this.#watcher = new IndexWatcher((path) => this.#wakeInbox(path), log);
     this.#quarantine = new Quarantine({
       root: config.root,
       batches: this.#store.batches,
@@ -150,7 +154,7 @@ export class Daemon {
     await this.#supervisor.stop(() => true);
     await this.#publisher.stop();
     await this.#server?.close();
-    await this.#watcher[Symbol.asyncDispose]();
+    for (const { watcher } of this.#inboxes.values()) await watcher[Symbol.asyncDispose]();
     await this.#verifier[Symbol.asyncDispose]();
     this.#store[Symbol.dispose]();
     log.info('stopped');
@@ -183,7 +187,11 @@ export class Daemon {
     const plan = planReload(this.#config, next);
     for (const key of plan.needsRestart) this.#options.log.warn('reload_needs_restart', { key });
     await this.#supervisor.stop((name) => plan.stop.has(name) || name === 'scrub');
-    for (const builder of this.#inboxes.keys()) if (plan.stop.has(`inbox:${builder}`)) this.#inboxes.delete(builder);
+    for (const [builder, { watcher }] of this.#inboxes) {
+      if (!plan.stop.has(`inbox:${builder}`)) continue;
+      await watcher[Symbol.asyncDispose]();
+      this.#inboxes.delete(builder);
+    }
     for (const name of this.#mirrors.keys()) if (plan.stop.has(`mirror:${name}`)) this.#mirrors.delete(name);
     this.#config = plan.config;
     this.#keyrings.clear();
@@ -197,6 +205,8 @@ export class Daemon {
 
   #startInbox(config: InboxConfig): void {
     const { clock, log } = this.#options;
+    // One for each inbox: the events of one builder must not drown those of another.
+    const watcher = new IndexWatcher({ onChange: () => service.wake(), clock, log });
     const deps: IngestDeps = {
       root: this.#config.root,
       maxRemovedPercent: this.#config.guards.maxRemovedPercent,
@@ -220,13 +230,13 @@ export class Daemon {
           ),
         stage: (stage, seconds) => this.#metrics.stage(stage, seconds),
         rescanFound: (count) => this.#metrics.rescanFound(count),
-        watch: (paths) => this.#watcher.add(paths),
+        watch: (paths) => watcher.add(paths),
       },
       clock,
       log,
     };
     const service = new InboxService(config, deps);
-    this.#inboxes.set(config.builder, { config, service });
+    this.#inboxes.set(config.builder, { config, service, watcher });
     this.#supervisor.start(`inbox:${config.builder}`, (signal) => service.run(signal));
   }
 
@@ -334,10 +344,6 @@ export class Daemon {
     const now = this.#options.clock.monotonic();
     const oldest = Math.min(this.#beatAt, ...[...this.#inboxes.values()].map(({ service }) => service.progressAt));
     return now - oldest < stuckAfterMs;
-  }
-
-  #wakeInbox(path: string): void {
-    for (const { config, service } of this.#inboxes.values()) if (path.startsWith(`${config.path}/`)) service.wake();
   }
 }
 
