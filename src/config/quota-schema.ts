@@ -9,7 +9,7 @@ export interface Quotas {
   readonly maxFileBytes: number;
   /** All packages that are new in the repositories that go out together. */
   readonly maxBatchBytes: number;
-  /** All packages that are new in every open repository of the inbox, whether they go out, wait or are held. */
+  /** All packages that are new in the repositories of the inbox that go out or wait for files. */
   readonly maxInboxBytes: number;
   /** Packages that one index names. */
   readonly maxPackages: number;

@@ -13,51 +13,68 @@ export interface Demand {
 }
 
 /**
- * The same assessments, in which what would go out or be waited for is guarded where it is over a quota. A batch that is too
- * large is held whole: a part of it would not be the batch that the builder meant.
+ * The same assessments, in which what would go out or be waited for is guarded where it is over a quota. Of what is too much
+ * together the largest repositories are held until the rest fits: a small update need not wait for a mass that nobody expected.
  */
 export function applyQuotas(
   assessments: readonly Assessment[],
   demands: readonly Demand[],
   { quotas, missingPackages }: Pick<InboxConfig, 'quotas' | 'missingPackages'>,
 ): Assessment[] {
+  const byRepository = new Map(demands.map((demand) => [demand.repository, demand]));
+  const own = assessments.map((a) => guardedBy(a, fileProblem(byRepository.get(a.repository), quotas)));
   const goes = (a: Assessment): boolean =>
     a.kind === 'closed' || (a.kind === 'incomplete' && missingPackages === 'publish');
-  const own = assessments.map((assessment) => {
-    const demand = demands.find((d) => d.repository === assessment.repository);
-    return demand ? guardedBy(assessment, fileProblem(demand, quotas)) : assessment;
+  const inBatch = holdLargest(own, byRepository, goes, {
+    what: 'the batch',
+    key: 'max_batch',
+    bytes: quotas.maxBatchBytes,
   });
-  const going = demands.filter((d) => own.some((a) => a.repository === d.repository && goes(a)));
-  const batch = going.reduce((sum, d) => sum + d.bytes, 0);
-  const inbox = demands.reduce((sum, d) => sum + d.bytes, 0);
-  return own.map((assessment) => {
-    if (inbox > quotas.maxInboxBytes)
-      return guardedBy(
-        assessment,
-        totalProblem(assessment, 'the inbox brings', inbox, quotas.maxInboxBytes, 'max_inbox'),
-      );
-    if (goes(assessment) && batch > quotas.maxBatchBytes)
-      return guardedBy(
-        assessment,
-        totalProblem(assessment, 'the batch brings', batch, quotas.maxBatchBytes, 'max_batch'),
-      );
-    return assessment;
+  return holdLargest(inBatch, byRepository, isOpen, {
+    what: 'the inbox',
+    key: 'max_inbox',
+    bytes: quotas.maxInboxBytes,
   });
+}
+
+interface Limit {
+  readonly what: string;
+  readonly key: string;
+  readonly bytes: number;
+}
+
+function holdLargest(
+  assessments: readonly Assessment[],
+  demands: ReadonlyMap<string, Demand>,
+  counts: (assessment: Assessment) => boolean,
+  limit: Limit,
+): Assessment[] {
+  const counted = assessments.flatMap((a) => (counts(a) ? (demands.get(a.repository) ?? []) : []));
+  const sum = counted.reduce((bytes, demand) => bytes + demand.bytes, 0);
+  let left = sum;
+  const held = new Map<string, Reason>();
+  for (const { repository, bytes } of counted.sort((a, b) => b.bytes - a.bytes)) {
+    if (left <= limit.bytes) break;
+    left -= bytes;
+    const detail = `${bytes} bytes are new here, ${sum} in ${limit.what}, at most ${limit.bytes} (quotas.${limit.key}): raise it, or mend the upload`;
+    held.set(repository, { code: 'QUOTA', path: repository, detail });
+  }
+  return assessments.map((a) => guardedBy(a, held.get(a.repository) ?? null));
 }
 
 /** What is refused or held already stays so. */
 function guardedBy(assessment: Assessment, reason: Reason | null): Assessment {
-  if (reason === null || (assessment.kind !== 'closed' && assessment.kind !== 'incomplete')) return assessment;
+  if (reason === null || !isOpen(assessment)) return assessment;
   return { repository: assessment.repository, sha256: assessment.sha256, kind: 'guarded', reasons: [reason] };
 }
 
-function fileProblem({ repository, largest }: Demand, { maxFileBytes }: Quotas): Reason | null {
-  if (largest === null || largest.bytes <= maxFileBytes) return null;
-  const detail = `${largest.bytes} bytes, at most ${maxFileBytes} (quotas.max_file): raise it, or mend the upload`;
-  return { code: 'QUOTA', path: `${repository}/${largest.file}`, detail };
+function isOpen({ kind }: Assessment): boolean {
+  return kind === 'closed' || kind === 'incomplete';
 }
 
-function totalProblem({ repository }: Assessment, what: string, bytes: number, limit: number, key: string): Reason {
-  const detail = `${what} ${bytes} bytes that are new, at most ${limit} (quotas.${key}): raise it, or mend the upload`;
-  return { code: 'QUOTA', path: repository, detail };
+function fileProblem(demand: Demand | undefined, { maxFileBytes }: Quotas): Reason | null {
+  if (!demand?.largest || demand.largest.bytes <= maxFileBytes) return null;
+  const { file, bytes } = demand.largest;
+  const detail = `${bytes} bytes, at most ${maxFileBytes} (quotas.max_file): raise it, or mend the upload`;
+  return { code: 'QUOTA', path: `${demand.repository}/${file}`, detail };
 }

@@ -33,23 +33,29 @@ test('a file that is too large holds its repository only', () => {
   assert.equal(found[1], 'b closed');
 });
 
-test('a batch that is too large is held whole, what does not go out with it does not count', () => {
-  const demands = [demand('a', 150), demand('b', 51), demand('c', 90)];
-  const found = words(applyQuotas([closed('a'), closed('b'), incomplete('c')], demands, hold));
-  for (const n of [0, 1])
-    assert.match(String(found[n]), /^QUOTA [ab]: the batch brings 201 bytes .* \(quotas\.max_batch\)/);
-  assert.equal(found[2], 'c incomplete');
-  const publish = { quotas, missingPackages: 'publish' } as const;
+test('of a batch that is too large the largest are held until the rest fits; what does not go out with it does not count', () => {
+  const demands = [demand('a', 150), demand('b', 120), demand('c', 20), demand('d', 30)];
+  const found = words(applyQuotas([closed('a'), closed('b'), closed('c'), incomplete('d')], demands, hold));
   assert.match(
-    String(words(applyQuotas([closed('a'), incomplete('c')], [demand('a', 150), demand('c', 51)], publish))[1]),
-    /^QUOTA/,
+    String(found[0]),
+    /^QUOTA a: 150 bytes are new here, 290 in the batch, at most 200 \(quotas\.max_batch\)/,
   );
+  assert.deepEqual(found.slice(1), ['b closed', 'c closed', 'd incomplete']);
+  const publish = { quotas, missingPackages: 'publish' } as const;
+  const both = words(applyQuotas([closed('a'), incomplete('d')], [demand('a', 150), demand('d', 51)], publish));
+  assert.match(String(both[0]), /^QUOTA a/);
+  assert.equal(both[1], 'd incomplete');
 });
 
-test('an inbox that is too full is held, whatever state its parts are in; what is refused stays refused', () => {
+test('of an inbox that is too full the largest are held; what is held or refused already does not count', () => {
   const refused: Assessment = { repository: 'r', sha256: null, kind: 'refused', reasons: [] };
-  const demands = [demand('a', 100), demand('b', 100), demand('r', 101)];
-  const found = words(applyQuotas([closed('a'), incomplete('b'), refused], demands, hold));
-  for (const n of [0, 1]) assert.match(String(found[n]), /the inbox brings 301 bytes .* \(quotas\.max_inbox\)/);
-  assert.equal(found[2], 'r refused');
+  const huge = demand('h', 10_000, 10_000);
+  const demands = [demand('a', 160), demand('b', 150), demand('r', 5000), huge];
+  const found = words(applyQuotas([closed('a'), incomplete('b'), refused, closed('h')], demands, hold));
+  assert.match(
+    String(found[0]),
+    /^QUOTA a: 160 bytes are new here, 310 in the inbox, at most 300 \(quotas\.max_inbox\)/,
+  );
+  assert.deepEqual(found.slice(1, 3), ['b incomplete', 'r refused']);
+  assert.match(String(found[3]), /^QUOTA h\/big\.apk/);
 });
