@@ -5,14 +5,13 @@ import type { Config, InboxConfig } from './config/schema.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
 import { gatherFacts } from './daemon/facts.ts';
 import { ProbeService } from './daemon/probes.ts';
+import { createInbox, type InboxParts } from './daemon/inboxes.ts';
 import { planReload } from './daemon/reload.ts';
 import { Supervisor } from './daemon/supervisor.ts';
 import { feedWatchdog, keepBeating, keepHouse, keepQuarantine, scrubOnSchedule } from './daemon/timers.ts';
 import { ConfigError, messageOf } from './errors.ts';
 import type { IngestDeps } from './ingest/ports.ts';
 import { Quarantine } from './ingest/quarantine.ts';
-import { InboxService } from './ingest/service.ts';
-import { IndexWatcher } from './ingest/watch.ts';
 import { Metrics } from './observe/metrics.ts';
 import { Prober } from './observe/probe.ts';
 import { type RunningServer, startServer } from './observe/server.ts';
@@ -43,12 +42,6 @@ export interface DaemonOptions {
 const drainMs = 20_000;
 /** A loop that shows no progress for so long is stuck: longer than any single step may take by its own deadline. */
 const stuckAfterMs = 10 * 60_000;
-
-interface InboxParts {
-  readonly config: InboxConfig;
-  readonly service: InboxService;
-  readonly watcher: IndexWatcher;
-}
 
 interface MirrorParts {
   readonly config: MirrorConfig;
@@ -205,9 +198,7 @@ export class Daemon {
 
   #startInbox(config: InboxConfig): void {
     const { clock, log } = this.#options;
-    // One for each inbox: the events of one builder must not drown those of another.
-    const watcher = new IndexWatcher({ onChange: () => service.wake(), clock, log });
-    const deps: IngestDeps = {
+    const deps: Omit<IngestDeps, 'events'> = {
       root: this.#config.root,
       maxRemovedPercent: this.#config.guards.maxRemovedPercent,
       reserveBytes: this.#config.reserveBytes,
@@ -221,23 +212,12 @@ export class Daemon {
         for (const { worker } of this.#mirrors.values()) worker.wake();
         return generation;
       },
-      events: {
-        batchEnded: (builder, state, reasons) =>
-          this.#metrics.batchEnded(
-            builder,
-            state,
-            reasons.map((r) => r.code),
-          ),
-        stage: (stage, seconds) => this.#metrics.stage(stage, seconds),
-        rescanFound: (count) => this.#metrics.rescanFound(count),
-        watch: (paths) => watcher.add(paths),
-      },
       clock,
       log,
     };
-    const service = new InboxService(config, deps);
-    this.#inboxes.set(config.builder, { config, service, watcher });
-    this.#supervisor.start(`inbox:${config.builder}`, (signal) => service.run(signal));
+    const parts = createInbox(config, deps, this.#metrics);
+    this.#inboxes.set(config.builder, parts);
+    this.#supervisor.start(`inbox:${config.builder}`, (signal) => parts.service.run(signal));
   }
 
   #startMirror(config: MirrorConfig): void {

@@ -46,8 +46,8 @@ export const serviceCredentials = '/run/credentials/lockstepd.service';
 
 /** The file that `identity` names: an absolute path, or the credential of that name where systemd puts it. */
 export function identityPath(identity: string, credentialsDirectory: string | null): string {
-  const name = credentialName(identity);
-  return name === null ? identity : join(credentialsDirectory ?? serviceCredentials, name);
+  const credential = credentialName(identity);
+  return credential === null ? identity : join(credentialsDirectory ?? serviceCredentials, credential);
 }
 
 /** NAME of `credential:NAME`, or null for a plain path. */

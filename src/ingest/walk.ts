@@ -106,7 +106,7 @@ export class InboxDirectory implements AsyncDisposable {
   /** `owner`: the uid of the directory; `owned`: the handle is closed with this object. */
   constructor(
     inbox: Inbox,
-    open: {
+    opened: {
       readonly handle: FileHandle;
       readonly components: readonly string[];
       readonly owner: bigint;
@@ -114,10 +114,10 @@ export class InboxDirectory implements AsyncDisposable {
     },
   ) {
     this.#inbox = inbox;
-    this.#handle = open.handle;
-    this.#components = open.components;
-    this.#owner = open.owner;
-    this.#owned = open.owned;
+    this.#handle = opened.handle;
+    this.#components = opened.components;
+    this.#owner = opened.owner;
+    this.#owned = opened.owned;
   }
 
   /**

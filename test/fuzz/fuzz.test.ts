@@ -52,3 +52,13 @@ test('authentic is what has the signed bytes at its end and nothing but signatur
     assert.ok(!formatV2.isAuthentic(formatV2.pack(formatV2.unpack(bytes)), bytes), 'packed anew');
   }
 });
+
+test('what the trusted key signs anew is accepted as long as nothing is spoilt', async (t) => {
+  await using verifier = new Verifier({ workers: 1 });
+  const specimens = generatedV2().filter((s) => s.resign !== null);
+  await using judge = await Judge.open(verifier, specimens, join(temporaryDirectory(t), 'input'));
+  for (const specimen of specimens.filter((s) => s.kind === 'index')) {
+    const bytes = specimen.resign?.(formatV2.unpack(specimen.bytes)) ?? Buffer.alloc(0);
+    assert.equal((await judge.judge(specimen, bytes, true)).word, 'accepted', specimen.name);
+  }
+});

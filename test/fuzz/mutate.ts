@@ -146,11 +146,13 @@ function mutate(bytes: Buffer, m: Mutation, specimens: readonly Specimen[]): Buf
       const from = offset(m.from, other.length);
       return replace(bytes, at, m.length, other.subarray(from, from + m.length));
     }
+    default:
+      return m satisfies never;
   }
 }
 
-function replace(bytes: Buffer, at: number, length: number, by: Buffer): Buffer {
-  return Buffer.concat([bytes.subarray(0, at), by, bytes.subarray(at + length)]);
+function replace(bytes: Buffer, at: number, removed: number, by: Buffer): Buffer {
+  return Buffer.concat([bytes.subarray(0, at), by, bytes.subarray(at + removed)]);
 }
 
 /** Writes the right checksum into everything that lies where a tar header may and says `ustar`. */

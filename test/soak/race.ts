@@ -51,7 +51,7 @@ export async function race(seconds: number): Promise<RaceReport> {
   await prepare(primary, trap, raced);
   const flipper = spawn(process.execPath, ['-e', racer, primary.inbox], { stdio: ['ignore', 'pipe', 'inherit'] });
   let flips = 0;
-  flipper.stdout?.on('data', (chunk: Buffer) => {
+  flipper.stdout.on('data', (chunk: Buffer) => {
     flips = Number(chunk.toString().trimEnd().split('\n').at(-1)) || flips;
   });
   const seen = new Set<string>();
