@@ -24,7 +24,7 @@ export function createInbox(config: InboxConfig, deps: Omit<IngestDeps, 'events'
       ),
     stage: (stage, seconds) => metrics.stage(stage, seconds),
     rescanFound: (count) => metrics.rescanFound(count),
-    watch: (paths) => watcher.add(paths),
+    watch: (paths) => watcher.watch(paths),
   };
   const service = new InboxService(config, { ...deps, events });
   return { config, service, watcher };

@@ -31,6 +31,8 @@ export interface SurveyProblem extends Reason {
 
 /** Entries of one directory that are read, whatever they are. */
 const maximumEntries = 50_000;
+/** A directory with more entries is left to the rescan: a watcher remembers each of them. */
+const crowdedEntries = 4096;
 const badNamesShown = 100;
 /** As many as the thread pool carries out side by side, and some more to keep it busy. */
 const looksAtOnce = 8;
@@ -42,7 +44,7 @@ export async function findIndexes(
   maxRepositories: number,
 ): Promise<Survey> {
   const indexes: FoundIndex[] = [];
-  const finds: Finds = { inbox, maxRepositories, problems: new Map(), watchable: new Set(['']), badNames: 0 };
+  const finds: Finds = { inbox, maxRepositories, problems: new Map(), watchable: new Set(), badNames: 0 };
   const places = new Map<string, readonly [components: readonly string[], arch: string]>();
   for (const template of templates) {
     for (const components of await expand(template, finds)) {
@@ -56,9 +58,11 @@ export async function findIndexes(
       await using directory = await inbox.directory(components);
       if (!directory) return;
       for (const fileName of indexFileNames) {
-        finds.watchable.add(`${repository}/${fileName}`);
         const seen = await directory.see(fileName);
         if (seen.kind !== 'absent') indexes.push({ repository, arch, fileName, seen });
+        // For a file that is not there yet, its directory is watched.
+        else if (await directory.hasMoreThan(crowdedEntries)) continue;
+        finds.watchable.add(`${repository}/${fileName}`);
       }
     });
   });
@@ -85,7 +89,7 @@ async function expand(template: Template, finds: Finds): Promise<string[][]> {
       await orProblem(finds, path.join('/'), async () => {
         await using directory = await finds.inbox.directory(path);
         if (!directory) return;
-        finds.watchable.add(path.join('/'));
+        if (!(await directory.hasMoreThan(crowdedEntries))) finds.watchable.add(path.join('/'));
         if (component.kind === 'literal') next.push([...path, component.value]);
         else await listMatches(directory, path, next, finds);
       });

@@ -135,6 +135,14 @@ export class InboxDirectory implements AsyncDisposable {
     }
   }
 
+  /** True when there are more than `limit` entries, whatever they are. */
+  async hasMoreThan(limit: number): Promise<boolean> {
+    let left = limit;
+    for await (const _ of await opendir(descriptorPath(this.#handle), { bufferSize: entriesAtOnce }))
+      if (left-- === 0) return true;
+    return false;
+  }
+
   /** As `openFile`, but only looks: one system call for a regular file. */
   async see(name: string): Promise<Seen> {
     const seen = isPlainName(name) ? await this.#lstat(name) : null;

@@ -20,7 +20,7 @@ const floodPauseMs = 30_000;
 export class IndexWatcher implements AsyncDisposable {
   readonly #deps: WatcherDeps;
   readonly #watched = new Set<string>();
-  /** Null during a flood, and once it is over until the next paths are added. */
+  /** Null during a flood, and once it is over until the next paths are given. */
   #watcher: FSWatcher | null = null;
   #closing: Promise<void> = Promise.resolve();
   #disposed = false;
@@ -32,9 +32,15 @@ export class IndexWatcher implements AsyncDisposable {
     this.#deps = deps;
   }
 
-  /** Adds paths that are not watched yet; true when there were any. A path need not exist. Does nothing during a flood. */
-  add(paths: readonly string[]): boolean {
+  /**
+   * From now on these paths are watched and no others; true when some were not before. A path need not exist. Does nothing during
+   * a flood.
+   */
+  watch(paths: readonly string[]): boolean {
     if (this.#disposed || this.#deps.clock.monotonic() < this.#pausedUntil) return false;
+    const wanted = new Set(paths);
+    // What chokidar remembers of a directory goes only with the whole watcher.
+    if (this.#watched.size > 0 && [...this.#watched].some((path) => !wanted.has(path))) this.#stop();
     const fresh = paths.filter((path) => !this.#watched.has(path));
     if (fresh.length === 0) return false;
     for (const path of fresh) this.#watched.add(path);
@@ -98,7 +104,7 @@ export class IndexWatcher implements AsyncDisposable {
     this.#deps.onChange('');
   }
 
-  /** What was removed is not watched any more, even when it is made again: the next `add` starts anew. */
+  /** What was removed is not watched any more, even when it is made again: the next `watch` starts anew. */
   #forget(watcher: FSWatcher, path: string): void {
     const gone = [...this.#watched].filter((watched) => watched === path || watched.startsWith(`${path}/`));
     for (const watched of gone) this.#watched.delete(watched);

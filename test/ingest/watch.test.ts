@@ -37,8 +37,8 @@ test('an index is watched, its packages are not, and a directory that is removed
     }
   };
   await mkdir(repository, { recursive: true });
-  assert.equal(watcher.add(paths), true);
-  assert.equal(watcher.add(paths), false);
+  assert.equal(watcher.watch(paths), true);
+  assert.equal(watcher.watch(paths), false);
   await untilHeard();
   await sleep(300);
   heard = [];
@@ -51,7 +51,7 @@ test('an index is watched, its packages are not, and a directory that is removed
     await mkdir(repository, { recursive: true });
     await sleep(300);
     heard = [];
-    watcher.add(paths);
+    watcher.watch(paths);
     await untilHeard();
   }
 });
@@ -64,7 +64,7 @@ test('a flood of events ends the watch, once told, until the pause is over', { t
   const [heard, warned]: [string[], string[]] = [[], []];
   const log = { ...silentLog, warn: (event: string) => void warned.push(event) };
   await using watcher = new IndexWatcher({ onChange: (path) => heard.push(path), clock, log });
-  watcher.add([inbox]);
+  watcher.watch([inbox]);
   await sleep(300);
   for (let n = 0; warned.length === 0; n++) {
     assert.ok(n < 20_000, 'a flood');
@@ -72,13 +72,13 @@ test('a flood of events ends the watch, once told, until the pause is over', { t
     await rm(join(inbox, 'a'));
   }
   assert.equal(heard.at(-1), '');
-  assert.equal(watcher.add([inbox]), false, 'not watched in the pause');
+  assert.equal(watcher.watch([inbox]), false, 'not watched in the pause');
   heard.length = 0;
   for (let n = 0; n < 100; n++) await writeFile(join(inbox, `b${n}`), 'x');
   await sleep(200);
   assert.deepEqual([heard, warned], [[], ['watch_flooded']]);
   now = 31_000;
-  assert.equal(watcher.add([inbox]), true);
+  assert.equal(watcher.watch([inbox]), true);
   for (let n = 0; heard.length === 0; n++) {
     assert.ok(n < 50, 'watched again');
     await writeFile(join(inbox, `c${n}`), 'x');
