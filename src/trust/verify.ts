@@ -3,7 +3,8 @@ import { rm } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { IndexEntry, IndexFileName } from '../apk/entry.ts';
-import { OperationError } from '../errors.ts';
+import { errnoOf, messageOf, OperationError } from '../errors.ts';
+import { syncFile } from '../system/durable.ts';
 import type { SignaturePolicy } from './check-package.ts';
 import type { IndexFacts, PackageFacts, Rejection, Warning } from './facts.ts';
 import type { Keyring } from './keyring.ts';
@@ -75,6 +76,8 @@ interface Slot {
 export class Verifier implements AsyncDisposable {
   readonly #slots: Slot[];
   readonly #queue: Task[] = [];
+  /** Copies that are being made durable. */
+  readonly #syncs = new Set<Promise<void>>();
   #nextId = 0;
   #disposed = false;
 
@@ -142,6 +145,7 @@ export class Verifier implements AsyncDisposable {
         await worker.terminate();
       }),
     );
+    await Promise.all(this.#syncs);
   }
 
   #run(job: Job, onEntries: Task['onEntries'], signal: AbortSignal | undefined): Promise<Outcome> {
@@ -211,9 +215,12 @@ export class Verifier implements AsyncDisposable {
         post(worker, task.failure === undefined ? { kind: 'more' } : { kind: 'abort', id: task.job.id });
         break;
       case 'done':
-        this.#free(slot, task, () =>
-          task.failure === undefined ? task.resolve(answer.outcome) : task.reject(task.failure),
-        );
+        this.#free(slot, task, () => {
+          if (task.failure !== undefined) task.reject(task.failure);
+          else if (answer.outcome.verdict === 'accepted' && task.job.destination !== undefined)
+            this.#makeDurable(task, task.job.destination, answer.outcome);
+          else task.resolve(answer.outcome);
+        });
         break;
       case 'failed':
         this.#free(slot, task, () => task.reject(task.failure ?? errorOf(answer, task)));
@@ -228,6 +235,22 @@ export class Verifier implements AsyncDisposable {
     } catch (error) {
       task.failure = error;
     }
+  }
+
+  /** Syncs the copy of an accepted file while the thread already looks at the next one: many syncs together cost little more than one. */
+  #makeDurable(task: Task, destination: string, outcome: Outcome): void {
+    const work = (async () => {
+      try {
+        await syncFile(destination);
+        task.signal?.throwIfAborted();
+        task.resolve(outcome);
+      } catch (error) {
+        await rm(destination, { force: true }).catch(() => {});
+        task.reject(task.signal?.aborted === true ? task.signal.reason : writeError(error, destination));
+      }
+    })();
+    this.#syncs.add(work);
+    void work.finally(() => this.#syncs.delete(work));
   }
 
   #free(slot: Slot, task: Task, settle: () => void): void {
@@ -264,12 +287,17 @@ function disposed(): Error {
 
 function errorOf(answer: Extract<Answer, { kind: 'failed' }>, task: Task): unknown {
   if (answer.aborted) return task.signal?.reason ?? new Error('aborted');
-  const target = task.job.destination;
-  if (target !== undefined && (answer.errno === 'ENOSPC' || answer.errno === 'EDQUOT')) {
+  const failure = Object.assign(new Error(answer.message), { code: answer.errno });
+  return writeError(failure, task.job.destination);
+}
+
+function writeError(error: unknown, target: string | undefined): Error {
+  const code = errnoOf(error);
+  if (target !== undefined && (code === 'ENOSPC' || code === 'EDQUOT')) {
     return new OperationError(
       'DISK_FULL',
-      `${target}: cannot be written: ${answer.message}: free space there or raise the quota`,
+      `${target}: cannot be written: ${messageOf(error)}: free space there or raise the quota`,
     );
   }
-  return Object.assign(new Error(`verifying: ${answer.message}`), { code: answer.errno });
+  return Object.assign(new Error(`verifying: ${messageOf(error)}`), { code });
 }
