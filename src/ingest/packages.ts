@@ -41,7 +41,7 @@ const sparseFromBytes = 1024 * 1024;
 /** A file system may compress a little; packages are compressed already. */
 const sparseRatio = 8;
 const looksAtOnce = 8;
-const copiesAtOnce = 4;
+const copiesAtOnce = 8;
 
 /** Looks for what was missing or refused. True when anything is different from last time. */
 export async function lookForPackages(wanted: Wanted, inbox: Inbox): Promise<boolean> {
