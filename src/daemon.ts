@@ -2,6 +2,7 @@
 import { chmod } from 'node:fs/promises';
 import type { MirrorConfig } from './config/mirror-schema.ts';
 import type { Config, InboxConfig } from './config/schema.ts';
+import { matchTemplate } from './config/template.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
 import { gatherFacts } from './daemon/facts.ts';
 import { ProbeService } from './daemon/probes.ts';
@@ -191,7 +192,11 @@ export class Daemon {
     const { clock, log } = this.#options;
     const deps: IngestDeps = {
       root: this.#config.root,
-      maxRemovedPercent: this.#config.guards.maxRemovedPercent,
+      isOfAnother: (repository) =>
+        this.#config.inboxes.some(
+          ({ builder, repositories }) =>
+            builder !== config.builder && repositories.some((t) => matchTemplate(t, repository)),
+        ),
       rescanMs: this.#config.schedule.rescanMs,
       store: this.#store,
       verifier: this.#verifier,
@@ -287,7 +292,7 @@ export class Daemon {
 
   #controlDeps(): ControlDeps {
     return {
-      batches: this.#store.batches,
+      store: this.#store,
       clock: this.#options.clock,
       log: this.#options.log,
       pushNow: (name) => {
@@ -296,6 +301,7 @@ export class Daemon {
         return parts !== undefined;
       },
       mirrorNames: () => [...this.#mirrors.keys()],
+      openInbox: (builder) => this.#inboxes.get(builder)?.service.open ?? null,
       wakeInbox: (builder) => this.#inboxes.get(builder)?.service.wake(),
       reload: () => this.reload(),
     };

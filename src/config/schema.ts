@@ -15,6 +15,7 @@ import {
   toProblems,
   wholeNumber,
 } from './fields.ts';
+import { type GuardSettings, guards, toGuards } from './guards-schema.ts';
 import { type MirrorConfig, mirror, type SchemaContext, toMirror } from './mirror-schema.ts';
 import { absolutePath, name, plainPath } from './names.ts';
 import { parseTemplate, type Template, templateExample } from './template.ts';
@@ -34,7 +35,6 @@ export interface Config {
   readonly workers: number;
   readonly inboxes: readonly InboxConfig[];
   readonly publish: { readonly graceMs: number; readonly keepTreesForMs: number; readonly maxTrees: number };
-  readonly guards: { readonly maxRemovedPercent: number };
   readonly mirrors: readonly MirrorConfig[];
   readonly schedule: {
     readonly rescanMs: number;
@@ -54,6 +54,9 @@ export interface InboxConfig {
   readonly settleMs: number;
   readonly missingPackages: 'hold' | 'publish';
   readonly packageSignatures: 'require' | 'if-present' | 'ignore';
+  /** `required`: every batch waits for a person; `if-held`: only what a guard holds. */
+  readonly approval: 'if-held' | 'required';
+  readonly guards: GuardSettings;
 }
 
 /** Turns the value of a YAML document into a Config, or says everything that is wrong with its shape at once. */
@@ -93,6 +96,8 @@ const inbox = mapping('an inbox', {
   settle: duration('0', '1d').prefault('5s'),
   missing_packages: oneOf('hold', 'publish').prefault('hold'),
   package_signatures: oneOf('require', 'if-present', 'ignore').prefault('if-present'),
+  approval: oneOf('if-held', 'required').prefault('if-held'),
+  guards,
 });
 
 const document = mapping('a configuration', {
@@ -107,7 +112,7 @@ const document = mapping('a configuration', {
     keep_trees_for: duration('0', '30d').prefault('6h'),
     max_trees: wholeNumber(2, 64).prefault(4),
   }),
-  guards: section({ max_removed_percent: wholeNumber(0, 100).prefault(30) }),
+  guards,
   mirrors: orAbsent([], listOf('mirrors', mirror, 0)),
   schedule: section({
     rescan: duration('1s', '1d').prefault('60s'),
@@ -120,7 +125,7 @@ const document = mapping('a configuration', {
 });
 
 function toConfig(written: z.output<typeof document>, context: SchemaContext): Config {
-  const { root, state, publish, guards, schedule } = written;
+  const { root, state, publish, schedule } = written;
   return {
     file: context.file,
     root,
@@ -136,9 +141,10 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): C
       settleMs: entry.settle,
       missingPackages: entry.missing_packages,
       packageSignatures: entry.package_signatures,
+      approval: entry.approval,
+      guards: toGuards(written.guards, entry.guards),
     })),
     publish: { graceMs: publish.grace, keepTreesForMs: publish.keep_trees_for, maxTrees: publish.max_trees },
-    guards: { maxRemovedPercent: guards.max_removed_percent },
     mirrors: written.mirrors.map((entry) => toMirror(entry, context)),
     schedule: { rescanMs: schedule.rescan, probeMs: schedule.probe, scrub: schedule.scrub ?? null },
     log: { level: written.log.level },

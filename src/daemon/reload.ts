@@ -13,7 +13,7 @@ export interface ReloadPlan {
 const fixedKeys = ['root', 'state', 'socket', 'listen', 'workers', 'publish', 'log'] as const;
 
 export function planReload(old: Config, next: Config): ReloadPlan {
-  const sameRules = same([old.guards, old.schedule.rescanMs], [next.guards, next.schedule.rescanMs]);
+  const sameRules = old.schedule.rescanMs === next.schedule.rescanMs;
   const sameProbes = old.schedule.probeMs === next.schedule.probeMs;
   const stop = new Set<string>();
   for (const inbox of old.inboxes) {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { IndexEntry } from '../apk/entry.ts';
 import { errnoOf, messageOf, type VerificationCode } from '../errors.ts';
 import type { Reason } from '../store/batches.ts';
+import { type Changes, noChanges } from '../store/changes.ts';
 import type { Difference } from '../store/staging.ts';
 import { eachLimited } from '../system/limit.ts';
 import { inPieces } from '../system/pieces.ts';
@@ -11,9 +12,12 @@ import type { Keyring } from '../trust/keyring.ts';
 import type { IndexFacts, Verified } from '../trust/verify.ts';
 import type { Assessment } from './batch.ts';
 import type { FoundIndex } from './indexes.ts';
+import { type GuardFacts, guardFindings, judge } from './guards.ts';
 import { type CandidateDeps, copyOf, copyPackages, isDiskFull, lookForPackages, type Wanted } from './packages.ts';
 import type { Inbox } from './walk.ts';
 
+/** Changes of each kind that a reason names. */
+const changesNamed = 3;
 /** Free space that no copy may use up, in bytes: the store, the log and the web server live on too. */
 const diskReserve = 64 * 1024 * 1024;
 const filesReserve = 1000;
@@ -26,6 +30,8 @@ export class Candidate {
   readonly id: number;
   #facts: Verified<IndexFacts> | null = null;
   #difference: Difference | null = null;
+  #changes: Changes | null = null;
+  #verifyMs = 0;
   #refusal: (Reason & { readonly held: boolean }) | null = null;
   #diskFull: Reason | null = null;
   readonly #deps: CandidateDeps;
@@ -42,8 +48,10 @@ export class Candidate {
   /** Copies the index away and verifies the copy; what it brings and takes away is then in the staging table. */
   static async read(inbox: Inbox, found: FoundIndex, deps: CandidateDeps): Promise<Candidate> {
     const candidate = new Candidate(found, deps);
+    const startedAt = deps.clock.monotonic();
     try {
       await candidate.#read(inbox, found);
+      candidate.#verifyMs = deps.clock.monotonic() - startedAt;
     } catch (error) {
       if (!isDiskFull(error)) {
         await candidate.drop();
@@ -61,6 +69,11 @@ export class Candidate {
   /** The generation since which the repository has the index that this one was compared with. */
   get base(): number | null {
     return this.#difference?.base ?? null;
+  }
+
+  /** How long the index took to copy, verify and compare, in milliseconds. */
+  get verifyMs(): number {
+    return this.#verifyMs;
   }
 
   /** Where the private copy of the index lies, relative to the root. */
@@ -115,23 +128,19 @@ export class Candidate {
 
   /** What stands between this candidate and its publication now. */
   assess(): Assessment {
-    const base = { repository: this.repository, sha256: this.#facts?.sha256 ?? null };
+    const { repository, base: since } = this;
+    const base = { repository, sha256: this.#facts?.sha256 ?? null, base: since, vanished: false };
     if (this.#diskFull) return { ...base, kind: 'guarded', reasons: [this.#diskFull] };
     if (!this.#facts) return { ...base, ...this.#refused() };
-    const replay = this.#replay(this.#facts);
-    if (replay) return { ...base, kind: 'refused', reasons: [replay] };
-    const { staging, batches } = this.#deps.store;
+    const { staging, decisions } = this.#deps.store;
+    const findings = guardFindings(this.#guardFacts(this.#facts), this.#deps.inbox);
+    const judged = judge(this.repository, findings, this.base, decisions.find(this.repository, this.#facts.sha256));
+    if (judged.kind === 'refused') return { ...base, ...judged };
     const counts = staging.counts(this.id);
     if (counts.failed > 0) {
       return { ...base, kind: staging.hasRejected(this.id) ? 'refused' : 'guarded', reasons: this.#problems() };
     }
-    const decision = batches.decision(this.repository, this.#facts.sha256);
-    const removal = this.#massRemoval();
-    if (decision === 'rejected') {
-      const reason = { code: 'INCOMPLETE', path: this.repository, detail: 'rejected by an operator' } as const;
-      return { ...base, kind: 'refused', reasons: [removal ?? reason] };
-    }
-    if (removal && decision !== 'approved') return { ...base, kind: 'guarded', reasons: [removal] };
+    if (judged.kind === 'guarded') return { ...base, ...judged };
     return counts.missing > 0
       ? { ...base, kind: 'incomplete', reasons: this.#problems() }
       : { ...base, kind: 'closed' };
@@ -179,6 +188,7 @@ export class Candidate {
       destination: this.#path(this.indexSource),
       arch: found.arch,
       keyring: this.#deps.keyring,
+      acceptEmpty: true,
       onEntries: (entries: readonly IndexEntry[]) => {
         staging.add(this.id, entries);
         this.#deps.onProgress();
@@ -190,6 +200,7 @@ export class Candidate {
       return;
     }
     this.#difference = await inPieces(staging.compare(this.id));
+    this.#changes = await inPieces(this.#deps.store.changes.of(this.id, this.repository, changesNamed));
     this.#facts = verdict.index;
   }
 
@@ -207,23 +218,16 @@ export class Candidate {
     return { kind: held ? 'guarded' : 'refused', reasons: [reason] };
   }
 
-  #replay(facts: Verified<IndexFacts>): Reason | null {
-    const range = this.#deps.store.generations.rangeOf(this.repository, facts.sha256);
-    if (!range || range.last === null) return null;
+  #guardFacts(index: Verified<IndexFacts>): GuardFacts {
+    const { generations } = this.#deps.store;
     return {
-      code: 'REPLAY',
-      path: this.repository,
-      detail: `this index was published as generation ${range.first} and replaced after ${range.last}; only a rollback may bring it back`,
-    };
-  }
-
-  #massRemoval(): Reason | null {
-    const { live, removals } = this.#difference ?? { live: 0, removals: 0 };
-    if (removals < 2 || (removals * 100) / live <= this.#deps.maxRemovedPercent) return null;
-    return {
-      code: 'MASS_REMOVAL',
-      path: this.repository,
-      detail: `removes ${removals} of ${live} packages, more than ${this.#deps.maxRemovedPercent} %: approve or reject it`,
+      repository: this.repository,
+      index,
+      known: generations.ageOf(this.repository),
+      served: generations.rangeOf(this.repository, index.sha256),
+      live: this.#difference?.live ?? 0,
+      removals: this.#difference?.removals ?? 0,
+      changes: this.#changes ?? noChanges,
     };
   }
 

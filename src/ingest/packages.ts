@@ -6,6 +6,7 @@ import { errnoOf, messageOf, OperationError } from '../errors.ts';
 import type { Reason } from '../store/batches.ts';
 import type { StagedRow } from '../store/staging.ts';
 import type { Store } from '../store/store.ts';
+import type { Clock } from '../system/clock.ts';
 import { eachLimited } from '../system/limit.ts';
 import type { Keyring } from '../trust/keyring.ts';
 import type { Verifier } from '../trust/verify.ts';
@@ -17,7 +18,7 @@ export interface CandidateDeps {
   readonly store: Store;
   readonly verifier: Verifier;
   readonly keyring: Keyring;
-  readonly maxRemovedPercent: number;
+  readonly clock: Clock;
   readonly signal: AbortSignal;
   /** Told of each package that was looked at or copied. */
   readonly onProgress: () => void;

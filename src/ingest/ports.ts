@@ -1,12 +1,23 @@
 /** What the ingest of an inbox needs from the rest of the daemon, and what it tells it. */
 import type { BatchState, Reason } from '../store/batches.ts';
-import type { Generation } from '../store/generations.ts';
+import type { InboxConfig } from '../config/schema.ts';
+import type { Generation, IndexRow } from '../store/generations.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
 import type { Keyring } from '../trust/keyring.ts';
 import type { Verifier } from '../trust/verify.ts';
-import type { ClosedBatch } from './batch.ts';
+import type { Assessment, ClosedBatch } from './batch.ts';
+import type { Candidate } from './candidate.ts';
+
+/** What waits in an inbox, is held or refused there: what a preview is made from. */
+export interface OpenInbox {
+  readonly inbox: InboxConfig;
+  readonly candidates: readonly Candidate[];
+  /** Of repositories that vanished. */
+  readonly vanished: readonly IndexRow[];
+  readonly assessments: readonly Assessment[];
+}
 
 interface IngestEvents {
   batchEnded(builder: string, state: Exclude<BatchState, 'waiting'>, reasons: readonly Reason[]): void;
@@ -18,7 +29,8 @@ interface IngestEvents {
 
 export interface IngestDeps {
   readonly root: string;
-  readonly maxRemovedPercent: number;
+  /** True when another inbox of this configuration may publish that repository. */
+  readonly isOfAnother: (repository: string) => boolean;
   readonly rescanMs: number;
   readonly store: Store;
   readonly verifier: Verifier;

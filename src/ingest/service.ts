@@ -14,14 +14,16 @@ import type { Generation } from '../store/generations.ts';
 import { Wake } from '../system/limit.ts';
 import { inPieces } from '../system/pieces.ts';
 import { removeTree } from '../system/remove-tree.ts';
-import { type Assessment, planBatch, reasonsOf } from './batch.ts';
+import { type Assessment, type InboxFacts, planBatch, reasonsOf } from './batch.ts';
 import { Candidate } from './candidate.ts';
 import { type FoundIndex, findIndexes } from './indexes.ts';
 import { Ledger } from './ledger.ts';
 import { seeUpload } from './locks.ts';
 import { type CandidateDeps, isDiskFull } from './packages.ts';
 import { quarantineBatch } from './quarantine.ts';
-import type { IngestDeps } from './ports.ts';
+import type { IngestDeps, OpenInbox } from './ports.ts';
+import { badName, ScopeWatch } from './scope.ts';
+import { VanishedRepositories } from './vanished.ts';
 import { Inbox } from './walk.ts';
 
 /** How often the lock of a quiet inbox is looked at, and of one that is being written to. Reading /proc/locks costs microseconds. */
@@ -37,6 +39,8 @@ export class InboxService {
   readonly #ledger: Ledger;
   readonly #wake = new Wake();
   readonly #candidates = new Map<string, Candidate>();
+  readonly #vanished: VanishedRepositories;
+  readonly #scope: ScopeWatch;
   /** Index files that are known to be published, by repository: the value of stat then. */
   readonly #published = new Map<string, string>();
   #uploading = false;
@@ -55,6 +59,8 @@ export class InboxService {
     this.#config = config;
     this.#deps = deps;
     this.#ledger = new Ledger(config.builder, { ...deps, batches: deps.store.batches });
+    this.#vanished = new VanishedRepositories(config, deps);
+    this.#scope = new ScopeWatch(config, deps.rescanMs);
     this.#changedAt = deps.clock.monotonic();
     this.#progressAt = deps.clock.monotonic();
   }
@@ -62,6 +68,12 @@ export class InboxService {
   /** When the loop last got anywhere, on the monotonic clock: proof of life. */
   get progressAt(): number {
     return this.#progressAt;
+  }
+
+  /** What is open now: indexes that are not published, and repositories that vanished from the inbox. */
+  get open(): OpenInbox {
+    const candidates = [...this.#candidates.values()].filter((candidate) => !candidate.isPublished());
+    return { inbox: this.#config, candidates, vanished: this.#vanished.indexes, assessments: this.#assess([]) };
   }
 
   /** Something may have happened: look soon. */
@@ -132,7 +144,9 @@ export class InboxService {
     await this.#readIndexes(inbox, survey.indexes, announced, signal);
     for (const candidate of this.#candidates.values()) if (await candidate.look(inbox)) this.#changed();
     for (const candidate of this.#replaced.splice(0)) await candidate.drop();
-    const nameProblems = survey.badNames.map(badName);
+    if (this.#vanished.look(inbox.place, survey)) this.#changed();
+    if (!this.#uploading && (await this.#scope.look(inbox, startedAt))) this.#changed();
+    const nameProblems = [...survey.badNames.map(badName), ...this.#scope.assess()];
     const waiting = await this.#settleBatches(inbox, nameProblems, signal);
     this.#deps.log.debug('inbox_looked', {
       builder: this.#config.builder,
@@ -168,9 +182,8 @@ export class InboxService {
       const settled = same && !known.unread && known.isJudgedBy(deps.keyring);
       if (settled || this.#published.get(index.repository) === index.seen.stat) continue;
       if (!same) this.#changed();
-      const startedAt = this.#deps.clock.monotonic();
       const candidate = await Candidate.read(inbox, index, deps);
-      this.#deps.events.stage('verify', (this.#deps.clock.monotonic() - startedAt) / 1000);
+      this.#deps.events.stage('verify', candidate.verifyMs / 1000);
       if (known) this.#replaced.push(known);
       this.#candidates.set(index.repository, candidate);
       if (!same && !candidate.isPublished()) fresh++;
@@ -185,18 +198,17 @@ export class InboxService {
   /** Copies, publishes, holds, rejects. True when something still waits. */
   async #settleBatches(inbox: Inbox, nameProblems: readonly Assessment[], signal: AbortSignal): Promise<boolean> {
     const first = planBatch(this.#assess(nameProblems), await this.#facts());
-    if (first.publish.length > 0) {
-      const startedAt = this.#deps.clock.monotonic();
-      for (const { repository } of first.publish) await this.#candidates.get(repository)?.copy(inbox);
-      this.#deps.events.stage('copy', (this.#deps.clock.monotonic() - startedAt) / 1000);
-    }
+    const startedAt = this.#deps.clock.monotonic();
+    for (const { repository } of first.publish) await this.#candidates.get(repository)?.copy(inbox);
+    const copyMs = this.#deps.clock.monotonic() - startedAt;
+    if (first.publish.length > 0) this.#deps.events.stage('copy', copyMs / 1000);
     signal.throwIfAborted();
     const decision = planBatch(this.#assess(nameProblems), await this.#facts());
     const copied = decision.publish.filter((a) => first.publish.some((b) => b.repository === a.repository));
     const waiting = [...decision.wait, ...decision.publish.filter((a) => !copied.includes(a))];
     this.#ledger.supersede([waiting, copied, decision.hold, decision.reject]);
     if (waiting.length > 0) this.#ledger.record('waiting', waiting, waiting.flatMap(reasonsOf));
-    if (copied.length > 0) await this.#publish(copied);
+    if (copied.length > 0) await this.#publish(copied, copyMs);
     if (decision.hold.length > 0) this.#ledger.end('held', decision.hold);
     if (decision.reject.length > 0) await this.#reject(decision.reject);
     return waiting.length > 0;
@@ -204,15 +216,16 @@ export class InboxService {
 
   #assess(nameProblems: readonly Assessment[]): Assessment[] {
     const open = [...this.#candidates.values()].filter((candidate) => !candidate.isPublished());
-    return [...open.map((candidate) => candidate.assess()), ...nameProblems];
+    return [...open.map((candidate) => candidate.assess()), ...this.#vanished.assess(), ...nameProblems];
   }
 
-  async #publish(assessments: readonly Assessment[]): Promise<void> {
+  async #publish(assessments: readonly Assessment[], copyMs: number): Promise<void> {
     const { clock, events, log } = this.#deps;
     const candidates = assessments.flatMap((a) => this.#candidates.get(a.repository) ?? []);
     const reasons = assessments.flatMap(reasonsOf);
     const batch = this.#ledger.record('waiting', assessments, reasons);
     const startedAt = clock.monotonic();
+    const settleMs = startedAt - this.#changedAt;
     let generation: Generation;
     try {
       generation = await this.#deps.publish({
@@ -223,13 +236,21 @@ export class InboxService {
             ? [{ repository: c.repository, candidate: c.id, base: c.base, index: c.facts, indexSource: c.indexSource }]
             : [],
         ),
+        removals: assessments.flatMap((a) =>
+          a.kind === 'leaving' ? [{ repository: a.repository, base: a.base ?? 0 }] : [],
+        ),
+        times: {
+          settleMs: Math.round(settleMs),
+          copyMs: Math.round(copyMs),
+          verifyMs: Math.round(candidates.reduce((sum, c) => sum + c.verifyMs, 0)),
+        },
       });
     } catch (error) {
       await this.#publishFailed(candidates, error);
       return;
     }
     events.stage('publish', (clock.monotonic() - startedAt) / 1000);
-    events.stage('settle', (startedAt - this.#changedAt) / 1000);
+    events.stage('settle', settleMs / 1000);
     events.batchEnded(this.#config.builder, 'published', reasons);
     log.info('batch_published', {
       batch: batch.id,
@@ -273,7 +294,7 @@ export class InboxService {
     await candidate.drop();
   }
 
-  async #facts(): Promise<{ uploading: boolean; settled: boolean; missingPackages: 'hold' | 'publish' }> {
+  async #facts(): Promise<InboxFacts> {
     await this.#seeUpload();
     return {
       // What came after the survey is not known: the upload may have ended since, its batch is not the half that was seen.
@@ -298,19 +319,20 @@ export class InboxService {
     this.#missingLogged = true;
     for (const candidate of this.#candidates.values()) await this.#forget(candidate, false);
     this.#published.clear();
+    this.#vanished.forget();
     this.#ledger.supersede([]);
     return this.#deps.rescanMs;
   }
 
   #candidateDeps(signal: AbortSignal): CandidateDeps {
-    const { root, store, verifier, maxRemovedPercent } = this.#deps;
+    const { root, store, verifier, clock } = this.#deps;
     return {
       inbox: this.#config,
       root,
       store,
       verifier,
       keyring: this.#deps.keyring(),
-      maxRemovedPercent,
+      clock,
       signal,
       onProgress: () => this.#beat(),
     };
@@ -327,9 +349,4 @@ export class InboxService {
   #unchangedMs(): number {
     return this.#deps.clock.monotonic() - this.#changedAt;
   }
-}
-
-function badName(path: string): Assessment {
-  const reasons = [{ code: 'NAME' as const, path, detail: 'a directory name that no repository may have' }];
-  return { repository: path, sha256: null, kind: 'refused', reasons };
 }

@@ -89,9 +89,16 @@ export class InboxDirectory implements AsyncDisposable {
     this.#owned = owned;
   }
 
-  /** The names of the subdirectories; names that are not UTF-8 carry a replacement character and match nothing. */
-  async *subdirectories(): AsyncGenerator<string> {
-    for await (const entry of await opendir(descriptorPath(this.#handle))) if (entry.isDirectory()) yield entry.name;
+  /**
+   * The names of the subdirectories among the first `atMost` entries; names that are not UTF-8 carry a replacement character
+   * and match nothing.
+   */
+  async *subdirectories(atMost = Number.POSITIVE_INFINITY): AsyncGenerator<string> {
+    let seen = 0;
+    for await (const entry of await opendir(descriptorPath(this.#handle))) {
+      if (++seen > atMost) return;
+      if (entry.isDirectory()) yield entry.name;
+    }
   }
 
   /** As `openFile`, but only looks: one system call for a regular file. */

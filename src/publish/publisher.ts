@@ -3,7 +3,7 @@ import { chmod, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../errors.ts';
 import type { Generation, IndexRow } from '../store/generations.ts';
-import type { RepositoryChange } from '../store/journal.ts';
+import type { BatchExtent, RepositoryChange } from '../store/journal.ts';
 import type { Store } from '../store/store.ts';
 import { type Clock, toInstant } from '../system/clock.ts';
 import { makeDirectoryDurable } from '../system/durable.ts';
@@ -35,7 +35,7 @@ export interface VerifiedChange {
   readonly indexSource: string;
 }
 
-export interface VerifiedBatch {
+export interface VerifiedBatch extends BatchExtent {
   readonly id: string;
   readonly builder: string;
   readonly changes: readonly VerifiedChange[];
@@ -106,6 +106,7 @@ export class Publisher {
       // Left open when not even taking back could be recorded: on a full disk, for instance.
       await this.#settleOpen(await servedTree(this.#options.root));
       const nowMs = this.#clock.now();
+      const startedAt = this.#clock.monotonic();
       const { journal, generations } = this.#store;
       const current = generations.current();
       const choice = this.#chooseTree(nowMs);
@@ -115,7 +116,7 @@ export class Publisher {
       const intent = { number, publishedAtMs: nowMs, tree: choice.name, batch: batch.id, added: 0, removed: 0 };
       let generation: Generation;
       try {
-        generation = await inPieces(journal.begin(intent, changes));
+        generation = await inPieces(journal.begin(intent, changes, batch));
         await this.#bringUp(generation, choice.generation, current?.tree ?? null);
       } catch (error) {
         const pending = journal.pending();
@@ -127,7 +128,8 @@ export class Publisher {
         this.#log.error('publish_not_synced', { generation: number, detail: messageOf(error) });
         generation = pending;
       }
-      journal.commit(generation, current?.tree ?? null, this.#clock.now());
+      const publishMs = Math.round(this.#clock.monotonic() - startedAt);
+      journal.commit(generation, current?.tree ?? null, this.#clock.now(), publishMs);
       this.#startSpareWork();
       return generation;
     });
@@ -185,6 +187,7 @@ export class Publisher {
       currentTree,
       packages: generations.packagesForTree(from, to.number),
       indexes: indexes.filter((index) => index.since > from),
+      left: from === 0 ? [] : generations.repositoriesLeft(from, to.number),
       trace: {
         content: traceContent(to.number, toInstant(to.publishedAtMs), indexes),
         mtimeSeconds: nextMtimeSeconds(to.publishedAtMs, await this.#traceMtime(currentTree)),
@@ -200,7 +203,7 @@ export class Publisher {
       const previous: IndexRow | null = this.#store.generations.indexOf(repository);
       const mtimeSeconds = nextMtimeSeconds(nowMs, previous?.mtimeSeconds ?? null);
       await setMtimeDurable(join(this.#options.root, indexSource), mtimeSeconds);
-      const { sha256, size, packages, signedBy, description } = index;
+      const { sha256, size, packages, signedBy, description, newestBuildTime } = index;
       changes.push({
         repository,
         candidate,
@@ -212,6 +215,7 @@ export class Publisher {
           packages,
           signedBy,
           description,
+          newestBuildTime,
           builder: batch.builder,
           source: indexSource,
         },

@@ -1,4 +1,4 @@
-/** Batches in the store: what became of each upload, with reasons, and what an operator decided about held ones. */
+/** Batches in the store: what became of each upload, with reasons. */
 import type { VerificationCode } from '../errors.ts';
 import type { Database, Row } from './database.ts';
 
@@ -17,7 +17,12 @@ export interface BatchRow {
   readonly state: BatchState;
   readonly generation: number | null;
   readonly updatedAtMs: number;
-  readonly repositories: readonly { readonly path: string; readonly sha256: string | null }[];
+  readonly repositories: readonly {
+    readonly path: string;
+    readonly sha256: string | null;
+    /** The generation since which the repository has the index that it was compared with. */
+    readonly base: number | null;
+  }[];
   readonly reasons: readonly Reason[];
 }
 
@@ -45,11 +50,13 @@ export class BatchStore {
       );
       const reasons = JSON.stringify(batch.reasons);
       if (known && known.state !== 'published') {
-        const changed = known.state !== batch.state || known.reasons !== reasons;
+        const repositories = JSON.stringify(batch.repositories);
+        const changed = known.state !== batch.state || known.reasons !== reasons || known.repositories !== repositories;
         if (changed) {
           this.#db.run(
-            'UPDATE batch SET state = ?, reasons = ?, updated_at = ? WHERE id = ?',
+            'UPDATE batch SET state = ?, repositories = ?, reasons = ?, updated_at = ? WHERE id = ?',
             batch.state,
+            repositories,
             reasons,
             batch.updatedAtMs,
             String(known.id),
@@ -101,29 +108,6 @@ export class BatchStore {
       builder,
       keys,
     );
-  }
-
-  /** What an operator said about this index of this repository. */
-  decision(repository: string, sha256: string): 'approved' | 'rejected' | null {
-    const row = this.#db.get('SELECT decision FROM decision WHERE repository = ? AND sha256 = ?', repository, sha256);
-    return row ? (row.decision as 'approved' | 'rejected') : null;
-  }
-
-  decide(batch: BatchRow, decision: 'approved' | 'rejected', who: string, why: string, nowMs: number): void {
-    this.#db.transaction(() => {
-      for (const { path, sha256 } of batch.repositories) {
-        if (sha256 === null) continue;
-        this.#db.run(
-          'INSERT OR REPLACE INTO decision (repository, sha256, decision, who, why, at) VALUES (?, ?, ?, ?, ?, ?)',
-          path,
-          sha256,
-          decision,
-          who,
-          why,
-          nowMs,
-        );
-      }
-    });
   }
 
   #newId(batch: NewBatch): string {

@@ -11,6 +11,23 @@ export interface Generation {
   readonly removed: number;
 }
 
+/** How long a batch took until its publishing began, in whole milliseconds; null where nobody measured it. */
+export interface StageTimes {
+  readonly settleMs: number | null;
+  readonly copyMs: number | null;
+  readonly verifyMs: number | null;
+}
+
+/** What is known of the age of the index that a repository serves, or served last. */
+export interface IndexAge {
+  readonly sha256: string;
+  readonly description: string | null;
+  /** Unix seconds. */
+  readonly newestBuildTime: number | null;
+  /** False when the repository has left. */
+  readonly current: boolean;
+}
+
 /** One repository's index over the generations in which it was (or is) current. */
 export interface IndexRow {
   readonly repository: string;
@@ -91,10 +108,54 @@ export class GenerationStore {
     return row ? { first: Number(row.since), last: row.until === null ? null : Number(row.until) - 1 } : null;
   }
 
-  /** The generation in which a repository first appeared. */
+  /** The generation in which a repository appeared: the last time, if it left and came back. */
   firstGenerationOf(repository: string): number | null {
-    const row = this.#db.get('SELECT min(since) AS first FROM repository_index WHERE repository = ?', repository);
+    const row = this.#db.get(
+      `SELECT max(since) AS first FROM repository_index i WHERE repository = ? AND NOT EXISTS
+         (SELECT 1 FROM repository_index p WHERE p.repository = i.repository AND p.until = i.since)`,
+      repository,
+    );
     return row?.first === null || row === undefined ? null : Number(row.first);
+  }
+
+  /** The age of the index that `repository` serves, or of the last one that it served; null when it never had any. */
+  ageOf(repository: string): IndexAge | null {
+    const row = this.#db.get(
+      'SELECT sha256, description, newest_build_time, until FROM repository_index WHERE repository = ? ORDER BY since DESC LIMIT 1',
+      repository,
+    );
+    if (!row) return null;
+    return {
+      sha256: String(row.sha256),
+      description: row.description === null ? null : String(row.description),
+      newestBuildTime: row.newest_build_time === null ? null : Number(row.newest_build_time),
+      current: row.until === null,
+    };
+  }
+
+  /** The indexes that are served now and came from `builder`. */
+  indexesBy(builder: string): IndexRow[] {
+    return this.#db
+      .all(
+        'SELECT *, 0 AS fresh FROM repository_index WHERE until IS NULL AND builder = ? ORDER BY repository',
+        builder,
+      )
+      .map(toIndexRow);
+  }
+
+  /** Repositories that left between generation `from`, or any earlier one when that is null, and `to`. */
+  repositoriesLeft(from: number | null, to: number): string[] {
+    return this.#db
+      .all(
+        `SELECT DISTINCT repository FROM repository_index i WHERE until > ? AND until <= ? AND NOT EXISTS
+           (SELECT 1 FROM repository_index k WHERE k.repository = i.repository AND k.since <= ? AND (k.until IS NULL OR k.until > ?))
+         ORDER BY repository`,
+        from ?? 0,
+        to,
+        to,
+        to,
+      )
+      .map((row) => String(row.repository));
   }
 
   /**

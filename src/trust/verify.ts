@@ -36,6 +36,8 @@ interface VerifyOptions {
 export interface VerifyIndexOptions extends VerifyOptions {
   /** What `A:` must be: the last component of the repository's path; null asks only for a safe component. */
   readonly arch: string | null;
+  /** True: an index without packages is accepted, and whoever asked decides about it. Otherwise it is held as INDEX_EMPTY. */
+  readonly acceptEmpty?: boolean;
   /** Takes the entries in slices of at most 1000, before the verdict: drop them unless the index is accepted. */
   readonly onEntries: (entries: readonly IndexEntry[]) => void;
 }
@@ -84,8 +86,8 @@ export class Verifier implements AsyncDisposable {
    * reading or writing, a crashed thread, the signal's reason once aborted.
    */
   async verifyIndex(options: VerifyIndexOptions): Promise<IndexVerdict> {
-    const { sourceFd, destination, arch, keyring, signal } = options;
-    const job: IndexJob = { kind: 'index', id: this.#nextId++, sourceFd, destination, arch, keyring };
+    const { sourceFd, destination, arch, keyring, acceptEmpty = false, signal } = options;
+    const job: IndexJob = { kind: 'index', id: this.#nextId++, sourceFd, destination, arch, keyring, acceptEmpty };
     const outcome = await this.#run(job, options.onEntries, signal);
     if (outcome.verdict !== 'accepted') return outcome;
     if (!('warning' in outcome))

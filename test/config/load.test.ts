@@ -7,6 +7,20 @@ import { ConfigError } from '../../src/errors.ts';
 import { exec } from '../../src/system/exec.ts';
 import { fingerprint, good, world } from './world.ts';
 
+const defaultGuards = {
+  actions: {
+    mass_removal: 'hold',
+    empty_index: 'hold',
+    older_index: 'hold',
+    downgrade: 'hold',
+    rebuilt: 'hold',
+    vanished_repository: 'hold',
+  },
+  maxRemovedPercent: 30,
+  maxRemoved: 500,
+  mayVanish: [],
+};
+
 test('a small configuration gets the documented defaults', async (t) => {
   const { directory, load } = world(t);
   assert.deepEqual(await load(good), {
@@ -25,10 +39,11 @@ test('a small configuration gets the documented defaults', async (t) => {
         settleMs: 5000,
         missingPackages: 'hold',
         packageSignatures: 'if-present',
+        approval: 'if-held',
+        guards: defaultGuards,
       },
     ],
     publish: { graceMs: 172_800_000, keepTreesForMs: 21_600_000, maxTrees: 4 },
-    guards: { maxRemovedPercent: 30 },
     mirrors: [
       {
         name: 'paris',
@@ -73,7 +88,7 @@ log: { level: debug }
   assert.deepEqual(config.listen, { host: '::1', port: 0 });
   assert.equal(config.workers, 16);
   assert.deepEqual(config.publish, { graceMs: 0, keepTreesForMs: 5_400_000, maxTrees: 2 });
-  assert.deepEqual(config.guards, { maxRemovedPercent: 30 });
+  assert.deepEqual(config.inboxes[0]?.guards, defaultGuards);
   assert.deepEqual(config.mirrors, [
     { name: 'paris', url: 'http://mirror.example.fr/pmos/', transport: { type: 'directory', path: '/mnt/mirror' } },
   ]);
@@ -280,7 +295,7 @@ test('the example configuration shows every key, and the defaults as they are', 
   assert.deepEqual(await load(spelledOut), await load(example));
   const keys = new Set(lines.flatMap((line) => /^ *(?:- )?([a-z_]+):/.exec(line)?.[1] ?? []));
   const known =
-    'root state socket listen workers inboxes builder path repositories keys settle missing_packages package_signatures publish grace keep_trees_for max_trees guards max_removed_percent mirrors name url transport type host port user identity host_key timeout fsync schedule rescan probe scrub log level';
+    'root state socket listen workers inboxes builder path repositories keys settle missing_packages package_signatures approval guards max_removed_percent max_removed mass_removal empty_index older_index downgrade rebuilt vanished_repository may_vanish publish grace keep_trees_for max_trees mirrors name url transport type host port user identity host_key timeout fsync schedule rescan probe scrub log level';
   assert.deepEqual([...keys].sort(), known.split(' ').sort());
 });
 

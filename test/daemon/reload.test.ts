@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { toGuards } from '../../src/config/guards-schema.ts';
 import type { MirrorConfig } from '../../src/config/mirror-schema.ts';
 import type { Config, InboxConfig } from '../../src/config/schema.ts';
 import { planReload } from '../../src/daemon/reload.ts';
@@ -12,6 +13,8 @@ const inbox = (builder: string): InboxConfig => ({
   settleMs: 5000,
   missingPackages: 'hold',
   packageSignatures: 'if-present',
+  approval: 'if-held',
+  guards: toGuards({}, {}),
 });
 const mirror = (name: string, path = '/mnt'): MirrorConfig => ({
   name,
@@ -27,7 +30,6 @@ const config = (over: Partial<Config> = {}): Config => ({
   workers: 1,
   inboxes: [inbox('a')],
   publish: { graceMs: 1, keepTreesForMs: 1, maxTrees: 4 },
-  guards: { maxRemovedPercent: 30 },
   mirrors: [mirror('paris'), mirror('oslo')],
   schedule: { rescanMs: 1000, probeMs: 1000, scrub: null },
   log: { level: 'info' },
@@ -45,7 +47,8 @@ test('a changed or removed mirror stops with its probe, the others go on', () =>
 });
 
 test('new guards restart the inboxes, a new probe interval the mirrors', () => {
-  assert.deepEqual([...planReload(config(), config({ guards: { maxRemovedPercent: 10 } })).stop], ['inbox:a']);
+  const strict = { ...inbox('a'), guards: toGuards({ downgrade: 'reject' }, {}) };
+  assert.deepEqual([...planReload(config(), config({ inboxes: [strict] })).stop], ['inbox:a']);
   const probes = planReload(
     config({ mirrors: [mirror('paris')] }),
     config({ mirrors: [mirror('paris')], schedule: { rescanMs: 1000, probeMs: 5, scrub: null } }),

@@ -3,11 +3,18 @@ import test from 'node:test';
 import * as fc from 'fast-check';
 import { type Assessment, planBatch, reasonsOf } from '../../src/ingest/batch.ts';
 
-const kinds = ['closed', 'incomplete', 'refused', 'guarded'] as const;
+const kinds = ['closed', 'leaving', 'incomplete', 'refused', 'guarded'] as const;
 const one = (kind: (typeof kinds)[number], repository: string = kind): Assessment =>
-  kind === 'closed'
-    ? { repository, sha256: 'a', kind }
-    : { repository, sha256: 'a', kind, reasons: [{ code: 'INCOMPLETE', path: repository, detail: '' }] };
+  kind === 'closed' || kind === 'leaving'
+    ? { repository, sha256: 'a', base: 1, vanished: kind === 'leaving', kind }
+    : {
+        repository,
+        sha256: 'a',
+        base: 1,
+        vanished: false,
+        kind,
+        reasons: [{ code: 'INCOMPLETE', path: repository, detail: '' }],
+      };
 const names = (group: readonly Assessment[]): string[] => group.map((a) => a.repository);
 
 const anyBatch = fc.uniqueArray(
@@ -23,6 +30,8 @@ const anyFacts = fc.record({
 for (const [kind, settled, missingPackages, fate] of [
   ['closed', false, 'hold', 'publish'],
   ['closed', true, 'hold', 'publish'],
+  ['leaving', false, 'publish', 'wait'],
+  ['leaving', true, 'hold', 'publish'],
   ['incomplete', false, 'hold', 'wait'],
   ['incomplete', true, 'hold', 'hold'],
   ['incomplete', false, 'publish', 'wait'],

@@ -38,6 +38,7 @@ test('packages come before indexes, the trace after them, and every directory is
         [packageRow('v1/main/x86_64', 'old.apk', null)],
       ],
       indexes: [indexRow('v1/main/x86_64', 'ingest/b/1.index')],
+      left: [],
       trace,
     }),
   ];

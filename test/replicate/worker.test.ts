@@ -134,6 +134,7 @@ async function createWorld(graceMs = 3_600_000): Promise<World> {
         signedBy: 'k',
         builder: 'b',
         description: null,
+        newestBuildTime: null,
         source: null,
       };
       const intent = { number, publishedAtMs: Date.now(), tree: 'a', batch: 'x', added: 0, removed: 0 };

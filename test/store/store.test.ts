@@ -52,6 +52,7 @@ async function stage(
     builder,
     source: 'i',
     description: null,
+    newestBuildTime: null,
   };
   return { ...difference, repository, candidate, index };
 }

@@ -1,0 +1,73 @@
+/** What an operator may look at over the unix socket, a bounded piece at a time: what a batch would change, and the history. */
+import { z } from 'zod';
+import { previewRepository, type RepositoryPreview } from '../ingest/preview.ts';
+import type { OpenInbox } from '../ingest/ports.ts';
+import { type HistoryPage, historyView } from '../observe/history.ts';
+import { type BatchPreview, previewView } from '../observe/preview.ts';
+import { newestHistory } from '../store/history.ts';
+import type { Store } from '../store/store.ts';
+
+export interface InspectDeps {
+  readonly store: Store;
+  /** Null when no such builder is configured. */
+  readonly openInbox: (builder: string) => OpenInbox | null;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: BatchPreview | HistoryPage | { readonly message: string };
+}
+
+const repositoriesAtOnce = 10;
+const namesLimit = 1000;
+const entriesAtOnce = 100;
+
+const previewBody = z.strictObject({
+  batch: z.string(),
+  /** Names of each kind of change. */
+  limit: z.int().min(0).max(namesLimit),
+  /** The last repository of the piece before. */
+  after: z.string().nullable(),
+});
+const historyBody = z.strictObject({
+  limit: z.int().min(1).max(entriesAtOnce),
+  before: z.strictObject({ generation: z.number(), decision: z.number() }).nullable(),
+});
+
+/** The next repositories of a batch that is not published. */
+export async function preview(deps: InspectDeps, body: unknown): Promise<Answer> {
+  const parsed = previewBody.safeParse(body);
+  if (!parsed.success)
+    return refuse(400, `a preview needs the id of a batch and a limit of at most ${namesLimit} names`);
+  const { batch: id, limit, after } = parsed.data;
+  const batch = deps.store.batches.get(id);
+  if (!batch) return refuse(404, `no batch ${id}: status lists the open ones`);
+  if (batch.state === 'published')
+    return refuse(409, `batch ${id} is published as generation ${batch.generation}: see lockstepd history`);
+  const paths = batch.repositories.map((r) => r.path).filter((path) => after === null || path > after);
+  const piece = paths.sort().slice(0, repositoriesAtOnce);
+  const previews: RepositoryPreview[] = [];
+  for (const path of piece) {
+    // Asked for anew each time: the inbox goes on while this is gathered.
+    const open = deps.openInbox(batch.builder);
+    const digest = batch.repositories.find((r) => r.path === path)?.sha256;
+    const same = open?.assessments.some((a) => a.repository === path && a.sha256 === digest);
+    const found = open && same ? await previewRepository(open, path, deps.store, limit) : null;
+    if (found) previews.push(found);
+  }
+  const next = paths.length > piece.length ? (piece.at(-1) ?? null) : null;
+  return { status: 200, body: previewView(batch, previews, next) };
+}
+
+/** The next entries of the history, newest first. */
+export function history(deps: InspectDeps, body: unknown): Answer {
+  const parsed = historyBody.safeParse(body);
+  if (!parsed.success)
+    return refuse(400, `the history needs a limit of 1 to ${entriesAtOnce} entries and where to begin`);
+  const { limit, before } = parsed.data;
+  return { status: 200, body: historyView(deps.store.history.page(before ?? newestHistory, limit)) };
+}
+
+function refuse(status: number, message: string): Answer {
+  return { status, body: { message } };
+}
