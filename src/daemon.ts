@@ -2,9 +2,9 @@
 import { chmod } from 'node:fs/promises';
 import type { MirrorConfig } from './config/mirror-schema.ts';
 import type { Config, InboxConfig } from './config/schema.ts';
-import { matchTemplate } from './config/template.ts';
+import { matchesAny } from './config/template.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
-import { gatherFacts } from './daemon/facts.ts';
+import { gatherFacts, targetsOf } from './daemon/facts.ts';
 import { ProbeService } from './daemon/probes.ts';
 import { planReload } from './daemon/reload.ts';
 import { Supervisor } from './daemon/supervisor.ts';
@@ -192,11 +192,8 @@ export class Daemon {
     const { clock, log } = this.#options;
     const deps: IngestDeps = {
       root: this.#config.root,
-      isOfAnother: (repository) =>
-        this.#config.inboxes.some(
-          ({ builder, repositories }) =>
-            builder !== config.builder && repositories.some((t) => matchTemplate(t, repository)),
-        ),
+      isOfAnother: (path) =>
+        this.#config.inboxes.some((i) => i.builder !== config.builder && matchesAny(i.repositories, path)),
       rescanMs: this.#config.schedule.rescanMs,
       store: this.#store,
       verifier: this.#verifier,
@@ -334,8 +331,4 @@ export class Daemon {
   #wakeInbox(path: string): void {
     for (const { config, service } of this.#inboxes.values()) if (path.startsWith(`${config.path}/`)) service.wake();
   }
-}
-
-function targetsOf(config: Config): { builders: string[]; mirrors: string[] } {
-  return { builders: config.inboxes.map((i) => i.builder), mirrors: config.mirrors.map((m) => m.name) };
 }

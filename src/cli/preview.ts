@@ -35,7 +35,8 @@ async function preview(args: readonly string[], io: Io): Promise<number> {
   const batch = oneArgument('preview', positionals, 'batch');
   const limit = wholeNumber(values.limit ?? String(defaultLimit));
   const file = values.config ?? defaultConfigFile;
-  let whole: BatchPreview | null = null;
+  const repositories: BatchPreview['repositories'][number][] = [];
+  let piece: BatchPreview;
   let after: string | null = null;
   do {
     io.signal.throwIfAborted();
@@ -43,10 +44,11 @@ async function preview(args: readonly string[], io: Io): Promise<number> {
     requireSuccess(answer);
     if (!isPreview(answer.body))
       throw new OperationError('STATE', 'the daemon answered with something else than a preview');
-    const piece: BatchPreview = answer.body;
-    whole = { ...piece, repositories: [...(whole?.repositories ?? []), ...piece.repositories] };
+    piece = answer.body;
+    repositories.push(...piece.repositories);
     after = piece.next;
   } while (after !== null);
+  const whole: BatchPreview = { ...piece, repositories };
   if (values.json) io.out(`${JSON.stringify(whole, null, 1)}\n`);
   else io.out(renderPreviewText(whole, systemClock.now()));
   return exitCode.ok;

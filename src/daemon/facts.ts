@@ -1,5 +1,6 @@
 /** Gathers what the status page, the metrics and the command line show, from the store and the workers. */
 import type { MirrorConfig } from '../config/mirror-schema.ts';
+import type { Config } from '../config/schema.ts';
 import type { MirrorFacts, MirrorState, StatusFacts } from '../observe/status.ts';
 import { lastFailureOf, type MirrorPhase } from '../replicate/mirror.ts';
 import type { Store } from '../store/store.ts';
@@ -62,4 +63,9 @@ function stateOf(phase: MirrorPhase, confirmed: number | null, newest: number): 
     default:
       return phase satisfies never;
   }
+}
+
+/** Whom the metrics have series for from the start. */
+export function targetsOf(config: Config): { builders: string[]; mirrors: string[] } {
+  return { builders: config.inboxes.map((i) => i.builder), mirrors: config.mirrors.map((m) => m.name) };
 }

@@ -2,7 +2,7 @@
 import type { PackageChange } from '../apk/changes.ts';
 import { compareDescriptions } from '../apk/description.ts';
 import type { GuardName, GuardSettings } from '../config/guards-schema.ts';
-import { matchTemplate } from '../config/template.ts';
+import { matchesAny } from '../config/template.ts';
 import type { VerificationCode } from '../errors.ts';
 import type { Reason } from '../store/batches.ts';
 import type { Changes } from '../store/changes.ts';
@@ -95,7 +95,7 @@ export function vanishedFindings(facts: VanishedFacts, { approval, guards }: Gua
   const why = facts.inScope ? 'is not in the inbox any more' : 'matches no path template of its inbox any more';
   const detail = `its index ${why}: the repository and its ${packages(facts.packages)} would leave`;
   const asked = approval === 'required' ? 'hold' : guards.actions.vanished_repository;
-  if (asked === 'allow' || (approval !== 'required' && mayVanish(repository, guards))) return [];
+  if (asked === 'allow' || (approval !== 'required' && matchesAny(guards.mayVanish, repository))) return [];
   return [{ action: asked, reason: { code: 'REPOSITORY_VANISHED', path: repository, detail } }];
 }
 
@@ -138,7 +138,7 @@ function replay({ repository, index, known, served }: GuardFacts, guards: GuardS
   const reason = (detail: string): Reason => ({ code: 'REPLAY', path: repository, detail: `${was} ${detail}` });
   if (known?.sha256 !== index.sha256)
     return [{ action: 'reject', reason: reason(`replaced after ${served.last}; only a rollback may bring it back`) }];
-  if (mayVanish(repository, guards)) return [];
+  if (matchesAny(guards.mayVanish, repository)) return [];
   return [{ action: 'hold', reason: reason(`left after ${served.last} with its repository`) }];
 }
 
@@ -151,10 +151,6 @@ function olderBy({ index, known }: GuardFacts): string | null {
   if (index.newestBuildTime >= known.newestBuildTime) return null;
   const [mine, theirs] = [instant(index.newestBuildTime), instant(known.newestBuildTime)];
   return `its newest package was built at ${mine}, that of the index that is served at ${theirs}`;
-}
-
-function mayVanish(repository: string, guards: GuardSettings): boolean {
-  return guards.mayVanish.some((template) => matchTemplate(template, repository) !== null);
 }
 
 function some(count: number, first: readonly PackageChange[]): string {

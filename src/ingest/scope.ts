@@ -1,7 +1,7 @@
 /** Finds what lies in an inbox where no repository may be: indexes that no path template matches, and names that none may have. */
 import { indexFileNames } from '../apk/entry.ts';
 import type { InboxConfig } from '../config/schema.ts';
-import { isComponentName, matchTemplate } from '../config/template.ts';
+import { isComponentName, matchesAny } from '../config/template.ts';
 import type { Reason } from '../store/batches.ts';
 import type { Assessment } from './batch.ts';
 import type { Inbox } from './walk.ts';
@@ -47,7 +47,7 @@ export class ScopeWatch {
       const components = queue.shift();
       if (components === undefined) break;
       const path = components.join('/');
-      if (components.length > 0 && this.#inbox.repositories.some((t) => matchTemplate(t, path) !== null)) continue;
+      if (components.length > 0 && matchesAny(this.#inbox.repositories, path)) continue;
       await using directory = await inbox.directory(components);
       if (!directory) continue;
       for (const name of indexFileNames) {

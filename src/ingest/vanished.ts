@@ -1,5 +1,5 @@
 /** Notices repositories of a builder that are served and do not lie in its inbox any more. */
-import { matchTemplate } from '../config/template.ts';
+import { matchesAny } from '../config/template.ts';
 import type { InboxConfig } from '../config/schema.ts';
 import type { IndexRow } from '../store/generations.ts';
 import type { Store } from '../store/store.ts';
@@ -55,7 +55,7 @@ export class VanishedRepositories {
 
   assess(): Assessment[] {
     return this.#vanished.map(({ repository, sha256, since, packages }) => {
-      const inScope = this.#inbox.repositories.some((template) => matchTemplate(template, repository) !== null);
+      const inScope = matchesAny(this.#inbox.repositories, repository);
       const findings = vanishedFindings({ repository, packages, inScope }, this.#inbox);
       const judged = judge(repository, findings, since, this.#deps.store.decisions.find(repository, sha256));
       const base = { repository, sha256, base: since, vanished: true };

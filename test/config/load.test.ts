@@ -88,7 +88,7 @@ log: { level: debug }
   assert.deepEqual(config.listen, { host: '::1', port: 0 });
   assert.equal(config.workers, 16);
   assert.deepEqual(config.publish, { graceMs: 0, keepTreesForMs: 5_400_000, maxTrees: 2 });
-  assert.deepEqual(config.inboxes[0]?.guards, defaultGuards);
+  assert.deepEqual(config.inboxes[0].guards, defaultGuards);
   assert.deepEqual(config.mirrors, [
     { name: 'paris', url: 'http://mirror.example.fr/pmos/', transport: { type: 'directory', path: '/mnt/mirror' } },
   ]);

@@ -238,7 +238,7 @@ const batch = (key: string, state: NewBatch['state'], more: Partial<NewBatch> = 
   builder: 'b',
   state,
   updatedAtMs: 1_700_000_000_000,
-  repositories: [{ path: 'main/x86_64', sha256: key }],
+  repositories: [{ path: 'main/x86_64', sha256: key, base: null }],
   reasons: [],
   ...more,
 });
