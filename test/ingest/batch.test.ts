@@ -55,7 +55,8 @@ test('each repository has one fate, and during an upload it is to wait', () => {
       const all = [...decision.publish, ...decision.wait, ...decision.hold, ...decision.reject];
       assert.deepEqual(names(all).sort(), names(assessments).sort());
       if (facts.uploading) assert.equal(decision.wait.length, assessments.length);
-      assert.ok(decision.publish.every((a) => a.kind === 'closed' || (a.kind === 'incomplete' && facts.settled)));
+      const goesOut = ['closed', ...(facts.settled ? ['incomplete', 'leaving'] : [])];
+      assert.ok(decision.publish.every((a) => goesOut.includes(a.kind)));
     }),
   );
 });
