@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import { listOf, oneOf, section, text, wholeNumber } from './fields.ts';
 import { parseTemplate, type Template, templateExample } from './template.ts';
 
-export const guardNames = [
+const guardNames = [
   'mass_removal',
   'empty_index',
   'older_index',

@@ -1,6 +1,5 @@
 /** Approves or rejects a held batch: exactly what was shown of it, for exactly the indexes that it holds. */
 import { z } from 'zod';
-import type { Assessment } from '../ingest/batch.ts';
 import { reasonsOf } from '../ingest/batch.ts';
 import { guardCodes } from '../ingest/guards.ts';
 import type { OpenInbox } from '../ingest/ports.ts';
@@ -51,7 +50,7 @@ function decide(deps: DecideDeps, decision: 'approved' | 'rejected', body: unkno
   const batch = deps.store.batches.get(id);
   if (!batch) return answer(404, `no batch ${id}: status lists the held ones`);
   if (batch.state !== 'held') return answer(409, `batch ${id} is ${batch.state}, only held ones can be decided`);
-  const shown = shownOf(batch, deps.openInbox(batch.builder)?.assessments ?? []);
+  const shown = shownOf(batch, deps.openInbox(batch.builder));
   if (shown === null)
     return answer(409, `batch ${id} is not what it was when it was held: see lockstepd preview and decide anew`);
   const repositories =
@@ -88,12 +87,12 @@ function decide(deps: DecideDeps, decision: 'approved' | 'rejected', body: unkno
 }
 
 /** What the record of the batch shows of each repository; null when that is not how things stand now. */
-function shownOf(batch: BatchRow, assessments: readonly Assessment[]): DecidedRepository[] | null {
+function shownOf(batch: BatchRow, open: OpenInbox | null): DecidedRepository[] | null {
   const shown: DecidedRepository[] = [];
   for (const { path, sha256, base } of batch.repositories) {
     if (sha256 === null) continue;
-    const now = assessments.find((a) => a.repository === path && a.sha256 === sha256 && a.base === base);
-    if (now === undefined) return null;
+    const now = open?.assess(path);
+    if (!now || now.sha256 !== sha256 || now.base !== base) return null;
     const reasons = reasonsOf(now);
     const known = (reason: Reason): boolean =>
       batch.reasons.some((r) => r.code === reason.code && r.path === reason.path && r.detail === reason.detail);

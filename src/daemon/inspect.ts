@@ -44,18 +44,15 @@ export async function preview(deps: InspectDeps, body: unknown): Promise<Answer>
   if (!batch) return refuse(404, `no batch ${id}: status lists the open ones`);
   if (batch.state === 'published')
     return refuse(409, `batch ${id} is published as generation ${batch.generation}: see lockstepd history`);
-  const paths = batch.repositories.map((r) => r.path).filter((path) => after === null || path > after);
-  const piece = paths.sort().slice(0, repositoriesAtOnce);
+  const rest = batch.repositories.filter(({ path }) => after === null || path > after);
+  const piece = rest.sort((a, b) => (a.path < b.path ? -1 : 1)).slice(0, repositoriesAtOnce);
+  const open = deps.openInbox(batch.builder);
   const previews: RepositoryPreview[] = [];
-  for (const path of piece) {
-    // Asked for anew each time: the inbox goes on while this is gathered.
-    const open = deps.openInbox(batch.builder);
-    const digest = batch.repositories.find((r) => r.path === path)?.sha256;
-    const same = open?.assessments.some((a) => a.repository === path && a.sha256 === digest);
-    const found = open && same ? await previewRepository(open, path, deps.store, limit) : null;
+  for (const repository of piece) {
+    const found = open && (await previewRepository(open, repository, deps.store, limit));
     if (found) previews.push(found);
   }
-  const next = paths.length > piece.length ? (piece.at(-1) ?? null) : null;
+  const next = rest.length > piece.length ? (piece.at(-1)?.path ?? null) : null;
   return { status: 200, body: previewView(batch, previews, next) };
 }
 

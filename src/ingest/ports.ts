@@ -1,7 +1,6 @@
 /** What the ingest of an inbox needs from the rest of the daemon, and what it tells it. */
 import type { BatchState, Reason } from '../store/batches.ts';
-import type { InboxConfig } from '../config/schema.ts';
-import type { Generation, IndexRow } from '../store/generations.ts';
+import type { Generation } from '../store/generations.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
@@ -10,13 +9,12 @@ import type { Verifier } from '../trust/verify.ts';
 import type { Assessment, ClosedBatch } from './batch.ts';
 import type { Candidate } from './candidate.ts';
 
-/** What waits in an inbox, is held or refused there: what a preview is made from. */
+/** What waits in an inbox, is held or refused there, as it stands at the moment of each call. */
 export interface OpenInbox {
-  readonly inbox: InboxConfig;
-  readonly candidates: readonly Candidate[];
-  /** Of repositories that vanished. */
-  readonly vanished: readonly IndexRow[];
-  readonly assessments: readonly Assessment[];
+  /** What would become of that repository; null when nothing of it is open. */
+  assess(repository: string): Assessment | null;
+  /** Its index that is not published; null when there is none. */
+  candidate(repository: string): Candidate | null;
 }
 
 interface IngestEvents {

@@ -33,39 +33,30 @@ interface IndexAgeView {
   readonly newestBuildTime: number | null;
 }
 
-/** What lies open under `path` with this index; at most `limit` names of each kind. Null when it is not there any more. */
+/** What lies open under `path`, with at most `limit` names of each kind; null when `sha256` is not its digest any more. */
 export async function previewRepository(
   open: OpenInbox,
-  path: string,
+  { path, sha256 }: { readonly path: string; readonly sha256: string | null },
   store: Store,
   limit: number,
 ): Promise<RepositoryPreview | null> {
-  const assessment = open.assessments.find((a) => a.repository === path);
-  if (assessment === undefined) return null;
-  const candidate = open.candidates.find((c) => c.repository === path);
-  const leaves = assessment.vanished;
-  if (!leaves && candidate === undefined) return null;
-  const changes = await inPieces(
-    leaves || candidate === undefined
-      ? store.changes.ofRemoval(path, limit)
-      : store.changes.of(candidate.id, path, candidate.facts === null ? 0 : limit),
-  );
-  const facts = leaves ? null : (candidate?.facts ?? null);
+  const candidate = open.candidate(path);
+  const assessment = open.assess(path);
+  if (assessment === null || assessment.sha256 !== sha256) return null;
+  let changes: Changes | null = null;
+  if (assessment.vanished) changes = await inPieces(store.changes.ofRemoval(path, limit));
+  else if (candidate?.facts) changes = await inPieces(store.changes.of(candidate.id, path, limit));
+  // The inbox went on meanwhile: a candidate that was dropped has no rows any more.
+  if (open.candidate(path) !== candidate) return null;
   return {
     path,
     outcome: assessment.kind,
     reasons: reasonsOf(assessment),
-    index: facts && {
-      sha256: facts.sha256,
-      signedBy: facts.signedBy,
-      packages: facts.packages,
-      description: facts.description,
-      newestBuildTime: facts.newestBuildTime,
-    },
+    index: candidate?.facts ?? null,
     served: servedIndex(store, path),
-    bytesToCopy: candidate === undefined || facts === null ? 0 : store.staging.bytesToCopy(candidate.id),
-    missing: candidate === undefined || facts === null ? 0 : store.staging.counts(candidate.id).missing,
-    changes: byKind(facts === null && !leaves ? null : changes),
+    bytesToCopy: candidate?.facts ? store.staging.bytesToCopy(candidate.id) : 0,
+    missing: candidate?.facts ? store.staging.counts(candidate.id).missing : 0,
+    changes: byKind(changes),
   };
 }
 

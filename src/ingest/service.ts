@@ -16,6 +16,7 @@ import { inPieces } from '../system/pieces.ts';
 import { removeTree } from '../system/remove-tree.ts';
 import { type Assessment, type InboxFacts, planBatch, reasonsOf } from './batch.ts';
 import { Candidate } from './candidate.ts';
+import { closedBatch } from './closed.ts';
 import { type FoundIndex, findIndexes } from './indexes.ts';
 import { Ledger } from './ledger.ts';
 import { seeUpload } from './locks.ts';
@@ -70,10 +71,13 @@ export class InboxService {
     return this.#progressAt;
   }
 
-  /** What is open now: indexes that are not published, and repositories that vanished from the inbox. */
+  /** What is open: indexes that are not published, and repositories that vanished from the inbox. */
   get open(): OpenInbox {
-    const candidates = [...this.#candidates.values()].filter((candidate) => !candidate.isPublished());
-    return { inbox: this.#config, candidates, vanished: this.#vanished.indexes, assessments: this.#assess([]) };
+    const candidate = (repository: string): Candidate | null => {
+      const found = this.#candidates.get(repository);
+      return found === undefined || found.isPublished() ? null : found;
+    };
+    return { candidate, assess: (path) => candidate(path)?.assess() ?? this.#vanished.assessOne(path) };
   }
 
   /** Something may have happened: look soon. */
@@ -188,8 +192,11 @@ export class InboxService {
       this.#candidates.set(index.repository, candidate);
       if (!same && !candidate.isPublished()) fresh++;
     }
+    const there = new Set(found.map((index) => index.repository));
+    // What comes back is another upload, though it be the same file.
+    for (const repository of this.#published.keys()) if (!there.has(repository)) this.#published.delete(repository);
     for (const [repository, candidate] of this.#candidates) {
-      const gone = !found.some((index) => index.repository === repository);
+      const gone = !there.has(repository);
       if (gone || candidate.isComplete()) await this.#forget(candidate, !gone);
     }
     if (fresh > 0 && !announced) this.#deps.events.rescanFound(fresh);
@@ -228,23 +235,8 @@ export class InboxService {
     const settleMs = startedAt - this.#changedAt;
     let generation: Generation;
     try {
-      generation = await this.#deps.publish({
-        id: batch.id,
-        builder: this.#config.builder,
-        changes: candidates.flatMap((c) =>
-          c.facts
-            ? [{ repository: c.repository, candidate: c.id, base: c.base, index: c.facts, indexSource: c.indexSource }]
-            : [],
-        ),
-        removals: assessments.flatMap((a) =>
-          a.kind === 'leaving' ? [{ repository: a.repository, base: a.base ?? 0 }] : [],
-        ),
-        times: {
-          settleMs: Math.round(settleMs),
-          copyMs: Math.round(copyMs),
-          verifyMs: Math.round(candidates.reduce((sum, c) => sum + c.verifyMs, 0)),
-        },
-      });
+      const closing = { id: batch.id, builder: this.#config.builder };
+      generation = await this.#deps.publish(closedBatch(closing, assessments, candidates, { settleMs, copyMs }));
     } catch (error) {
       await this.#publishFailed(candidates, error);
       return;

@@ -25,11 +25,6 @@ export class VanishedRepositories {
     this.#deps = deps;
   }
 
-  /** The indexes that are served and would leave. */
-  get indexes(): readonly IndexRow[] {
-    return this.#vanished;
-  }
-
   /** Compares what lies in the inbox with what is served. True when anything is different from last time. */
   look(place: string, survey: Survey): boolean {
     const before = this.#vanished;
@@ -54,12 +49,20 @@ export class VanishedRepositories {
   }
 
   assess(): Assessment[] {
-    return this.#vanished.map(({ repository, sha256, since, packages }) => {
-      const inScope = matchesAny(this.#inbox.repositories, repository);
-      const findings = vanishedFindings({ repository, packages, inScope }, this.#inbox);
-      const judged = judge(repository, findings, since, this.#deps.store.decisions.find(repository, sha256));
-      const base = { repository, sha256, base: since, vanished: true };
-      return judged.kind === 'clear' ? { ...base, kind: 'leaving' } : { ...base, ...judged };
-    });
+    return this.#vanished.map((row) => this.#assess(row));
+  }
+
+  /** Null when that repository has not vanished. */
+  assessOne(repository: string): Assessment | null {
+    const row = this.#vanished.find((index) => index.repository === repository);
+    return row === undefined ? null : this.#assess(row);
+  }
+
+  #assess({ repository, sha256, since, packages }: IndexRow): Assessment {
+    const inScope = matchesAny(this.#inbox.repositories, repository);
+    const findings = vanishedFindings({ repository, packages, inScope }, this.#inbox);
+    const judged = judge(repository, findings, since, this.#deps.store.decisions.find(repository, sha256));
+    const base = { repository, sha256, base: since, vanished: true };
+    return judged.kind === 'clear' ? { ...base, kind: 'leaving' } : { ...base, ...judged };
   }
 }

@@ -88,8 +88,7 @@ async function start(t: TestContext, options: PrimaryOptions = {}): Promise<Worl
   return world;
 }
 
-const usb = (directory: string): string =>
-  `  - name: usb\n    transport: { type: directory, path: ${directory} }\n`;
+const usb = (directory: string): string => `  - name: usb\n    transport: { type: directory, path: ${directory} }\n`;
 
 test('fifty replays of the last fifty indexes are fifty times refused', { timeout: 180_000 }, async (t) => {
   const { primary, untilReason } = bound(await start(t, { inbox: '    settle: 50ms' }));
@@ -105,7 +104,7 @@ test('fifty replays of the last fifty indexes are fifty times refused', { timeou
   const before = await snapshot(primary.public);
   const refused = new Set<string>();
   let last: string | null = null;
-  for (const old of indexes.slice(0, 50).reverse()) {
+  for (const old of indexes.slice(0, 50).toReversed()) {
     await writeFile(`${index}.new`, old);
     await rename(`${index}.new`, index);
     const { id } = await untilReason('rejected', 'REPLAY', 'main/x86_64', last);
@@ -122,7 +121,9 @@ test('fifty replays of the last fifty indexes are fifty times refused', { timeou
   assert.deepEqual(await snapshot(primary.public), before);
 });
 
-test('a downgrade is held, previewed, approved by name, published and in the history', { timeout: 60_000 }, async (t) => {
+test('a downgrade is held, previewed, approved by name, published and in the history', {
+  timeout: 60_000,
+}, async (t) => {
   const world = await start(t);
   const { primary } = world;
   const repository = primary.repository('main/x86_64');
@@ -163,7 +164,10 @@ test('a downgrade is held, previewed, approved by name, published and in the his
   const screen = await world.cli('preview', held.id);
   assert.equal(screen.code, 0, screen.err);
   assert.match(screen.out, /^ {2}downgraded {2}firefox 121\.0-r1 -> 120\.0-r0$/m);
-  assert.match(screen.out, /^main\/x86_64: 1 added, 1 upgraded, 1 downgraded, 1 rebuilt, 1 removed, [\d.]+ kB to copy$/m);
+  assert.match(
+    screen.out,
+    /^main\/x86_64: 1 added, 1 upgraded, 1 downgraded, 1 rebuilt, 1 removed, [\d.]+ kB to copy$/m,
+  );
 
   await world.approve(held.id, 'firefox 121 crashes \u202e');
   const published = await world.untilPublished(held.id);
@@ -303,7 +307,9 @@ test('an older index is held, whatever is in it', { timeout: 60_000 }, async (t)
   );
 });
 
-test('a repository that vanishes is held; approved, it leaves the primary and its mirrors; it may come back', { timeout: 90_000 }, async (t) => {
+test('a repository that vanishes is held; approved, it leaves the primary and its mirrors; it may come back', {
+  timeout: 90_000,
+}, async (t) => {
   const world = await start(t, { repositories: ['*/{arch}'] });
   const { primary } = world;
   await primary.configure({ inbox: settle, more: rescan, repositories: ['*/{arch}'], mirrors: usb(world.mirror) });
@@ -340,10 +346,10 @@ test('a repository that vanishes is held; approved, it leaves the primary and it
     ['main/x86_64'],
   );
   const [generation] = await world.history();
-  assert.deepEqual(generation?.kind === 'generation' && [generation.removed, generation.repositories.map((r) => r.change)], [
-    1,
-    ['removed'],
-  ]);
+  assert.deepEqual(
+    generation?.kind === 'generation' && [generation.removed, generation.repositories.map((r) => r.change)],
+    [1, ['removed']],
+  );
 
   // The other trees catch up with what left.
   for (let n = 4; n <= 6; n++) {
@@ -363,7 +369,9 @@ test('a repository that vanishes is held; approved, it leaves the primary and it
   assert.deepEqual(await readFile(join(primary.public, index)), await readFile(join(primary.inbox, index)));
 });
 
-test('staging repositories leave and come back without asking; an absent inbox makes nothing vanish', { timeout: 90_000 }, async (t) => {
+test('staging repositories leave and come back without asking; an absent inbox makes nothing vanish', {
+  timeout: 90_000,
+}, async (t) => {
   const options: PrimaryOptions = {
     inbox: settle,
     repositories: ['main/{arch}', 'staging/*/{arch}'],
