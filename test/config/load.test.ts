@@ -96,6 +96,22 @@ log: { level: debug }
   assert.equal(config.log.level, 'debug');
 });
 
+test('the guards of an inbox stand before those of all', async (t) => {
+  const { load } = world(t);
+  const own = '    guards: { downgrade: allow, may_vanish: ["main/{arch}"] }\n    approval: required\n    keys:';
+  const config = await load(
+    `${good.replace('    keys:', own)}guards: { downgrade: reject, rebuilt: reject, max_removed: 7 }\n`,
+  );
+  const [inbox] = config.inboxes;
+  assert.equal(inbox?.approval, 'required');
+  assert.deepEqual(inbox.guards.actions, { ...defaultGuards.actions, downgrade: 'allow', rebuilt: 'reject' });
+  assert.deepEqual([inbox.guards.maxRemoved, inbox.guards.maxRemovedPercent], [7, 30]);
+  assert.deepEqual(
+    inbox.guards.mayVanish.map((template) => template.text),
+    ['main/{arch}'],
+  );
+});
+
 /** A configuration with a mistake of every kind, mended by nothing but its own messages. */
 const manyProblems = `root: $T/mirror
 stat: $T/state

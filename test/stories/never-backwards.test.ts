@@ -207,16 +207,17 @@ test('an approval is for one index and what was shown of it', { timeout: 60_000 
   await repository.write(primary.inbox);
   const held = await world.untilReason('held', 'DOWNGRADE', 'main/x86_64');
 
-  // Another index takes its place before the approval: the batch that was looked at is not there any more.
-  repository.set({ name: 'a', version: '7-r0', contentBytes: 100, seed: 3 });
+  // Another index takes its place before the approval, and is held in the same words: what was looked at is not there any more.
+  repository.set({ name: 'a', version: '8-r0', contentBytes: 100, seed: 3 });
   await repository.write(primary.inbox);
   const other = await world.untilReason('held', 'DOWNGRADE', 'main/x86_64', held.id);
+  assert.deepEqual(other.reasons, held.reasons);
   const stale = await world.cli('approve', held.id);
   assert.equal(stale.code, 1);
   assert.match(stale.err, /is not what it was when it was held/);
   assert.equal((await primary.status()).generation, 1);
 
-  // Approved, and replaced before its packages are there: the next index is asked about again.
+  // The next index is asked about again.
   await world.approve(other.id, 'meant');
   await world.untilPublished(other.id);
   repository.set({ name: 'a', version: '6-r0', contentBytes: 100, seed: 4 });
