@@ -1,15 +1,16 @@
 /** The composition root: builds every part from the configuration, runs the services, reloads, drains and stops. */
 import { chmod } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { MirrorConfig } from './config/mirror-schema.ts';
 import type { Config, InboxConfig } from './config/schema.ts';
 import { matchesAny } from './config/template.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
 import { gatherFacts, targetsOf } from './daemon/facts.ts';
-import { ProbeService } from './daemon/probes.ts';
+import { createMirror } from './daemon/mirrors.ts';
 import { planReload } from './daemon/reload.ts';
 import { Supervisor } from './daemon/supervisor.ts';
 import { feedWatchdog, keepBeating, keepHouse, scrubOnSchedule } from './daemon/timers.ts';
-import { ConfigError, messageOf } from './errors.ts';
+import { ConfigError, messageOf, OperationError } from './errors.ts';
 import type { IngestDeps } from './ingest/ports.ts';
 import { InboxService } from './ingest/service.ts';
 import { IndexWatcher } from './ingest/watch.ts';
@@ -18,11 +19,13 @@ import { Prober } from './observe/probe.ts';
 import { type RunningServer, startServer } from './observe/server.ts';
 import { statusView } from './observe/status.ts';
 import { Publisher } from './publish/publisher.ts';
-import { createTransport, placeOf } from './replicate/connect.ts';
-import { MirrorWorker } from './replicate/worker.ts';
+import { placeOf } from './replicate/connect.ts';
+import type { MirrorWorker } from './replicate/worker.ts';
+import { holdLock } from './store/database.ts';
 import { openStore, type Store } from './store/store.ts';
 import type { Clock } from './system/clock.ts';
 import { freeBytes } from './system/durable.ts';
+import { Mutex } from './system/limit.ts';
 import type { Log } from './system/log.ts';
 import { createNotifier, type Notifier } from './system/notify.ts';
 import { type Keyring, loadKeyring } from './trust/keyring.ts';
@@ -63,6 +66,10 @@ export class Daemon {
   readonly #keyrings = new Map<string, Keyring>();
   readonly #inboxes = new Map<string, { readonly config: InboxConfig; readonly service: InboxService }>();
   readonly #mirrors = new Map<string, MirrorParts>();
+  readonly #locks = new DisposableStack();
+  /** Start and reloads change which services run: one after the other. */
+  readonly #changes = new Mutex();
+  #stopping = false;
   #config: Config;
   #server: RunningServer | null = null;
   #ready = false;
@@ -90,9 +97,16 @@ export class Daemon {
     return this.#server?.address ?? null;
   }
 
-  /** Recovers, starts every service and serves. The control socket comes first: it keeps a second daemon from the same state. */
-  async start(): Promise<void> {
+  /** Recovers, starts every service and serves. Throws OperationError STATE when another daemon uses the root or the state. */
+  start(): Promise<void> {
+    return this.#changes.run(() => this.#start());
+  }
+
+  async #start(): Promise<void> {
     const { log, version } = this.#options;
+    const { root, state } = this.#config;
+    this.#locks.use(holdLock(join(state, '.lock'), `state ${state}`));
+    this.#locks.use(holdLock(join(root, '.lock'), `root ${root}`));
     for (const inbox of this.#config.inboxes) this.#keyrings.set(inbox.builder, await loadKeyring([inbox.keys]));
     this.#server = await startServer({
       listen: this.#config.listen,
@@ -132,7 +146,10 @@ export class Daemon {
   async stop(now: AbortSignal): Promise<void> {
     const { clock, log } = this.#options;
     log.info('stopping');
+    this.#stopping = true;
     await this.#notifier.stopping();
+    // A reload in hand would start services that nobody ends.
+    await this.#changes.run(async () => {});
     await this.#supervisor.stop((name) => !name.startsWith('mirror:') && name !== 'watchdog');
     for (const { worker } of this.#mirrors.values()) worker.drain();
     const waitedEnough = new AbortController();
@@ -146,15 +163,22 @@ export class Daemon {
     await this.#watcher[Symbol.asyncDispose]();
     await this.#verifier[Symbol.asyncDispose]();
     this.#store[Symbol.dispose]();
+    this.#locks.dispose();
     log.info('stopped');
   }
 
   /**
    * Reads the configuration again and applies what changed in inboxes, keys, mirrors, guards and schedules; a bad file keeps
-   * the old one. What only a restart can change is said in the log. Throws ConfigError for a bad file.
+   * the old one. What only a restart can change is said in the log. Throws ConfigError for a bad file, OperationError STATE
+   * when the daemon is stopping.
    */
-  async reload(): Promise<void> {
+  reload(): Promise<void> {
+    return this.#changes.run(() => this.#reload());
+  }
+
+  async #reload(): Promise<void> {
     const { log } = this.#options;
+    if (!this.#ready || this.#stopping) throw new OperationError('STATE', 'reload: the daemon is not running');
     await this.#notifier.reloading();
     try {
       const next = await this.#options.loadConfig();
@@ -225,37 +249,16 @@ export class Daemon {
   #startMirror(config: MirrorConfig): void {
     const { clock, log, random } = this.#options;
     this.#store.mirrors.open(config.name, placeOf(config.transport));
-    const everyMs = this.#config.schedule.probeMs;
-    const probe =
-      config.url === null
-        ? null
-        : new ProbeService(config.name, config.url, {
-            store: this.#store,
-            prober: this.#prober,
-            metrics: this.#metrics,
-            clock,
-            random,
-            log,
-            everyMs,
-          });
-    const worker = new MirrorWorker(config.name, createTransport(config.transport), {
+    const { worker, probe } = createMirror(config, {
       store: this.#store,
-      lease: () => this.#publisher.lease(),
+      publisher: this.#publisher,
+      metrics: this.#metrics,
+      prober: this.#prober,
       graceMs: this.#config.publish.graceMs,
+      probeMs: this.#config.schedule.probeMs,
       clock,
       random,
       log,
-      events: {
-        attempt: (outcome) => this.#metrics.pushAttempt(config.name, outcome),
-        failed: (reason) => this.#metrics.pushFailed(config.name, reason),
-        bytes: (count) => this.#metrics.pushedBytes(config.name, count),
-        confirmed: (generation) => {
-          const publishedAt = this.#store.generations.publishedAt(generation);
-          if (publishedAt !== null)
-            this.#metrics.propagated(config.name, Math.max(0, clock.now() - publishedAt) / 1000);
-          probe?.wake();
-        },
-      },
     });
     this.#mirrors.set(config.name, { config, worker });
     this.#supervisor.start(`mirror:${config.name}`, (signal) => worker.run(signal));

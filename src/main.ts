@@ -4,6 +4,7 @@ import type { Command, Io } from './cli/command.ts';
 import { exitCode } from './cli/command.ts';
 import { ConfigError, messageOf, OperationError, UsageError } from './errors.ts';
 import { escapeText } from './system/log.ts';
+import { reserveThreads } from './system/threads.ts';
 import { version } from './system/version.ts';
 
 /** Each command is loaded when it is asked for: `verify` must not pay for what the daemon needs. */
@@ -90,6 +91,7 @@ function exitCodeOf(error: unknown): number {
   return exitCode.failure;
 }
 
+reserveThreads(process.env);
 const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.on(signal, () => stop.abort(new DOMException(signal, 'AbortError')));

@@ -13,7 +13,7 @@ export const command: Command = {
   summary: 'show what a batch would change, before it is decided',
   help: `Usage: lockstepd preview BATCH [--limit N] [--json] [--config FILE]
 
-For each repository of a batch that waits, is held or was rejected: what would be added, upgraded, downgraded,
+For each index of a batch that waits, is held or was rejected: what would be added, upgraded, downgraded,
 rebuilt and removed, how much must be copied, who signed the index and how old it is.
 
   --limit N       names of each kind of change, 0 to ${maximumLimit} (default ${defaultLimit})
@@ -35,7 +35,7 @@ async function preview(args: readonly string[], io: Io): Promise<number> {
   const batch = oneArgument('preview', positionals, 'batch');
   const limit = wholeNumber(values.limit ?? String(defaultLimit));
   const file = values.config ?? defaultConfigFile;
-  const repositories: BatchPreview['repositories'][number][] = [];
+  const indexes: BatchPreview['indexes'][number][] = [];
   let piece: BatchPreview;
   let after: string | null = null;
   do {
@@ -45,10 +45,10 @@ async function preview(args: readonly string[], io: Io): Promise<number> {
     if (!isPreview(answer.body))
       throw new OperationError('STATE', 'the daemon answered with something else than a preview');
     piece = answer.body;
-    repositories.push(...piece.repositories);
+    indexes.push(...piece.indexes);
     after = piece.next;
   } while (after !== null);
-  const whole: BatchPreview = { ...piece, repositories };
+  const whole: BatchPreview = { ...piece, indexes };
   if (values.json) io.out(`${JSON.stringify(whole, null, 1)}\n`);
   else io.out(renderPreviewText(whole, systemClock.now()));
   return exitCode.ok;
@@ -63,5 +63,5 @@ function wholeNumber(written: string): number {
 }
 
 function isPreview(body: unknown): body is BatchPreview {
-  return typeof body === 'object' && body !== null && 'version' in body && body.version === 1 && 'repositories' in body;
+  return typeof body === 'object' && body !== null && 'version' in body && body.version === 1 && 'indexes' in body;
 }

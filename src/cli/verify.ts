@@ -4,6 +4,7 @@ import { access, open, realpath, stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
+import { peekSchema } from '../apk/adb-container.ts';
 import { kindOf, readHead } from '../apk/head.ts';
 import { FormatError, messageOf, UsageError } from '../errors.ts';
 import { escapeText } from '../system/log.ts';
@@ -23,7 +24,7 @@ export const command: Command = {
 Verifies each PATH: a package, an index, or a directory with repositories below it. In a directory the index comes
 first, then every package it names against its entry, then the packages that no index names.
 
-  --keys DIR                 directory of trusted public keys (*.rsa.pub); may be given several times
+  --keys DIR                 directory of trusted public keys (*.pub, *.pem); may be given several times
                              (default: ${defaultKeys} if it exists)
   --package-signatures WHAT  require: each package needs a signature by a trusted key
                              if-present: as require for a package that no index names; a package that its index
@@ -115,7 +116,7 @@ async function loadKeys(directories: readonly string[]): Promise<Keyring> {
   );
   if (!present)
     throw new UsageError(
-      `verify: no --keys given and no ${defaultKeys}: say --keys DIR with the trusted *.rsa.pub files`,
+      `verify: no --keys given and no ${defaultKeys}: say --keys DIR with the trusted *.pub or *.pem files`,
     );
   return loadKeyring([defaultKeys]);
 }
@@ -142,8 +143,10 @@ async function guessKind(path: string): Promise<'package' | 'index'> {
   if (name.startsWith('APKINDEX') || name.endsWith('.adb')) return 'index';
   await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   const { buffer, bytesRead } = await file.read(Buffer.alloc(64 * 1024), 0, 64 * 1024, 0);
+  const start = buffer.subarray(0, bytesRead);
   try {
-    const head = readHead(buffer.subarray(0, bytesRead));
+    if (start.toString('latin1', 0, 3) === 'ADB') return (await peekSchema(start)) === 'indx' ? 'index' : 'package';
+    const head = readHead(start);
     return head === undefined ? 'package' : kindOf(head);
   } catch (error) {
     // What is wrong with it is for the verifier to say.

@@ -5,7 +5,7 @@ import { guardCodes } from '../ingest/guards.ts';
 import type { OpenInbox } from '../ingest/ports.ts';
 import type { ControlHandler } from '../observe/server.ts';
 import type { BatchRow, BatchStore, Reason } from '../store/batches.ts';
-import type { DecidedRepository, DecisionStore } from '../store/decisions.ts';
+import type { DecidedIndex, DecisionStore } from '../store/decisions.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
 
@@ -53,51 +53,34 @@ function decide(deps: DecideDeps, decision: 'approved' | 'rejected', body: unkno
   const shown = shownOf(batch, deps.openInbox(batch.builder));
   if (shown === null)
     return answer(409, `batch ${id} is not what it was when it was held: see lockstepd preview and decide anew`);
-  const repositories =
+  const indexes =
     decision === 'rejected' ? shown : shown.filter(({ reasons }) => reasons.length > 0 && reasons.every(isApprovable));
   const [unproven] = batch.reasons.filter((reason) => !isApprovable(reason));
-  if (repositories.length === 0 && unproven !== undefined) {
+  if (indexes.length === 0 && unproven !== undefined) {
     return answer(
       409,
       `batch ${id} is held for ${unproven.code} (${unproven.path}), which cannot be approved: the upload must be completed`,
     );
   }
-  deps.store.decisions.add({
-    batch: id,
-    builder: batch.builder,
-    decision,
-    who,
-    why,
-    atMs: deps.clock.now(),
-    repositories,
-  });
-  deps.log.info('batch_decided', {
-    batch: id,
-    decision,
-    who,
-    why,
-    repositories: repositories.map((r) => r.repository),
-  });
+  deps.store.decisions.add({ batch: id, builder: batch.builder, decision, who, why, atMs: deps.clock.now(), indexes });
+  deps.log.info('batch_decided', { batch: id, decision, who, why, indexes: indexes.map((i) => i.path) });
   deps.wakeInbox(batch.builder);
-  const rest = shown.length - repositories.length;
-  return answer(
-    200,
-    `batch ${id} ${decision}${rest === 0 ? '' : `; ${rest} of its repositories must be completed first`}`,
-  );
+  const rest = decision === 'approved' && unproven !== undefined ? `; ${unproven.path} must be completed first` : '';
+  return answer(200, `batch ${id} ${decision}${rest}`);
 }
 
-/** What the record of the batch shows of each repository; null when that is not how things stand now. */
-function shownOf(batch: BatchRow, open: OpenInbox | null): DecidedRepository[] | null {
-  const shown: DecidedRepository[] = [];
-  for (const { path, sha256, base } of batch.repositories) {
+/** What the record of the batch shows of each index; null when that is not how things stand now. */
+function shownOf(batch: BatchRow, open: OpenInbox | null): DecidedIndex[] | null {
+  const shown: DecidedIndex[] = [];
+  for (const { index, sha256, base } of batch.repositories) {
     if (sha256 === null) continue;
-    const now = open?.assess(path);
+    const now = open?.assess(index);
     if (!now || now.sha256 !== sha256 || now.base !== base) return null;
     const reasons = reasonsOf(now);
     const known = (reason: Reason): boolean =>
       batch.reasons.some((r) => r.code === reason.code && r.path === reason.path && r.detail === reason.detail);
     if (!reasons.every(known)) return null;
-    shown.push({ repository: path, sha256, base, reasons });
+    shown.push({ path: index, sha256, base, reasons });
   }
   return shown;
 }

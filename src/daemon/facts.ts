@@ -20,6 +20,7 @@ export function gatherFacts(store: Store, mirrors: readonly MirrorSource[]): Sta
     publishedAtMs: current?.publishedAtMs ?? null,
     repositories: store.generations.indexesAt(number).map((index) => ({
       path: index.repository,
+      index: index.file,
       generation: index.since,
       indexSha256: index.sha256,
       packages: index.packages,

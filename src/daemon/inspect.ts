@@ -1,6 +1,6 @@
 /** What an operator may look at over the unix socket, a bounded piece at a time: what a batch would change, and the history. */
 import { z } from 'zod';
-import { previewRepository, type RepositoryPreview } from '../ingest/preview.ts';
+import { previewIndex, type IndexPreview } from '../ingest/preview.ts';
 import type { OpenInbox } from '../ingest/ports.ts';
 import { type HistoryPage, historyView } from '../observe/history.ts';
 import { type BatchPreview, previewView } from '../observe/preview.ts';
@@ -18,7 +18,7 @@ interface Answer {
   readonly body: BatchPreview | HistoryPage | { readonly message: string };
 }
 
-const repositoriesAtOnce = 10;
+const indexesAtOnce = 10;
 const namesLimit = 1000;
 const entriesAtOnce = 100;
 
@@ -26,7 +26,7 @@ const previewBody = z.strictObject({
   batch: z.string(),
   /** Names of each kind of change. */
   limit: z.int().min(0).max(namesLimit),
-  /** The last repository of the piece before. */
+  /** The last index of the piece before. */
   after: z.string().nullable(),
 });
 const historyBody = z.strictObject({
@@ -34,7 +34,7 @@ const historyBody = z.strictObject({
   before: z.strictObject({ generation: z.number(), decision: z.number() }).nullable(),
 });
 
-/** The next repositories of a batch that is not published. */
+/** The next indexes of a batch that is not published. */
 export async function preview(deps: InspectDeps, body: unknown): Promise<Answer> {
   const parsed = previewBody.safeParse(body);
   if (!parsed.success)
@@ -44,15 +44,15 @@ export async function preview(deps: InspectDeps, body: unknown): Promise<Answer>
   if (!batch) return refuse(404, `no batch ${id}: status lists the open ones`);
   if (batch.state === 'published')
     return refuse(409, `batch ${id} is published as generation ${batch.generation}: see lockstepd history`);
-  const rest = batch.repositories.filter(({ path }) => after === null || path > after);
-  const piece = rest.sort((a, b) => (a.path < b.path ? -1 : 1)).slice(0, repositoriesAtOnce);
+  const rest = batch.repositories.filter(({ index }) => after === null || index > after);
+  const piece = rest.sort((a, b) => (a.index < b.index ? -1 : 1)).slice(0, indexesAtOnce);
   const open = deps.openInbox(batch.builder);
-  const previews: RepositoryPreview[] = [];
-  for (const repository of piece) {
-    const found = open && (await previewRepository(open, repository, deps.store, limit));
+  const previews: IndexPreview[] = [];
+  for (const { index, sha256 } of piece) {
+    const found = open && (await previewIndex(open, { path: index, sha256 }, deps.store, limit));
     if (found) previews.push(found);
   }
-  const next = rest.length > piece.length ? (piece.at(-1)?.path ?? null) : null;
+  const next = rest.length > piece.length ? (piece.at(-1)?.index ?? null) : null;
   return { status: 200, body: previewView(batch, previews, next) };
 }
 

@@ -1,7 +1,7 @@
 /** One repository of an inbox whose index is not the published one: its private copies, and how far it is from being whole. */
 import { copyFile, mkdir, rename, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { IndexEntry } from '../apk/entry.ts';
+import { type IndexEntry, type IndexFileName, packageFileName } from '../apk/entry.ts';
 import { errnoOf, messageOf, type VerificationCode } from '../errors.ts';
 import type { Reason } from '../store/batches.ts';
 import { type Changes, noChanges } from '../store/changes.ts';
@@ -25,6 +25,9 @@ const reasonsShown = 200;
 
 export class Candidate {
   readonly repository: string;
+  /** Path of the index, below the inbox and below the public tree. */
+  readonly path: string;
+  readonly fileName: IndexFileName;
   /** The uploaded index as it was seen; another value means another candidate. */
   readonly stat: string;
   readonly id: number;
@@ -35,13 +38,13 @@ export class Candidate {
   #refusal: (Reason & { readonly held: boolean }) | null = null;
   #diskFull: Reason | null = null;
   readonly #deps: CandidateDeps;
-  readonly #fileName: string;
 
   private constructor(found: FoundIndex, deps: CandidateDeps) {
     this.repository = found.repository;
+    this.path = found.path;
+    this.fileName = found.fileName;
     this.stat = found.seen.stat;
-    this.id = deps.store.staging.newCandidate(deps.inbox.builder, found.repository);
-    this.#fileName = found.fileName;
+    this.id = deps.store.staging.newCandidate(deps.inbox.builder, found.repository, found.fileName);
     this.#deps = deps;
   }
 
@@ -88,7 +91,7 @@ export class Candidate {
 
   /** True when there is nothing to publish: the index is the current one and nothing that it names came new. */
   isPublished(): boolean {
-    const current = this.#deps.store.generations.indexOf(this.repository);
+    const current = this.#deps.store.generations.indexOf(this.repository, this.fileName);
     if (!this.#facts || current?.sha256 !== this.#facts.sha256) return false;
     const { present, ready, failed } = this.#deps.store.staging.counts(this.id);
     return present + ready + failed === 0;
@@ -128,17 +131,23 @@ export class Candidate {
 
   /** What stands between this candidate and its publication now. */
   assess(): Assessment {
-    const { repository, base: since } = this;
-    const base = { repository, sha256: this.#facts?.sha256 ?? null, base: since, vanished: false };
+    const { repository, path: index, base: since } = this;
+    const base = { repository, index, sha256: this.#facts?.sha256 ?? null, base: since, vanished: false };
     if (this.#diskFull) return { ...base, kind: 'guarded', reasons: [this.#diskFull] };
     if (!this.#facts) return { ...base, ...this.#refused() };
     const { staging, decisions } = this.#deps.store;
     const findings = guardFindings(this.#guardFacts(this.#facts), this.#deps.inbox);
-    const judged = judge(this.repository, findings, this.base, decisions.find(this.repository, this.#facts.sha256));
+    const judged = judge(this.repository, findings, this.base, decisions.find(this.path, this.#facts.sha256));
     if (judged.kind === 'refused') return { ...base, ...judged };
     const counts = staging.counts(this.id);
     if (counts.failed > 0) {
       return { ...base, kind: staging.hasRejected(this.id) ? 'refused' : 'guarded', reasons: this.#problems() };
+    }
+    const conflict = staging.conflict(this.id);
+    if (conflict !== null) {
+      const path = `${this.repository}/${conflict}`;
+      const detail = 'another index of this directory names it with other content: give them different names';
+      return { ...base, kind: 'refused', reasons: [{ code: 'INDEX_DUPLICATE', path, detail }] };
     }
     if (judged.kind === 'guarded') return { ...base, ...judged };
     return counts.missing > 0
@@ -150,7 +159,7 @@ export class Candidate {
   async quarantine(directory: string): Promise<void> {
     const target = join(directory, this.repository);
     await mkdir(target, { recursive: true, mode: 0o750 });
-    await ifThere(copyFile(this.#path(this.indexSource), join(target, this.#fileName)));
+    await ifThere(copyFile(this.#path(this.indexSource), join(target, this.fileName)));
     for (const page of this.#deps.store.staging.rows(this.id, ['failed'])) {
       for (const row of page) {
         await ifThere(rename(this.#path(copyOf(this.#deps.inbox, row)), join(target, row.file)));
@@ -183,13 +192,16 @@ export class Candidate {
       case 'file':
     }
     await using handle = opened.handle;
+    let elsewhere: string | undefined;
     const verdict = await this.#deps.verifier.verifyIndex({
       sourceFd: handle.fd,
       destination: this.#path(this.indexSource),
       arch: found.arch,
+      fileName: found.fileName,
       keyring: this.#deps.keyring,
       acceptEmpty: true,
       onEntries: (entries: readonly IndexEntry[]) => {
+        elsewhere ??= entries.map(packageFileName).find((file) => file.includes('/'));
         staging.add(this.id, entries);
         this.#deps.onProgress();
       },
@@ -199,8 +211,14 @@ export class Candidate {
       this.#refuse(verdict.code, verdict.detail, verdict.verdict === 'held');
       return;
     }
+    if (elsewhere !== undefined) {
+      // Another repository may lie there; which of the two a file belongs to must never be a question.
+      this.#refuse('OUT_OF_SCOPE', `pkgname-spec puts packages into other directories: ${elsewhere}`, false);
+      return;
+    }
+    const place = { repository: this.repository, indexFile: this.fileName };
     this.#difference = await inPieces(staging.compare(this.id));
-    this.#changes = await inPieces(this.#deps.store.changes.of(this.id, this.repository, changesNamed));
+    this.#changes = await inPieces(this.#deps.store.changes.of(this.id, place, changesNamed));
     this.#facts = verdict.index;
   }
 
@@ -209,7 +227,7 @@ export class Candidate {
   }
 
   #refuse(code: VerificationCode, detail: string, held: boolean): void {
-    this.#refusal = { code, detail, held, path: `${this.repository}/${this.#fileName}` };
+    this.#refusal = { code, detail, held, path: `${this.repository}/${this.fileName}` };
   }
 
   #refused(): { readonly kind: 'refused' | 'guarded'; readonly reasons: readonly Reason[] } {
@@ -223,7 +241,7 @@ export class Candidate {
     return {
       repository: this.repository,
       index,
-      known: generations.ageOf(this.repository),
+      known: generations.ageOf(this.repository, this.fileName),
       served: generations.rangeOf(this.repository, index.sha256),
       live: this.#difference?.live ?? 0,
       removals: this.#difference?.removals ?? 0,

@@ -1,4 +1,5 @@
-/** Puts together what goes to the publisher: verified indexes, repositories that leave, and how long it took to get here. */
+/** Puts together what goes to the publisher: verified indexes, indexes that leave, and how long it took to get here. */
+import { indexFileOf } from '../apk/entry.ts';
 import type { Assessment, ClosedBatch } from './batch.ts';
 import type { Candidate } from './candidate.ts';
 
@@ -18,11 +19,22 @@ export function closedBatch(
     ...batch,
     changes: candidates.flatMap((c) =>
       c.facts
-        ? [{ repository: c.repository, candidate: c.id, base: c.base, index: c.facts, indexSource: c.indexSource }]
+        ? [
+            {
+              repository: c.repository,
+              indexFile: c.fileName,
+              candidate: c.id,
+              base: c.base,
+              index: c.facts,
+              indexSource: c.indexSource,
+            },
+          ]
         : [],
     ),
     removals: assessments.flatMap((a) =>
-      a.kind === 'leaving' && a.base !== null ? [{ repository: a.repository, base: a.base }] : [],
+      a.kind === 'leaving' && a.base !== null
+        ? [{ repository: a.repository, file: indexFileOf(a.index), base: a.base }]
+        : [],
     ),
     times: {
       settleMs: Math.round(times.settleMs),

@@ -83,7 +83,9 @@ export function guardFindings(facts: GuardFacts, { approval, guards }: GuardRule
 
 export interface VanishedFacts {
   readonly repository: string;
-  /** Packages that its index names. */
+  /** The name of the index in it. */
+  readonly file: string;
+  /** Packages that the index names. */
   readonly packages: number;
   /** False when no path template of the inbox matches it any more. */
   readonly inScope: boolean;
@@ -92,8 +94,10 @@ export interface VanishedFacts {
 /** What the guards find in a repository that is served and does not lie in its inbox any more. */
 export function vanishedFindings(facts: VanishedFacts, { approval, guards }: GuardRules): Finding[] {
   const { repository } = facts;
-  const why = facts.inScope ? 'is not in the inbox any more' : 'matches no path template of its inbox any more';
-  const detail = `its index ${why}: the repository and its ${packages(facts.packages)} would leave`;
+  const why = facts.inScope
+    ? `its ${facts.file} is not in the inbox any more`
+    : 'it matches no path template of its inbox any more';
+  const detail = `${why}: ${facts.file} and its ${packages(facts.packages)} would leave`;
   const asked = approval === 'required' ? 'hold' : guards.actions.vanished_repository;
   if (asked === 'allow' || (approval !== 'required' && matchesAny(guards.mayVanish, repository))) return [];
   return [{ action: asked, reason: { code: 'REPOSITORY_VANISHED', path: repository, detail } }];

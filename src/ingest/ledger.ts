@@ -35,7 +35,7 @@ export class Ledger {
       builder: this.#builder,
       state,
       updatedAtMs: this.#deps.clock.now(),
-      repositories: assessments.map((a) => ({ path: a.repository, sha256: a.sha256, base: a.base })),
+      repositories: assessments.map((a) => ({ path: a.repository, index: a.index, sha256: a.sha256, base: a.base })),
       reasons,
     });
   }
@@ -68,8 +68,6 @@ export class Ledger {
 
 /** The same indexes of the same repositories are the same batch, however often they are looked at. */
 function batchKey(assessments: readonly Assessment[]): string {
-  const lines = assessments
-    .map((a) => `${a.repository} ${a.vanished ? 'without ' : ''}${a.sha256 ?? 'unreadable'}`)
-    .sort();
+  const lines = assessments.map((a) => `${a.index} ${a.vanished ? 'without ' : ''}${a.sha256 ?? 'unreadable'}`).sort();
   return createHash('sha256').update(lines.join('\n')).digest('hex');
 }

@@ -11,10 +11,10 @@ import type { Candidate } from './candidate.ts';
 
 /** What waits in an inbox, is held or refused there, as it stands at the moment of each call. */
 export interface OpenInbox {
-  /** What would become of that repository; null when nothing of it is open. */
-  assess(repository: string): Assessment | null;
-  /** Its index that is not published; null when there is none. */
-  candidate(repository: string): Candidate | null;
+  /** What would become of the index at `path`; null when it is not open. */
+  assess(path: string): Assessment | null;
+  /** The uploaded index at `path` that is not published; null when there is none. */
+  candidate(path: string): Candidate | null;
 }
 
 interface IngestEvents {

@@ -1,18 +1,21 @@
-/** Gathers what a batch would change, one repository at a time: out of the staging tables, for an operator who decides. */
+/** Gathers what a batch would change, one index at a time: out of the staging tables, for an operator who decides. */
 import type { PackageChange, ChangeKind } from '../apk/changes.ts';
+import { indexFileOf } from '../apk/entry.ts';
 import type { Reason } from '../store/batches.ts';
 import type { Changes } from '../store/changes.ts';
+import type { Place } from '../store/staging-queries.ts';
 import type { Store } from '../store/store.ts';
 import { inPieces } from '../system/pieces.ts';
 import { type Assessment, reasonsOf } from './batch.ts';
 import type { OpenInbox } from './ports.ts';
 
-export interface RepositoryPreview {
+export interface IndexPreview {
+  /** Path of the index. */
   readonly path: string;
   /** What would become of it now. */
   readonly outcome: Assessment['kind'];
   readonly reasons: readonly Reason[];
-  /** Null when the repository would leave, or when its index could not be read. */
+  /** Null when the index would leave, or could not be read. */
   readonly index:
     | (IndexAgeView & { readonly sha256: string; readonly signedBy: string; readonly packages: number })
     | null;
@@ -34,18 +37,19 @@ interface IndexAgeView {
 }
 
 /** What lies open under `path`, with at most `limit` names of each kind; null when `sha256` is not its digest any more. */
-export async function previewRepository(
+export async function previewIndex(
   open: OpenInbox,
   { path, sha256 }: { readonly path: string; readonly sha256: string | null },
   store: Store,
   limit: number,
-): Promise<RepositoryPreview | null> {
+): Promise<IndexPreview | null> {
   const candidate = open.candidate(path);
   const assessment = open.assess(path);
   if (assessment === null || assessment.sha256 !== sha256) return null;
+  const place = { repository: assessment.repository, indexFile: indexFileOf(path) };
   let changes: Changes | null = null;
-  if (assessment.vanished) changes = await inPieces(store.changes.ofRemoval(path, limit));
-  else if (candidate?.facts) changes = await inPieces(store.changes.of(candidate.id, path, limit));
+  if (assessment.vanished) changes = await inPieces(store.changes.ofRemoval(place, limit));
+  else if (candidate?.facts) changes = await inPieces(store.changes.of(candidate.id, place, limit));
   // The inbox went on meanwhile: a candidate that was dropped has no rows any more.
   if (open.candidate(path) !== candidate) return null;
   return {
@@ -53,22 +57,22 @@ export async function previewRepository(
     outcome: assessment.kind,
     reasons: reasonsOf(assessment),
     index: candidate?.facts ?? null,
-    served: servedIndex(store, path),
+    served: servedIndex(store, place),
     bytesToCopy: candidate?.facts ? store.staging.bytesToCopy(candidate.id) : 0,
     missing: candidate?.facts ? store.staging.counts(candidate.id).missing : 0,
     changes: byKind(changes),
   };
 }
 
-function servedIndex(store: Store, path: string): RepositoryPreview['served'] {
-  const [row, age] = [store.generations.indexOf(path), store.generations.ageOf(path)];
+function servedIndex(store: Store, { repository, indexFile }: Place): IndexPreview['served'] {
+  const [row, age] = [store.generations.indexOf(repository, indexFile), store.generations.ageOf(repository, indexFile)];
   if (row === null || age === null) return null;
   const { sha256, since, packages } = row;
   const { description, newestBuildTime } = age;
   return { sha256, generation: since, packages, description, newestBuildTime };
 }
 
-function byKind(changes: Changes | null): RepositoryPreview['changes'] {
+function byKind(changes: Changes | null): IndexPreview['changes'] {
   const of = (kind: ChangeKind): { count: number; first: readonly PackageChange[] } => ({
     count: changes?.counts[kind] ?? 0,
     first: changes?.first[kind] ?? [],

@@ -35,11 +35,11 @@ export class ScopeWatch {
   }
 
   assess(): Assessment[] {
-    const detail = 'an index where no path template of this inbox allows a repository';
+    const detail = 'no path template of this inbox allows a repository here';
     return this.#outside.map((path) => problem({ code: 'OUT_OF_SCOPE', path, detail }));
   }
 
-  /** Directories that hold an index and match no template. What lies below a repository is its own and not looked at. */
+  /** Indexes in directories that match no template. What lies below a repository is its own and not looked at. */
   async #walk(inbox: Inbox): Promise<string[]> {
     const outside: string[] = [];
     const queue: string[][] = [[]];
@@ -51,9 +51,7 @@ export class ScopeWatch {
       await using directory = await inbox.directory(components);
       if (!directory) continue;
       for (const name of indexFileNames) {
-        if ((await directory.see(name)).kind === 'absent') continue;
-        outside.push(path === '' ? name : path);
-        break;
+        if ((await directory.see(name)).kind !== 'absent') outside.push([...components, name].join('/'));
       }
       if (outside.length >= problemsShown) break;
       if (components.length >= maximumDepth) continue;
@@ -72,5 +70,13 @@ export function badName(path: string): Assessment {
 }
 
 function problem(reason: Reason): Assessment {
-  return { repository: reason.path, sha256: null, base: null, vanished: false, kind: 'refused', reasons: [reason] };
+  return {
+    repository: reason.path,
+    index: reason.path,
+    sha256: null,
+    base: null,
+    vanished: false,
+    kind: 'refused',
+    reasons: [reason],
+  };
 }

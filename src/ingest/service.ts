@@ -24,7 +24,7 @@ import { type CandidateDeps, isDiskFull } from './packages.ts';
 import { quarantineBatch } from './quarantine.ts';
 import type { IngestDeps, OpenInbox } from './ports.ts';
 import { badName, ScopeWatch } from './scope.ts';
-import { VanishedRepositories } from './vanished.ts';
+import { VanishedIndexes } from './vanished.ts';
 import { Inbox } from './walk.ts';
 
 /** How often the lock of a quiet inbox is looked at, and of one that is being written to. Reading /proc/locks costs microseconds. */
@@ -40,9 +40,9 @@ export class InboxService {
   readonly #ledger: Ledger;
   readonly #wake = new Wake();
   readonly #candidates = new Map<string, Candidate>();
-  readonly #vanished: VanishedRepositories;
+  readonly #vanished: VanishedIndexes;
   readonly #scope: ScopeWatch;
-  /** Index files that are known to be published, by repository: the value of stat then. */
+  /** Index files that are known to be published, by path: the value of stat then. */
   readonly #published = new Map<string, string>();
   #uploading = false;
   /** The last look at the inbox was taken while an upload ran. */
@@ -60,7 +60,7 @@ export class InboxService {
     this.#config = config;
     this.#deps = deps;
     this.#ledger = new Ledger(config.builder, { ...deps, batches: deps.store.batches });
-    this.#vanished = new VanishedRepositories(config, deps);
+    this.#vanished = new VanishedIndexes(config, deps);
     this.#scope = new ScopeWatch(config, deps.rescanMs);
     this.#changedAt = deps.clock.monotonic();
     this.#progressAt = deps.clock.monotonic();
@@ -71,10 +71,10 @@ export class InboxService {
     return this.#progressAt;
   }
 
-  /** What is open: indexes that are not published, and repositories that vanished from the inbox. */
+  /** What is open: indexes that are not published, and served ones that vanished from the inbox. */
   get open(): OpenInbox {
-    const candidate = (repository: string): Candidate | null => {
-      const found = this.#candidates.get(repository);
+    const candidate = (path: string): Candidate | null => {
+      const found = this.#candidates.get(path);
       return found === undefined || found.isPublished() ? null : found;
     };
     return { candidate, assess: (path) => candidate(path)?.assess() ?? this.#vanished.assessOne(path) };
@@ -181,22 +181,22 @@ export class InboxService {
     const deps = this.#candidateDeps(signal);
     let fresh = 0;
     for (const index of found) {
-      const known = this.#candidates.get(index.repository);
+      const known = this.#candidates.get(index.path);
       const same = known?.stat === index.seen.stat;
       const settled = same && !known.unread && known.isJudgedBy(deps.keyring);
-      if (settled || this.#published.get(index.repository) === index.seen.stat) continue;
+      if (settled || this.#published.get(index.path) === index.seen.stat) continue;
       if (!same) this.#changed();
       const candidate = await Candidate.read(inbox, index, deps);
       this.#deps.events.stage('verify', candidate.verifyMs / 1000);
       if (known) this.#replaced.push(known);
-      this.#candidates.set(index.repository, candidate);
+      this.#candidates.set(index.path, candidate);
       if (!same && !candidate.isPublished()) fresh++;
     }
-    const there = new Set(found.map((index) => index.repository));
+    const there = new Set(found.map((index) => index.path));
     // What comes back is another upload, though it be the same file.
-    for (const repository of this.#published.keys()) if (!there.has(repository)) this.#published.delete(repository);
-    for (const [repository, candidate] of this.#candidates) {
-      const gone = !there.has(repository);
+    for (const path of this.#published.keys()) if (!there.has(path)) this.#published.delete(path);
+    for (const [path, candidate] of this.#candidates) {
+      const gone = !there.has(path);
       if (gone || candidate.isComplete()) await this.#forget(candidate, !gone);
     }
     if (fresh > 0 && !announced) this.#deps.events.rescanFound(fresh);
@@ -206,12 +206,12 @@ export class InboxService {
   async #settleBatches(inbox: Inbox, nameProblems: readonly Assessment[], signal: AbortSignal): Promise<boolean> {
     const first = planBatch(this.#assess(nameProblems), await this.#facts());
     const startedAt = this.#deps.clock.monotonic();
-    for (const { repository } of first.publish) await this.#candidates.get(repository)?.copy(inbox);
+    for (const { index } of first.publish) await this.#candidates.get(index)?.copy(inbox);
     const copyMs = this.#deps.clock.monotonic() - startedAt;
     if (first.publish.length > 0) this.#deps.events.stage('copy', copyMs / 1000);
     signal.throwIfAborted();
     const decision = planBatch(this.#assess(nameProblems), await this.#facts());
-    const copied = decision.publish.filter((a) => first.publish.some((b) => b.repository === a.repository));
+    const copied = decision.publish.filter((a) => first.publish.some((b) => b.index === a.index));
     const waiting = [...decision.wait, ...decision.publish.filter((a) => !copied.includes(a))];
     this.#ledger.supersede([waiting, copied, decision.hold, decision.reject]);
     if (waiting.length > 0) this.#ledger.record('waiting', waiting, waiting.flatMap(reasonsOf));
@@ -228,7 +228,7 @@ export class InboxService {
 
   async #publish(assessments: readonly Assessment[], copyMs: number): Promise<void> {
     const { clock, events, log } = this.#deps;
-    const candidates = assessments.flatMap((a) => this.#candidates.get(a.repository) ?? []);
+    const candidates = assessments.flatMap((a) => this.#candidates.get(a.index) ?? []);
     const reasons = assessments.flatMap(reasonsOf);
     const batch = this.#ledger.record('waiting', assessments, reasons);
     const startedAt = clock.monotonic();
@@ -250,7 +250,7 @@ export class InboxService {
       generation: generation.number,
       added: generation.added,
       removed: generation.removed,
-      repositories: assessments.map((a) => a.repository),
+      repositories: [...new Set(assessments.map((a) => a.repository))],
     });
     for (const candidate of candidates) await this.#forget(candidate, !candidate.hasMissing());
   }
@@ -275,14 +275,14 @@ export class InboxService {
   async #reject(assessments: readonly Assessment[]): Promise<void> {
     const ended = this.#ledger.end('rejected', assessments);
     if (!ended.changed) return;
-    const candidates = assessments.flatMap((a) => this.#candidates.get(a.repository) ?? []);
+    const candidates = assessments.flatMap((a) => this.#candidates.get(a.index) ?? []);
     const batch = { id: ended.id, builder: this.#config.builder, reasons: assessments.flatMap(reasonsOf), candidates };
     await quarantineBatch(this.#deps.root, batch, this.#deps.clock.now());
   }
 
   async #forget(candidate: Candidate, published: boolean): Promise<void> {
-    if (published) this.#published.set(candidate.repository, candidate.stat);
-    this.#candidates.delete(candidate.repository);
+    if (published) this.#published.set(candidate.path, candidate.stat);
+    this.#candidates.delete(candidate.path);
     await candidate.drop();
   }
 

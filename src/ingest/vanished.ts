@@ -1,4 +1,4 @@
-/** Notices repositories of a builder that are served and do not lie in its inbox any more. */
+/** Notices indexes of a builder that are served and do not lie in its inbox any more. */
 import { matchesAny } from '../config/template.ts';
 import type { InboxConfig } from '../config/schema.ts';
 import type { IndexRow } from '../store/generations.ts';
@@ -13,7 +13,7 @@ export interface VanishedDeps {
   readonly isOfAnother: (repository: string) => boolean;
 }
 
-export class VanishedRepositories {
+export class VanishedIndexes {
   readonly #inbox: InboxConfig;
   readonly #deps: VanishedDeps;
   /** The directory (device and inode) in which an index was seen: an empty one in its place is another file system, or none. */
@@ -32,17 +32,17 @@ export class VanishedRepositories {
     if (this.#seenIn !== place) {
       this.#vanished = [];
     } else {
-      const there = new Set(survey.indexes.map((index) => index.repository));
+      const there = new Set(survey.indexes.map((index) => index.path));
       this.#vanished = this.#deps.store.generations
         .indexesBy(this.#inbox.builder)
-        .filter(({ repository }) => !there.has(repository) && !this.#deps.isOfAnother(repository));
+        .filter((row) => !there.has(pathOf(row)) && !this.#deps.isOfAnother(row.repository));
     }
     const sameAs = (a: IndexRow, b: IndexRow | undefined): boolean =>
-      a.repository === b?.repository && a.since === b.since;
+      b !== undefined && pathOf(a) === pathOf(b) && a.since === b.since;
     return before.length !== this.#vanished.length || before.some((row, i) => !sameAs(row, this.#vanished[i]));
   }
 
-  /** The inbox is not there: an absence says nothing about its repositories. */
+  /** The inbox is not there: an absence says nothing about its indexes. */
   forget(): void {
     this.#seenIn = null;
     this.#vanished = [];
@@ -52,17 +52,23 @@ export class VanishedRepositories {
     return this.#vanished.map((row) => this.#assess(row));
   }
 
-  /** Null when that repository has not vanished. */
-  assessOne(repository: string): Assessment | null {
-    const row = this.#vanished.find((index) => index.repository === repository);
+  /** Null when the index at `path` has not vanished. */
+  assessOne(path: string): Assessment | null {
+    const row = this.#vanished.find((index) => pathOf(index) === path);
     return row === undefined ? null : this.#assess(row);
   }
 
-  #assess({ repository, sha256, since, packages }: IndexRow): Assessment {
+  #assess(row: IndexRow): Assessment {
+    const { repository, file, sha256, since, packages } = row;
+    const index = pathOf(row);
     const inScope = matchesAny(this.#inbox.repositories, repository);
-    const findings = vanishedFindings({ repository, packages, inScope }, this.#inbox);
-    const judged = judge(repository, findings, since, this.#deps.store.decisions.find(repository, sha256));
-    const base = { repository, sha256, base: since, vanished: true };
+    const findings = vanishedFindings({ repository, file, packages, inScope }, this.#inbox);
+    const judged = judge(repository, findings, since, this.#deps.store.decisions.find(index, sha256));
+    const base = { repository, index, sha256, base: since, vanished: true };
     return judged.kind === 'clear' ? { ...base, kind: 'leaving' } : { ...base, ...judged };
   }
+}
+
+function pathOf({ repository, file }: IndexRow): string {
+  return `${repository}/${file}`;
 }

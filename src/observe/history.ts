@@ -21,10 +21,10 @@ export type HistoryView =
       readonly builder: string | null;
       readonly added: number;
       readonly removed: number;
-      readonly repositories: readonly {
+      readonly indexes: readonly {
         readonly path: string;
         readonly change: 'added' | 'updated' | 'removed';
-        readonly index_sha256: string;
+        readonly sha256: string;
         readonly signed_by: string;
       }[];
       readonly stage_seconds: Readonly<Record<'settle' | 'copy' | 'verify' | 'publish', number | null>>;
@@ -37,9 +37,9 @@ export type HistoryView =
       readonly builder: string;
       readonly who: string;
       readonly why: string;
-      readonly repositories: readonly {
+      readonly indexes: readonly {
         readonly path: string;
-        readonly index_sha256: string;
+        readonly sha256: string;
         readonly reasons: readonly Reason[];
       }[];
     };
@@ -55,7 +55,7 @@ function entryView(entry: HistoryEntry): HistoryView {
   const at = toInstant(entry.atMs);
   const { batch, builder } = entry;
   if (entry.kind === 'decision') {
-    const { kind, decision, who, why, repositories } = entry;
+    const { kind, decision, who, why, indexes } = entry;
     return {
       kind,
       at,
@@ -64,7 +64,7 @@ function entryView(entry: HistoryEntry): HistoryView {
       builder: entry.builder,
       who: escapeText(who),
       why: escapeText(why),
-      repositories: repositories.map(({ path, sha256, reasons }) => ({ path, index_sha256: sha256, reasons })),
+      indexes: indexes.map(({ path, sha256, reasons }) => ({ path, sha256, reasons })),
     };
   }
   const seconds = (ms: number | null): number | null => (ms === null ? null : ms / 1000);
@@ -76,10 +76,10 @@ function entryView(entry: HistoryEntry): HistoryView {
     builder,
     added: entry.added,
     removed: entry.removed,
-    repositories: entry.repositories.map(({ path, change, sha256, signedBy }) => ({
+    indexes: entry.indexes.map(({ path, change, sha256, signedBy }) => ({
       path,
       change,
-      index_sha256: sha256,
+      sha256,
       signed_by: escapeText(signedBy),
     })),
     stage_seconds: {
@@ -109,13 +109,18 @@ export function renderHistoryText(entries: readonly HistoryView[]): string {
 }
 
 function rowOf(entry: HistoryView): string[] {
-  const paths = entry.repositories.map((r) =>
-    'change' in r && r.change !== 'updated' ? `${r.path} (${r.change})` : r.path,
-  );
+  const paths = [
+    ...new Set(
+      entry.indexes.map((index) => {
+        const repository = index.path.slice(0, index.path.lastIndexOf('/'));
+        return 'change' in index && index.change !== 'updated' ? `${repository} (${index.change})` : repository;
+      }),
+    ),
+  ];
   const more = paths.length > repositoriesShown ? ` and ${paths.length - repositoriesShown} more` : '';
   const repositories = `${paths.slice(0, repositoriesShown).join(', ')}${more}`;
   const isGeneration = entry.kind === 'generation';
-  const keys = isGeneration ? [...new Set(entry.repositories.map((r) => r.signed_by))] : [];
+  const keys = isGeneration ? [...new Set(entry.indexes.map((r) => r.signed_by))] : [];
   return [
     entry.at,
     isGeneration ? `generation ${entry.generation}` : entry.decision,
@@ -138,7 +143,7 @@ function secondsText(seconds: (HistoryView & { kind: 'generation' })['stage_seco
 
 function decisionLines(entry: HistoryView): string[] {
   if (entry.kind !== 'decision') return [];
-  const codes = [...new Set(entry.repositories.flatMap((r) => r.reasons.map((reason) => reason.code)))];
+  const codes = [...new Set(entry.indexes.flatMap((r) => r.reasons.map((reason) => reason.code)))];
   const why = entry.why === '' ? 'no reason given' : entry.why;
   return [escapeText(`  by ${entry.who}: ${why}${codes.length === 0 ? '' : ` (${codes.join(', ')})`}`)];
 }

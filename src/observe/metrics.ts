@@ -123,7 +123,8 @@ export class Metrics {
     this.#now.publishedAt.set((facts.publishedAtMs ?? 0) / 1000);
     this.#now.packages.reset();
     for (const { path, packages } of facts.repositories.slice(0, maxRepositories)) {
-      this.#now.packages.set({ repository: path }, packages);
+      // A directory with two indexes counts the packages of both.
+      this.#now.packages.inc({ repository: path }, packages);
     }
     this.#now.pending.reset();
     for (const builder of this.#targets.builders) {

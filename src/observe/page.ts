@@ -138,7 +138,7 @@ function repositorySection(status: Status): string {
   if (status.repositories.length === 0) return '';
   const columns = ['Repository', 'Changed in', 'Packages', 'Index'];
   const cells = (r: RepositoryStatus): string[] => [
-    html(r.path),
+    html(`${r.path}/${r.index}`),
     `generation ${r.generation}`,
     String(r.packages),
     `<code title="SHA-256 ${html(r.index_sha256)}">${html(r.index_sha256.slice(0, 12))}</code>`,

@@ -1,6 +1,6 @@
 /** Decides what is told about a batch that is not published, as JSON and as one screen of text. Asks nobody. */
 import type { ChangeKind } from '../apk/changes.ts';
-import type { RepositoryPreview } from '../ingest/preview.ts';
+import type { IndexPreview } from '../ingest/preview.ts';
 import type { BatchRow, BatchState, Reason } from '../store/batches.ts';
 import { toInstant } from '../system/clock.ts';
 import { escapeText } from '../system/log.ts';
@@ -14,14 +14,15 @@ export interface BatchPreview {
   readonly state: BatchState;
   readonly updated_at: string;
   readonly reasons: readonly Reason[];
-  readonly repositories: readonly RepositoryView[];
-  /** The repository after which the next piece goes on; null: this was the last. */
+  readonly indexes: readonly PreviewedIndex[];
+  /** The index after which the next piece goes on; null: this was the last. */
   readonly next: string | null;
 }
 
-interface RepositoryView {
+interface PreviewedIndex {
+  /** Path of the index. */
   readonly path: string;
-  readonly outcome: RepositoryPreview['outcome'];
+  readonly outcome: IndexPreview['outcome'];
   readonly reasons: readonly Reason[];
   readonly index: (IndexView & { readonly signed_by: string }) | null;
   readonly served: (IndexView & { readonly generation: number }) | null;
@@ -45,11 +46,7 @@ interface ChangesView {
   readonly packages: readonly { readonly name: string; readonly from: string | null; readonly to: string | null }[];
 }
 
-export function previewView(
-  batch: BatchRow,
-  repositories: readonly RepositoryPreview[],
-  next: string | null,
-): BatchPreview {
+export function previewView(batch: BatchRow, indexes: readonly IndexPreview[], next: string | null): BatchPreview {
   return {
     version: 1,
     batch: batch.id,
@@ -57,12 +54,12 @@ export function previewView(
     state: batch.state,
     updated_at: toInstant(batch.updatedAtMs),
     reasons: batch.reasons,
-    repositories: repositories.map(repositoryView),
+    indexes: indexes.map(previewedIndex),
     next,
   };
 }
 
-function repositoryView(preview: RepositoryPreview): RepositoryView {
+function previewedIndex(preview: IndexPreview): PreviewedIndex {
   const { path, outcome, reasons, index, served, bytesToCopy, missing, changes } = preview;
   const changesView = (kind: ChangeKind): ChangesView => ({
     count: changes[kind].count,
@@ -86,7 +83,7 @@ function repositoryView(preview: RepositoryPreview): RepositoryView {
   };
 }
 
-function indexView(index: NonNullable<RepositoryPreview['index'] | RepositoryPreview['served']>): IndexView {
+function indexView(index: NonNullable<IndexPreview['index'] | IndexPreview['served']>): IndexView {
   const { sha256, packages, newestBuildTime, description } = index;
   const built = newestBuildTime === null ? null : new Date(newestBuildTime * 1000);
   return {
@@ -100,16 +97,17 @@ function indexView(index: NonNullable<RepositoryPreview['index'] | RepositoryPre
 const width = 110;
 const indent = '              ';
 
-/** The whole preview as lines of text that end with a newline; `preview` holds every repository. */
+/** The whole preview as lines of text that end with a newline; `preview` holds every index. */
 export function renderPreviewText(preview: BatchPreview, nowMs: number): string {
   const title = `batch ${escapeText(preview.batch)} of ${escapeText(preview.builder)}: ${preview.state}, ${whenText(preview.updated_at, nowMs)}`;
-  const hidden = preview.reasons.filter((r) => !preview.repositories.some((repository) => repository.path === r.path));
-  const blocks = preview.repositories.map((repository) => repositoryText(repository, nowMs));
+  const told = new Set(preview.indexes.flatMap((index) => index.reasons.map((r) => `${r.code} ${r.path} ${r.detail}`)));
+  const hidden = preview.reasons.filter((r) => !told.has(`${r.code} ${r.path} ${r.detail}`));
+  const blocks = preview.indexes.map((index) => previewText(index, nowMs));
   if (blocks.length === 0) blocks.push('nothing of it lies in the inbox any more\n');
   return [`${[title, ...hidden.slice(0, 20).map(reasonText)].join('\n')}\n`, ...blocks].join('\n');
 }
 
-function repositoryText(view: RepositoryView, nowMs: number): string {
+function previewText(view: PreviewedIndex, nowMs: number): string {
   const { path, index, served, changes } = view;
   const kinds = Object.entries(changes).filter(([, { count }]) => count > 0);
   const counts = kinds.map(([kind, { count }]) => `${count} ${kind}`);
@@ -126,9 +124,9 @@ function repositoryText(view: RepositoryView, nowMs: number): string {
   return `${lines.join('\n')}\n`;
 }
 
-function outcomeText(view: RepositoryView): string {
+function outcomeText(view: PreviewedIndex): string {
   return view.reasons.some((r) => r.code === 'REPOSITORY_VANISHED') || view.outcome === 'leaving'
-    ? 'none: the repository would leave'
+    ? 'none: it would leave'
     : 'not readable or not verified';
 }
 

@@ -17,6 +17,8 @@ export interface StatusFacts {
 
 interface RepositoryFacts {
   readonly path: string;
+  /** The name of the index; a directory that has two is here twice. */
+  readonly index: string;
   /** The generation that published the present index. */
   readonly generation: number;
   readonly indexSha256: string;
@@ -67,6 +69,7 @@ export interface Status {
 
 export interface RepositoryStatus {
   readonly path: string;
+  readonly index: string;
   readonly generation: number;
   readonly index_sha256: string;
   readonly packages: number;
@@ -105,6 +108,7 @@ export function statusView(facts: StatusFacts, nowMs: number): Status {
     published_at: instant(facts.publishedAtMs),
     repositories: facts.repositories.map((r) => ({
       path: r.path,
+      index: r.index,
       generation: r.generation,
       index_sha256: r.indexSha256,
       packages: r.packages,

@@ -15,7 +15,6 @@ export type Step =
   | { readonly kind: 'switch'; readonly tree: string };
 
 export const traceFile = 'lockstep.json';
-export const indexFile = 'APKINDEX.tar.gz';
 
 export interface TreePlanInput {
   readonly tree: string;
@@ -25,7 +24,7 @@ export interface TreePlanInput {
   readonly packages: Iterable<readonly PackageRow[]>;
   /** Indexes that differ between what the tree holds and the generation. */
   readonly indexes: readonly IndexRow[];
-  /** Repositories that left since the generation that the tree holds: their packages stay for the grace period, their indexes do not. */
+  /** Paths of indexes that left since the generation that the tree holds; their packages stay for the grace period. */
   readonly left: readonly string[];
   readonly trace: { readonly content: string; readonly mtimeSeconds: number };
 }
@@ -45,12 +44,12 @@ export function* planTree(input: TreePlanInput): Generator<Step> {
   }
   for (const directory of directories) yield { kind: 'sync', directory };
   for (const index of input.indexes) {
-    const path = `${index.repository}/${indexFile}`;
+    const path = `${index.repository}/${index.file}`;
     directories.add(`${base}/${index.repository}`);
     yield { kind: 'link', source: sourceOf(index.source, path), path: `${base}/${path}` };
   }
   for (const index of input.indexes) yield { kind: 'sync', directory: `${base}/${index.repository}` };
-  for (const repository of input.left) yield { kind: 'unlink', path: `${base}/${repository}/${indexFile}` };
+  for (const path of input.left) yield { kind: 'unlink', path: `${base}/${path}` };
   yield { kind: 'write', path: `${base}/${traceFile}`, ...input.trace };
   for (const directory of parentsOf(directories, base)) yield { kind: 'sync', directory };
 }
@@ -74,6 +73,7 @@ export function traceContent(generation: number, publishedAt: string, indexes: r
     published_at: publishedAt,
     repositories: indexes.map((index) => ({
       path: index.repository,
+      index: index.file,
       index_sha256: index.sha256,
       packages: index.packages,
     })),

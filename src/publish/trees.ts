@@ -48,12 +48,13 @@ export async function removeStrangeTrees(
 /** Removes from every tree what left the last index at `untilMs` or before. Returns how many paths. */
 export async function pruneTrees(root: string, generations: GenerationStore, untilMs: number): Promise<number> {
   const earliest = generations.earliestUnpruned();
-  if (earliest === null || earliest > untilMs) return 0;
+  const at = generations.current()?.number;
+  if (at === undefined || earliest === null || earliest > untilMs) return 0;
   let removed = 0;
   const touched = new Set<string>();
   let after: number | null = 0;
   while (after !== null) {
-    const page = generations.expired(earliest - 1, untilMs, after);
+    const page = generations.expired({ sinceMs: earliest - 1, untilMs, at }, after);
     for (const tree of generations.trees()) {
       const base = join(root, 'trees', tree.name);
       await eachLimited(page.paths, 8, (path) => rm(join(base, path), { force: true }));
@@ -64,7 +65,7 @@ export async function pruneTrees(root: string, generations: GenerationStore, unt
   }
   for (const directory of touched) await syncIfThere(directory);
   await removeEmptied(touched, join(root, 'trees'));
-  generations.markPruned(untilMs);
+  generations.markPruned(untilMs, at);
   return removed;
 }
 

@@ -5,6 +5,7 @@ import { errnoOf, messageOf, TransportError } from '../errors.ts';
 import { type Clock, systemClock } from '../system/clock.ts';
 import { finishFile } from '../system/durable.ts';
 import { escapeText } from '../system/log.ts';
+import { threadsOfHungDirectory } from '../system/threads.ts';
 import { DirectoryTree } from './directory-tree.ts';
 import { localFault } from './faults.ts';
 import { openSource, readSource } from './source.ts';
@@ -20,19 +21,23 @@ export interface DirectoryTransportOptions {
   readonly stallMs?: number;
 }
 
-/** As many as Node has threads for file system calls. */
-const workers = 4;
+/** A file system that hangs keeps as many of the process's threads: they must not be all (see system/threads.ts). */
+const workers = threadsOfHungDirectory;
 const copyBytes = 256 * 1024;
 
 /** Every call opens the root anew, so that a disk that was mounted meanwhile is used. */
 export function createDirectoryTransport(options: DirectoryTransportOptions): Transport {
   const { path, clock = systemClock, stallMs = 60_000 } = options;
+  /** A call that was given up goes on until the system lets it go. */
+  let inHand = 0;
 
   async function call<T>(
     { signal, onBytes }: TransportOptions,
     work: (tree: DirectoryTree, signal: AbortSignal, onBytes: (bytes: number) => void) => Promise<T>,
   ): Promise<T> {
+    if (inHand > 0) throw stillHung(path);
     return withStallWatch({ clock, stallMs, signal, onStall: () => {} }, async (inner, alive) => {
+      inHand++;
       try {
         await using tree = await DirectoryTree.open(path);
         return await work(tree, inner, (bytes) => {
@@ -44,6 +49,8 @@ export function createDirectoryTransport(options: DirectoryTransportOptions): Tr
         if (error instanceof TransportError) throw error;
         const { reason, kind, message } = localFault(errnoOf(error), escapeText(`${path}: ${messageOf(error)}`));
         throw new TransportError(reason, kind, message, { cause: error });
+      } finally {
+        inHand--;
       }
     });
   }
@@ -71,6 +78,12 @@ export function createDirectoryTransport(options: DirectoryTransportOptions): Tr
       }),
     close: () => Promise.resolve(),
   };
+}
+
+/** Another call would only keep more threads. */
+function stillHung(path: string): TransportError {
+  const message = `${path}: the file system does not answer: is the server of the mount or the disk alive?`;
+  return new TransportError('timeout', 'retryable', escapeText(message));
 }
 
 async function listDirectory(

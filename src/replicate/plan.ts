@@ -8,9 +8,9 @@ export function filesOf(rows: readonly PackageRow[]): PushFile[] {
 }
 
 /** The index files of `indexes`. */
-export function indexFilesOf(indexes: readonly IndexRow[], fileName: string): PushFile[] {
+export function indexFilesOf(indexes: readonly IndexRow[]): PushFile[] {
   return indexes.map((index) => ({
-    path: `${index.repository}/${fileName}`,
+    path: `${index.repository}/${index.file}`,
     size: index.size,
     mtimeSeconds: index.mtimeSeconds,
   }));
@@ -26,5 +26,10 @@ export function planComparison(files: readonly PushFile[], remote: ReadonlyMap<s
 
 /** Names on a mirror that are ours to remove when nothing needs them: packages and left-over temporary files of a push. */
 export function isOursToRemove(name: string): boolean {
-  return /^[^.].*\.apk$/.test(name) || /^\..+\.(lockstepd-)?[A-Za-z0-9]{6,}$/.test(name);
+  return /^[^.].*\.apk$/.test(name) || isTemporary(name);
+}
+
+/** What a push that was cut off leaves: a temporary file of ours or of rsync. */
+export function isTemporary(name: string): boolean {
+  return /^\..+\.(lockstepd-)?[A-Za-z0-9]{6,}$/.test(name);
 }

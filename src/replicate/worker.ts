@@ -1,15 +1,15 @@
 /** Brings one mirror to the newest generation, again and again: packages, then indexes, then prune. One worker per mirror; none waits for another. */
 import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import { messageOf, type PushFailureReason, TransportError } from '../errors.ts';
-import { indexFile, traceFile } from '../publish/plan.ts';
+import { traceFile } from '../publish/plan.ts';
 import type { Lease } from '../publish/publisher.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
 import { Wake } from '../system/limit.ts';
 import type { Log } from '../system/log.ts';
 import { type Failure, type MirrorPhase, nextPhase } from './mirror.ts';
-import { filesOf, indexFilesOf, isOursToRemove, planComparison } from './plan.ts';
+import { filesOf, indexFilesOf, isOursToRemove, isTemporary, planComparison } from './plan.ts';
 import { retryTransient } from './retry.ts';
 import type { PushFile, RemoteFile, Transport, Wave } from './transport.ts';
 
@@ -44,6 +44,10 @@ export class MirrorWorker {
   readonly #deps: WorkerDeps;
   readonly #wake = new Wake();
   #phase: MirrorPhase = { phase: 'idle' };
+  /** A push may have been cut off and have left temporary files: the last one of this process, or of the one before. */
+  #cutOff = true;
+  /** Directories that were written to since the last push that ended well. */
+  readonly #written = new Set<string>();
   #pushNow = false;
   #draining = false;
 
@@ -107,7 +111,8 @@ export class MirrorWorker {
     const row = this.#deps.store.mirrors.get(this.name);
     if (row.confirmed !== current.number) return true;
     const untilMs = this.#deps.clock.now() - this.#deps.graceMs;
-    return this.#deps.store.generations.expired(row.prunedUntilMs, untilMs, 0).paths.length > 0;
+    const expiry = { sinceMs: row.prunedUntilMs, untilMs, at: current.number };
+    return this.#deps.store.generations.expired(expiry, 0).paths.length > 0;
   }
 
   async #attempt(signal: AbortSignal): Promise<void> {
@@ -181,8 +186,12 @@ export class MirrorWorker {
       await this.#removeIndexes(lease, from, signal);
       store.mirrors.confirm(this.name, lease.generation, this.#deps.clock.now());
       this.#deps.events.confirmed(lease.generation);
-      await this.#tidy(strangers, signal);
+      await this.#tidy(strangers, lease.generation, signal);
+      this.#written.clear();
       return lease.generation;
+    } catch (error) {
+      this.#cutOff = true;
+      throw error;
     } finally {
       lease.release();
     }
@@ -218,20 +227,15 @@ export class MirrorWorker {
     const indexes = this.#deps.store.generations.indexesAt(lease.generation).filter((index) => index.since > from);
     const { size, mtimeMs } = await stat(join(lease.directory, traceFile));
     const trace: PushFile = { path: traceFile, size, mtimeSeconds: Math.floor(mtimeMs / 1000) };
-    return [...indexFilesOf(indexes, indexFile), trace];
+    return [...indexFilesOf(indexes), trace];
   }
 
-  /** Repositories that left: their indexes go at once, long before the packages that they name. */
+  /** Indexes that left go at once, long before the packages that they name. */
   async #removeIndexes(lease: Lease, from: number | null, signal: AbortSignal): Promise<void> {
-    const left = this.#deps.store.generations.repositoriesLeft(from, lease.generation);
+    const left = this.#deps.store.generations.indexesLeft(from, lease.generation);
     if (left.length === 0) return;
     signal.throwIfAborted();
-    await this.#unlessRefused(() =>
-      this.#transport.remove(
-        left.map((path) => `${path}/${indexFile}`),
-        { signal },
-      ),
-    );
+    await this.#unlessRefused(() => this.#transport.remove(left, { signal }));
   }
 
   /**
@@ -242,7 +246,8 @@ export class MirrorWorker {
     const { generations } = this.#deps.store;
     const strangers: string[] = [];
     const keepAfterMs = this.#deps.clock.now() - this.#deps.graceMs;
-    for (const { repository } of generations.indexesAt(lease.generation)) {
+    const repositories = new Set(generations.indexesAt(lease.generation).map((index) => index.repository));
+    for (const repository of repositories) {
       signal.throwIfAborted();
       const remote = await this.#list(repository, signal);
       for (const page of generations.packagesOf(repository, lease.generation)) {
@@ -269,10 +274,19 @@ export class MirrorWorker {
   }
 
   /** Removes what nothing needs. */
-  async #tidy(strangers: readonly string[], signal: AbortSignal): Promise<void> {
+  async #tidy(strangers: readonly string[], generation: number, signal: AbortSignal): Promise<void> {
     const done = await this.#unlessRefused(async () => {
-      if (strangers.length > 0) await this.#transport.remove(strangers, { signal });
-      await this.#prune(signal);
+      // A newer generation that was taken along may want what the compared one did not.
+      const keepAfterMs = this.#deps.clock.now() - this.#deps.graceMs;
+      const unwanted = strangers.filter((path) => {
+        const [repository, file] = [posix.dirname(path), posix.basename(path)];
+        return !this.#deps.store.generations.isWanted(repository, file, generation, keepAfterMs);
+      });
+      const leftOver = this.#cutOff ? await this.#leftOver(signal) : [];
+      const gone = [...unwanted, ...leftOver.filter((path) => !unwanted.includes(path))];
+      if (gone.length > 0) await this.#transport.remove(gone, { signal });
+      this.#cutOff = false;
+      await this.#prune(generation, signal);
     });
     if (!done) this.#deps.store.mirrors.pruned(this.name, this.#deps.clock.now() - this.#deps.graceMs);
   }
@@ -289,14 +303,29 @@ export class MirrorWorker {
     }
   }
 
-  async #prune(signal: AbortSignal): Promise<void> {
+  /** Temporary files where this push and those that failed before it have written. */
+  async #leftOver(signal: AbortSignal): Promise<string[]> {
+    const found: string[] = [];
+    for (const directory of this.#written) {
+      signal.throwIfAborted();
+      for (const name of (await this.#list(directory, signal)).keys()) {
+        const ours = directory === '.' ? name.startsWith(`.${traceFile}.`) : true;
+        if (ours && isTemporary(name)) found.push(posix.join(directory, name));
+      }
+    }
+    return found;
+  }
+
+  /** `generation` is what the mirror serves: what a newer one takes away stays until that one has come. */
+  async #prune(generation: number, signal: AbortSignal): Promise<void> {
     const { generations, mirrors } = this.#deps.store;
-    const untilMs = this.#deps.clock.now() - this.#deps.graceMs;
-    const { prunedUntilMs } = mirrors.get(this.name);
+    const graceEnd = this.#deps.clock.now() - this.#deps.graceMs;
+    const untilMs = Math.min(graceEnd, generations.pruneLimit(generation) ?? graceEnd);
+    const expiry = { sinceMs: mirrors.get(this.name).prunedUntilMs, untilMs, at: generation };
     let removed = 0;
     let after: number | null = 0;
     while (after !== null) {
-      const page = generations.expired(prunedUntilMs, untilMs, after);
+      const page = generations.expired(expiry, after);
       if (page.paths.length > 0) await this.#transport.remove(page.paths, { signal });
       removed += page.paths.length;
       after = page.next;
@@ -307,6 +336,7 @@ export class MirrorWorker {
 
   async #put(lease: Lease, waves: readonly Wave[], signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
+    for (const wave of waves) for (const { path } of wave) this.#written.add(posix.dirname(path));
     await this.#transport.put(lease.directory, waves, { signal, onBytes: (count) => this.#deps.events.bytes(count) });
   }
 }

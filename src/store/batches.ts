@@ -19,6 +19,8 @@ export interface BatchRow {
   readonly updatedAtMs: number;
   readonly repositories: readonly {
     readonly path: string;
+    /** Path of the index. */
+    readonly index: string;
     readonly sha256: string | null;
     /** The generation since which the repository has the index that it was compared with. */
     readonly base: number | null;

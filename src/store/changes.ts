@@ -1,6 +1,7 @@
 /** What a candidate changes in its repository, package name by package name: counts of each kind, and the first few by name. */
 import { type ChangeKind, changeKinds, changesOfName, type PackageChange, type PackageOfName } from '../apk/changes.ts';
 import type { Database, Row } from './database.ts';
+import type { Place } from './staging-queries.ts';
 
 export interface Changes {
   readonly counts: Readonly<Record<ChangeKind, number>>;
@@ -21,15 +22,14 @@ export class ChangeStore {
   }
 
   /** After `compare`: reads what the candidate brings and takes away, keeping `limit` changes of each kind. Yields between pieces. */
-  *of(candidate: number, repository: string, limit: number): Generator<void, Changes> {
+  *of(candidate: number, place: Place, limit: number): Generator<void, Changes> {
     const collected = new Collected(limit);
-    if (this.#db.get('SELECT 1 FROM package WHERE repository = ? LIMIT 1', repository) === undefined)
-      return this.#allNew(candidate, limit);
+    if (!this.#hadPackages(place)) return this.#allNew(candidate, limit);
     let after = '';
     for (;;) {
       const names = this.#names(candidate, after);
       for (const name of names) {
-        const { before, kept, left } = this.#held(candidate, repository, name);
+        const { before, kept, left } = this.#held(candidate, place, name);
         collected.add(changesOfName(name, before, [...kept, ...this.#brought(candidate, name)], left));
       }
       const last = names.at(-1);
@@ -39,14 +39,15 @@ export class ChangeStore {
     }
   }
 
-  /** What goes when the whole repository goes. Yields between pieces. */
-  *ofRemoval(repository: string, limit: number): Generator<void, Changes> {
+  /** What goes when the index goes. Yields between pieces. */
+  *ofRemoval({ repository, indexFile }: Place, limit: number): Generator<void, Changes> {
     const collected = new Collected(limit);
     let after = '';
     for (;;) {
       const rows = this.#db.all(
-        'SELECT file, name, version FROM package WHERE repository = ? AND file > ? AND removed IS NULL AND present = 1 ORDER BY file LIMIT ?',
+        'SELECT file, name, version FROM package WHERE repository = ? AND index_file = ? AND file > ? AND removed IS NULL AND present = 1 ORDER BY file LIMIT ?',
         repository,
+        indexFile,
         after,
         pageSize,
       );
@@ -94,18 +95,25 @@ export class ChangeStore {
       .map(toPackage);
   }
 
-  /** Files of one name sort between `name-` and `name.`, which is what lets the index on files find them. */
-  #held(candidate: number, repository: string, name: string): Record<'before' | 'kept' | 'left', PackageOfName[]> {
+  #hadPackages({ repository, indexFile }: Place): boolean {
+    const sql = 'SELECT 1 FROM package WHERE repository = ? AND index_file = ? LIMIT 1';
+    return this.#db.get(sql, repository, indexFile) !== undefined;
+  }
+
+  #held(
+    candidate: number,
+    { repository, indexFile }: Place,
+    name: string,
+  ): Record<'before' | 'kept' | 'left', PackageOfName[]> {
     const rows = this.#db.all(
       `SELECT version, identity, removed IS NULL AS current,
          EXISTS (SELECT 1 FROM leaving k WHERE k.candidate = ? AND k.package = p.id) AS leaves
-       FROM package p WHERE p.repository = ? AND p.file > ? || '-' AND p.file < ? || '.' AND p.name = ? AND p.present = 1
+       FROM package p WHERE p.repository = ? AND p.name = ? AND p.index_file = ? AND p.present = 1
          AND (p.removed IS NULL OR p.pruned = 0)`,
       candidate,
       repository,
       name,
-      name,
-      name,
+      indexFile,
     );
     const of = (condition: (row: Row) => boolean): PackageOfName[] => rows.filter(condition).map(toPackage);
     return {

@@ -79,6 +79,32 @@ export class Database implements Disposable {
   }
 }
 
+/** SQLite's code for a file that another process has locked, sqlite.org/rescode.html. */
+const busy = 5;
+
+/**
+ * Keeps every other process from holding `file` (made if it lacks) until disposed, or until this process has ended, however
+ * it ended: an exclusive lock of SQLite's, because Node has none of its own. Throws OperationError STATE.
+ */
+export function holdLock(file: string, what: string): Disposable {
+  let db: DatabaseSync | undefined;
+  try {
+    db = new DatabaseSync(file, { timeout: 0 });
+    db.exec('PRAGMA journal_mode=OFF; BEGIN EXCLUSIVE');
+    return db;
+  } catch (error) {
+    db?.close();
+    const used = error instanceof Error && 'errcode' in error && error.errcode === busy;
+    throw new OperationError(
+      'STATE',
+      used
+        ? `${what}: another lockstepd uses it: stop that one first, or give this one its own`
+        : `${what}: cannot be locked: ${file}: ${messageOf(error)}: check the directory's owner and free space`,
+      { cause: error },
+    );
+  }
+}
+
 /** What an index brings and takes away, while it is looked at: it lives in a temporary file of SQLite's, so memory does not grow with it. */
 const stagingSchema = `
   PRAGMA temp_store=FILE;

@@ -10,14 +10,13 @@ export interface NewDecision {
   readonly who: string;
   readonly why: string;
   readonly atMs: number;
-  readonly repositories: readonly DecidedRepository[];
+  readonly indexes: readonly DecidedIndex[];
 }
 
-export interface DecidedRepository {
-  readonly repository: string;
-  /** The index that was decided about. */
+export interface DecidedIndex {
+  readonly path: string;
   readonly sha256: string;
-  /** The generation since which the repository had the index that this one was compared with. */
+  /** The generation since which the index is served that this one was compared with. */
   readonly base: number | null;
   /** What was shown, and is so covered by the decision. */
   readonly reasons: readonly Reason[];
@@ -38,12 +37,12 @@ export class DecisionStore {
     this.#db = db;
   }
 
-  /** The newest decision about this index of this repository. */
-  find(repository: string, sha256: string): Decision | null {
+  /** The newest decision about the index with this digest at `path`. */
+  find(path: string, sha256: string): Decision | null {
     const row = this.#db.get(
-      `SELECT d.decision, d.who, d.why, r.base, r.reasons FROM decided_repository r JOIN decision d ON d.id = r.decision
-       WHERE r.repository = ? AND r.sha256 = ? ORDER BY d.id DESC LIMIT 1`,
-      repository,
+      `SELECT d.decision, d.who, d.why, r.base, r.reasons FROM decided_index r JOIN decision d ON d.id = r.decision
+       WHERE r.path = ? AND r.sha256 = ? ORDER BY d.id DESC LIMIT 1`,
+      path,
       sha256,
     );
     if (!row) return null;
@@ -56,7 +55,7 @@ export class DecisionStore {
     };
   }
 
-  add({ batch, builder, decision, who, why, atMs, repositories }: NewDecision): void {
+  add({ batch, builder, decision, who, why, atMs, indexes }: NewDecision): void {
     this.#db.transaction(() => {
       const row = this.#db.get(
         'INSERT INTO decision (batch, builder, decision, who, why, at) VALUES (?, ?, ?, ?, ?, ?) RETURNING id',
@@ -67,11 +66,11 @@ export class DecisionStore {
         why,
         atMs,
       );
-      for (const { repository, sha256, base, reasons } of repositories) {
+      for (const { path, sha256, base, reasons } of indexes) {
         this.#db.run(
-          'INSERT INTO decided_repository (decision, repository, sha256, base, reasons) VALUES (?, ?, ?, ?, ?)',
+          'INSERT INTO decided_index (decision, path, sha256, base, reasons) VALUES (?, ?, ?, ?, ?)',
           Number(row?.id),
-          repository,
+          path,
           sha256,
           base,
           JSON.stringify(reasons),

@@ -1,4 +1,5 @@
 /** Generations in the store: what each one added and removed, which indexes it serves, which tree holds it. */
+import type { IndexFileName } from '../apk/entry.ts';
 import type { Database, Row } from './database.ts';
 
 export interface Generation {
@@ -18,19 +19,21 @@ export interface StageTimes {
   readonly verifyMs: number | null;
 }
 
-/** What is known of the age of the index that a repository serves, or served last. */
+/** What is known of the age of an index that is served, or was last. */
 export interface IndexAge {
   readonly sha256: string;
   readonly description: string | null;
   /** Unix seconds. */
   readonly newestBuildTime: number | null;
-  /** False when the repository has left. */
+  /** False when it has left. */
   readonly current: boolean;
 }
 
 /** One repository's index over the generations in which it was (or is) current. */
 export interface IndexRow {
   readonly repository: string;
+  /** Its name in the directory of the repository, which may hold more than one. */
+  readonly file: IndexFileName;
   readonly since: number;
   readonly sha256: string;
   readonly size: number;
@@ -51,6 +54,13 @@ export interface PackageRow {
   readonly mtimeSeconds: number;
   readonly sha256: string;
   readonly source: string | null;
+}
+
+/** What is to be pruned: `at` is the generation that is served, times in milliseconds since the epoch. */
+export interface Expiry {
+  readonly sinceMs: number;
+  readonly untilMs: number;
+  readonly at: number;
 }
 
 /** Rows that become objects at a time: few enough to die young. */
@@ -85,16 +95,20 @@ export class GenerationStore {
     return this.#db
       .all(
         `SELECT *, since = (SELECT number FROM generation WHERE state = 'pending') AS fresh FROM repository_index
-         WHERE since <= ? AND (until IS NULL OR until > ?) ORDER BY repository`,
+         WHERE since <= ? AND (until IS NULL OR until > ?) ORDER BY repository, file`,
         at,
         at,
       )
       .map(toIndexRow);
   }
 
-  /** The current index of one repository. */
-  indexOf(repository: string): IndexRow | null {
-    const row = this.#db.get('SELECT * FROM repository_index WHERE repository = ? AND until IS NULL', repository);
+  /** The current index of that name in one repository. */
+  indexOf(repository: string, file: IndexFileName): IndexRow | null {
+    const row = this.#db.get(
+      'SELECT * FROM repository_index WHERE repository = ? AND file = ? AND until IS NULL',
+      repository,
+      file,
+    );
     return row ? toIndexRow(row) : null;
   }
 
@@ -108,21 +122,24 @@ export class GenerationStore {
     return row ? { first: Number(row.since), last: row.until === null ? null : Number(row.until) - 1 } : null;
   }
 
-  /** The generation in which a repository appeared: the last time, if it left and came back. */
-  firstGenerationOf(repository: string): number | null {
+  /** The generation in which an index appeared: the last time, if it left and came back. */
+  firstGenerationOf(repository: string, file: IndexFileName): number | null {
     const row = this.#db.get(
-      `SELECT max(since) AS first FROM repository_index i WHERE repository = ? AND NOT EXISTS
-         (SELECT 1 FROM repository_index p WHERE p.repository = i.repository AND p.until = i.since)`,
+      `SELECT max(since) AS first FROM repository_index i WHERE repository = ? AND file = ? AND NOT EXISTS
+         (SELECT 1 FROM repository_index p WHERE p.repository = i.repository AND p.file = i.file AND p.until = i.since)`,
       repository,
+      file,
     );
     return row?.first === null || row === undefined ? null : Number(row.first);
   }
 
-  /** The age of the index that `repository` serves, or of the last one that it served; null when it never had any. */
-  ageOf(repository: string): IndexAge | null {
+  /** The age of the index that is served under this name, or was last; null when there never was one. */
+  ageOf(repository: string, file: IndexFileName): IndexAge | null {
     const row = this.#db.get(
-      'SELECT sha256, description, newest_build_time, until FROM repository_index WHERE repository = ? ORDER BY since DESC LIMIT 1',
+      `SELECT sha256, description, newest_build_time, until FROM repository_index WHERE repository = ? AND file = ?
+       ORDER BY since DESC LIMIT 1`,
       repository,
+      file,
     );
     if (!row) return null;
     return {
@@ -137,25 +154,26 @@ export class GenerationStore {
   indexesBy(builder: string): IndexRow[] {
     return this.#db
       .all(
-        'SELECT *, 0 AS fresh FROM repository_index WHERE until IS NULL AND builder = ? ORDER BY repository',
+        'SELECT *, 0 AS fresh FROM repository_index WHERE until IS NULL AND builder = ? ORDER BY repository, file',
         builder,
       )
       .map(toIndexRow);
   }
 
-  /** Repositories that left between generation `from`, or any earlier one when that is null, and `to`. */
-  repositoriesLeft(from: number | null, to: number): string[] {
+  /** Paths of indexes that left after generation `from` (at any time when that is null), and that `to` has none in place of. */
+  indexesLeft(from: number | null, to: number): string[] {
     return this.#db
       .all(
-        `SELECT DISTINCT repository FROM repository_index i WHERE until > ? AND until <= ? AND NOT EXISTS
-           (SELECT 1 FROM repository_index k WHERE k.repository = i.repository AND k.since <= ? AND (k.until IS NULL OR k.until > ?))
-         ORDER BY repository`,
+        `SELECT DISTINCT repository, file FROM repository_index i WHERE until > ? AND until <= ? AND NOT EXISTS
+           (SELECT 1 FROM repository_index k WHERE k.repository = i.repository AND k.file = i.file
+            AND k.since <= ? AND (k.until IS NULL OR k.until > ?))
+         ORDER BY repository, file`,
         from ?? 0,
         to,
         to,
         to,
       )
-      .map((row) => String(row.repository));
+      .map((row) => `${String(row.repository)}/${String(row.file)}`);
   }
 
   /**
@@ -166,7 +184,7 @@ export class GenerationStore {
     yield* this.#since(
       `added > ? AND added <= ? AND present = 1 AND pruned = 0 AND NOT EXISTS
          (SELECT 1 FROM package q WHERE q.repository = package.repository AND q.file = package.file AND q.id > package.id
-          AND q.added <= ? AND q.present = 1)`,
+          AND q.added <= ? AND q.present = 1 AND q.pruned = 0)`,
       [from, to, to],
     );
   }
@@ -210,21 +228,25 @@ export class GenerationStore {
     );
   }
 
-  /** Paths whose last reason to be kept ended in (`sinceMs`, `untilMs`], at most one page; `next` continues the walk. */
+  /**
+   * Paths whose last reason to be kept ended in (`sinceMs`, `untilMs`] for somebody who serves generation `at`, at most one
+   * page; `next` continues the walk. What only a newer (or not yet published) generation takes away is still named there.
+   */
   expired(
-    sinceMs: number,
-    untilMs: number,
+    { sinceMs, untilMs, at }: Expiry,
     afterId: number,
   ): { readonly paths: readonly string[]; readonly next: number | null } {
     const rows = this.#db.all(
       `SELECT p.id, p.repository, p.file FROM package p
-       WHERE p.removed IS NOT NULL AND p.removed_at > ? AND p.removed_at <= ? AND p.id > ?
+       WHERE p.removed IS NOT NULL AND +p.removed <= ? AND p.removed_at > ? AND p.removed_at <= ? AND p.id > ?
          AND NOT EXISTS (SELECT 1 FROM package q WHERE q.repository = p.repository AND q.file = p.file AND q.id <> p.id
-                         AND (q.removed IS NULL OR q.removed_at > ?))
+                         AND (q.removed IS NULL OR q.removed > ? OR q.removed_at > ?))
        ORDER BY p.id LIMIT ?`,
+      at,
       sinceMs,
       untilMs,
       afterId,
+      at,
       untilMs,
       pageSize,
     );
@@ -235,9 +257,19 @@ export class GenerationStore {
     };
   }
 
-  /** Everything that expired up to `untilMs` is gone from our trees. */
-  markPruned(untilMs: number): void {
-    this.#db.run('UPDATE package SET pruned = 1 WHERE pruned = 0 AND removed IS NOT NULL AND removed_at <= ?', untilMs);
+  /** The last instant up to which everything that left has left generation `at` too; null: nothing left after it. */
+  pruneLimit(at: number): number | null {
+    const row = this.#db.get('SELECT min(removed_at) AS first FROM package WHERE removed > ?', at);
+    return row === undefined || row.first === null ? null : Number(row.first) - 1;
+  }
+
+  /** Everything that expired up to `untilMs` for generation `at` is gone from our trees. */
+  markPruned(untilMs: number, at: number): void {
+    this.#db.run(
+      'UPDATE package SET pruned = 1 WHERE pruned = 0 AND removed IS NOT NULL AND +removed <= ? AND removed_at <= ?',
+      at,
+      untilMs,
+    );
   }
 
   /** Removal time of the earliest package that is not pruned yet. */
@@ -298,6 +330,7 @@ export function toGeneration(row: Row | undefined): Generation | null {
 function toIndexRow(row: Row): IndexRow {
   return {
     repository: String(row.repository),
+    file: row.file as IndexFileName,
     since: Number(row.since),
     sha256: String(row.sha256),
     size: Number(row.size),

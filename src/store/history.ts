@@ -11,7 +11,7 @@ export type HistoryEntry =
       readonly builder: string | null;
       readonly added: number;
       readonly removed: number;
-      readonly repositories: readonly RepositoryStep[];
+      readonly indexes: readonly IndexStep[];
       /** Milliseconds; null where it was not measured. */
       readonly times: Readonly<Record<'settle' | 'copy' | 'verify' | 'publish', number | null>>;
     }
@@ -24,14 +24,15 @@ export type HistoryEntry =
       readonly decision: 'approved' | 'rejected';
       readonly who: string;
       readonly why: string;
-      readonly repositories: readonly {
+      readonly indexes: readonly {
         readonly path: string;
         readonly sha256: string;
         readonly reasons: readonly Reason[];
       }[];
     };
 
-export interface RepositoryStep {
+export interface IndexStep {
+  /** Path of the index. */
   readonly path: string;
   readonly change: 'added' | 'updated' | 'removed';
   /** Digest and key of the index that came, or of the one that left. */
@@ -92,7 +93,7 @@ export class HistoryStore {
         builder: row.builder === null ? null : String(row.builder),
         added: Number(row.added),
         removed: Number(row.removed),
-        repositories: this.#steps(Number(row.number)),
+        indexes: this.#steps(Number(row.number)),
         times: {
           settle: numberOrNull(row.settle_ms),
           copy: numberOrNull(row.copy_ms),
@@ -102,21 +103,21 @@ export class HistoryStore {
       }));
   }
 
-  #steps(generation: number): RepositoryStep[] {
-    const step = (change: RepositoryStep['change'], row: Row): RepositoryStep => ({
-      path: String(row.repository),
+  #steps(generation: number): IndexStep[] {
+    const step = (change: IndexStep['change'], row: Row): IndexStep => ({
+      path: `${String(row.repository)}/${String(row.file)}`,
       change,
       sha256: String(row.sha256),
       signedBy: String(row.signed_by),
     });
     const came = this.#db.all(
-      `SELECT *, EXISTS (SELECT 1 FROM repository_index p WHERE p.repository = i.repository AND p.until = i.since) AS known
-       FROM repository_index i WHERE since = ? ORDER BY repository`,
+      `SELECT *, EXISTS (SELECT 1 FROM repository_index p WHERE p.repository = i.repository AND p.file = i.file AND p.until = i.since) AS known
+       FROM repository_index i WHERE since = ? ORDER BY repository, file`,
       generation,
     );
     const left = this.#db.all(
       `SELECT * FROM repository_index i WHERE until = ? AND NOT EXISTS
-         (SELECT 1 FROM repository_index n WHERE n.repository = i.repository AND n.since = i.until) ORDER BY repository`,
+         (SELECT 1 FROM repository_index n WHERE n.repository = i.repository AND n.file = i.file AND n.since = i.until) ORDER BY repository, file`,
       generation,
     );
     return [
@@ -135,10 +136,10 @@ export class HistoryStore {
       decision: row.decision as 'approved' | 'rejected',
       who: String(row.who),
       why: String(row.why),
-      repositories: this.#db
-        .all('SELECT * FROM decided_repository WHERE decision = ? ORDER BY repository', Number(row.id))
+      indexes: this.#db
+        .all('SELECT * FROM decided_index WHERE decision = ? ORDER BY path', Number(row.id))
         .map((r) => ({
-          path: String(r.repository),
+          path: String(r.path),
           sha256: String(r.sha256),
           reasons: JSON.parse(String(r.reasons)) as Reason[],
         })),

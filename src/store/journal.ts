@@ -1,8 +1,9 @@
 /** The journal: what a publish is about to do, recorded before it is done, so that a crash at any point is finished or forgotten. */
+import type { IndexFileName } from '../apk/entry.ts';
 import { OperationError } from '../errors.ts';
 import type { Database } from './database.ts';
 import { type Generation, type IndexRow, type StageTimes, toGeneration } from './generations.ts';
-import { pieceSize } from './staging.ts';
+import { pieceSize } from './staging-queries.ts';
 
 export interface RepositoryChange {
   readonly repository: string;
@@ -17,16 +18,17 @@ export interface RepositoryChange {
   };
 }
 
-/** A repository that leaves: its index and all of its packages. */
-export interface RepositoryRemoval {
+/** An index that leaves, with the packages that it names. */
+export interface IndexRemoval {
   readonly repository: string;
-  /** The generation since which it has the index that leaves. */
+  readonly file: IndexFileName;
+  /** The generation since which it is served. */
   readonly base: number;
 }
 
 /** What a generation holds besides its changes. */
 export interface BatchExtent {
-  readonly removals: readonly RepositoryRemoval[];
+  readonly removals: readonly IndexRemoval[];
   readonly times: StageTimes;
 }
 
@@ -60,8 +62,9 @@ export class Journal {
     changes: readonly RepositoryChange[],
     extent: BatchExtent = changesOnly,
   ): Generator<void, Generation> {
-    for (const { repository, base } of [...changes, ...extent.removals]) {
-      if (this.#sinceOf(repository) === base) continue;
+    const indexes = changes.map(({ repository, base, index }) => ({ repository, base, file: index.file }));
+    for (const { repository, file, base } of [...indexes, ...extent.removals]) {
+      if (this.#sinceOf(repository, file) === base) continue;
       throw new OperationError(
         'STATE',
         `${repository}: published by somebody else since it was compared: it is looked at again`,
@@ -71,7 +74,7 @@ export class Journal {
     // An everyday batch is one transaction, and so one sync of the disk.
     const inOne =
       changes.every(({ candidate }) => this.#rows(candidate) <= pieceSize) &&
-      extent.removals.every(({ repository }) => this.#served(repository) <= pieceSize);
+      extent.removals.every((removal) => this.#served(removal) <= pieceSize);
     for (;;) {
       const step = this.#db.transaction(() => (inOne ? toEnd(steps) : steps.next()));
       if (step.done === true) return step.value;
@@ -102,8 +105,8 @@ export class Journal {
       removed += yield* this.#removePackages(change, generation);
       added += yield* this.#addPackages(change, generation);
     }
-    for (const { repository } of removals) removed += yield* this.#removeAll(repository, generation);
-    for (const { repository } of removals) this.#endIndex(repository, generation);
+    for (const removal of removals) removed += yield* this.#removeAll(removal, generation);
+    for (const { repository, file } of removals) this.#endIndex(repository, file, generation);
     for (const change of changes) this.#replaceIndex(change, generation);
     this.#db.run(
       "UPDATE generation SET state = 'pending', added = ?, removed = ? WHERE number = ?",
@@ -158,8 +161,12 @@ export class Journal {
     this.#db.run("DELETE FROM generation WHERE number = ? AND state = 'preparing'", number);
   }
 
-  #sinceOf(repository: string): number | null {
-    const row = this.#db.get('SELECT since FROM repository_index WHERE repository = ? AND until IS NULL', repository);
+  #sinceOf(repository: string, file: string): number | null {
+    const row = this.#db.get(
+      'SELECT since FROM repository_index WHERE repository = ? AND file = ? AND until IS NULL',
+      repository,
+      file,
+    );
     return row ? Number(row.since) : null;
   }
 
@@ -179,14 +186,16 @@ export class Journal {
     return changes;
   }
 
-  *#addPackages({ candidate, repository }: RepositoryChange, generation: Generation): Generator<void, number> {
+  *#addPackages({ candidate, repository, index }: RepositoryChange, generation: Generation): Generator<void, number> {
     let changes = 0;
     for (const [from, to] of this.#pieces('staged', candidate)) {
       changes += this.#db.run(
-        `INSERT INTO package (repository, file, name, version, identity, size, sha256, mtime, arch, signed_by, present, added, source)
-         SELECT ?, file, name, version, identity, size, sha256, mtime, package_arch, signed_by, state = 'ready', ?, source
+        `INSERT INTO package
+           (repository, index_file, file, name, version, identity, size, sha256, mtime, arch, signed_by, present, added, source)
+         SELECT ?, ?, file, name, version, identity, size, sha256, mtime, package_arch, signed_by, state = 'ready', ?, source
          FROM staged WHERE id >= ? AND id < ? AND candidate = ?`,
         repository,
+        index.file,
         generation.number,
         from,
         to,
@@ -197,8 +206,8 @@ export class Journal {
     return changes;
   }
 
-  *#removeAll(repository: string, generation: Generation): Generator<void, number> {
-    const some = 'SELECT id FROM package WHERE repository = ? AND removed IS NULL LIMIT ?';
+  *#removeAll({ repository, file }: IndexRemoval, generation: Generation): Generator<void, number> {
+    const some = 'SELECT id FROM package WHERE repository = ? AND index_file = ? AND removed IS NULL LIMIT ?';
     let changes = 0;
     for (;;) {
       const piece = this.#db.run(
@@ -206,6 +215,7 @@ export class Journal {
         generation.number,
         generation.publishedAtMs,
         repository,
+        file,
         pieceSize,
       ).changes;
       changes += piece;
@@ -214,8 +224,12 @@ export class Journal {
     }
   }
 
-  #served(repository: string): number {
-    const row = this.#db.get('SELECT count(*) AS n FROM package WHERE repository = ? AND removed IS NULL', repository);
+  #served({ repository, file }: IndexRemoval): number {
+    const row = this.#db.get(
+      'SELECT count(*) AS n FROM package WHERE repository = ? AND index_file = ? AND removed IS NULL',
+      repository,
+      file,
+    );
     return Number(row?.n);
   }
 
@@ -231,22 +245,24 @@ export class Journal {
     for (let from = Number(low ?? 1); from <= Number(high ?? 0); from += pieceSize) yield [from, from + pieceSize];
   }
 
-  #endIndex(repository: string, generation: Generation): void {
+  #endIndex(repository: string, file: IndexFileName, generation: Generation): void {
     this.#db.run(
-      'UPDATE repository_index SET until = ? WHERE repository = ? AND until IS NULL',
+      'UPDATE repository_index SET until = ? WHERE repository = ? AND file = ? AND until IS NULL',
       generation.number,
       repository,
+      file,
     );
   }
 
   #replaceIndex(change: RepositoryChange, generation: Generation): void {
     const { index } = change;
-    this.#endIndex(change.repository, generation);
+    this.#endIndex(change.repository, index.file, generation);
     this.#db.run(
       `INSERT INTO repository_index
-         (repository, since, sha256, size, mtime, signed_by, description, newest_build_time, packages, builder, source)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+         (repository, file, since, sha256, size, mtime, signed_by, description, newest_build_time, packages, builder, source)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       change.repository,
+      index.file,
       generation.number,
       index.sha256,
       index.size,

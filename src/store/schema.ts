@@ -25,6 +25,7 @@ export const migrations: readonly string[] = [
 
   CREATE TABLE repository_index (
     repository TEXT NOT NULL,
+    file TEXT NOT NULL,
     since INTEGER NOT NULL,
     until INTEGER,
     sha256 TEXT NOT NULL,
@@ -36,16 +37,17 @@ export const migrations: readonly string[] = [
     packages INTEGER NOT NULL,
     builder TEXT NOT NULL,
     source TEXT,
-    PRIMARY KEY (repository, since)
+    PRIMARY KEY (repository, file, since)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX repository_index_digest ON repository_index (repository, sha256);
   CREATE INDEX repository_index_since ON repository_index (since);
   CREATE INDEX repository_index_until ON repository_index (until) WHERE until IS NOT NULL;
-  CREATE UNIQUE INDEX repository_index_current ON repository_index (repository) WHERE until IS NULL;
+  CREATE UNIQUE INDEX repository_index_current ON repository_index (repository, file) WHERE until IS NULL;
 
   CREATE TABLE package (
     id INTEGER PRIMARY KEY,
     repository TEXT NOT NULL,
+    index_file TEXT NOT NULL,
     file TEXT NOT NULL,
     name TEXT NOT NULL,
     version TEXT NOT NULL,
@@ -63,7 +65,8 @@ export const migrations: readonly string[] = [
     source TEXT
   ) STRICT;
   CREATE INDEX package_file ON package (repository, file);
-  CREATE UNIQUE INDEX package_current ON package (repository, file) WHERE removed IS NULL;
+  CREATE UNIQUE INDEX package_current ON package (repository, index_file, file) WHERE removed IS NULL;
+  CREATE INDEX package_name ON package (repository, name);
   CREATE INDEX package_added ON package (added);
   CREATE INDEX package_removed ON package (removed) WHERE removed IS NOT NULL;
   CREATE INDEX package_expiring ON package (removed_at) WHERE removed IS NOT NULL;
@@ -95,15 +98,15 @@ export const migrations: readonly string[] = [
     why TEXT NOT NULL,
     at INTEGER NOT NULL
   ) STRICT;
-  CREATE TABLE decided_repository (
+  CREATE TABLE decided_index (
     decision INTEGER NOT NULL REFERENCES decision (id),
-    repository TEXT NOT NULL,
+    path TEXT NOT NULL,
     sha256 TEXT NOT NULL,
     base INTEGER,
     reasons TEXT NOT NULL,
-    PRIMARY KEY (decision, repository)
+    PRIMARY KEY (decision, path)
   ) STRICT, WITHOUT ROWID;
-  CREATE INDEX decided_repository_index ON decided_repository (repository, sha256);
+  CREATE INDEX decided_index_digest ON decided_index (path, sha256);
 
   CREATE TABLE mirror (
     name TEXT PRIMARY KEY,

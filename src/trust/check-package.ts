@@ -145,7 +145,7 @@ export function untrusted(signatures: readonly Signature[]): FormatError {
 }
 
 /** Clients do not compare these (i41, i42): a signed index could serve one package under the name of another. */
-function checkIdentity(info: Pick<PackageInfo, 'name' | 'version' | 'arch'>, entry: IndexEntry): void {
+export function checkIdentity(info: Pick<PackageInfo, 'name' | 'version' | 'arch'>, entry: IndexEntry): void {
   if (info.name !== entry.name || info.version !== entry.version) {
     throw new FormatError(
       'IDENTITY_MISMATCH',

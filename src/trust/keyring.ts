@@ -10,7 +10,7 @@ export interface Keyring {
 }
 
 /**
- * Reads every `*.pub` file directly inside the directories (hidden files are passed over, as apk does). Throws an Error that
+ * Reads every `*.pub` and `*.pem` file directly inside the directories (hidden files are passed over, as apk does). Throws an Error that
  * names the file when one cannot be used, when a directory holds no key, or when two keys have one name.
  */
 export async function loadKeyring(directories: readonly string[]): Promise<Keyring> {
@@ -35,7 +35,7 @@ async function readKeys(directory: string): Promise<[string, string][]> {
   });
   const keys: [string, string][] = [];
   for (const name of names.sort()) {
-    if (name.startsWith('.') || !name.endsWith('.pub')) continue;
+    if (name.startsWith('.') || !/\.(?:pub|pem)$/.test(name)) continue;
     const path = join(directory, name);
     const pem = await readKey(path).catch((error: unknown) => {
       throw new Error(

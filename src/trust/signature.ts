@@ -42,8 +42,8 @@ export function beginSignatureCheck(signatures: readonly Signature[], keyring: K
 
 const parsed = new Map<string, KeyObject>();
 
-/** Parsing a key costs more than using it, and a repository has few. */
-function publicKey(pem: string): KeyObject {
+/** The key in `pem`, remembered: parsing a key costs more than using it, and a repository has few. */
+export function publicKey(pem: string): KeyObject {
   const known = parsed.get(pem);
   if (known !== undefined) return known;
   if (parsed.size >= 64) parsed.clear();

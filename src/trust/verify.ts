@@ -2,7 +2,7 @@
 import { rm } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import type { IndexEntry } from '../apk/entry.ts';
+import type { IndexEntry, IndexFileName } from '../apk/entry.ts';
 import { OperationError } from '../errors.ts';
 import type { SignaturePolicy } from './check-package.ts';
 import type { IndexFacts, PackageFacts, Rejection, Warning } from './facts.ts';
@@ -38,6 +38,8 @@ export interface VerifyIndexOptions extends VerifyOptions {
   readonly arch: string | null;
   /** True: an index without packages is accepted, and whoever asked decides about it. Otherwise it is held as INDEX_EMPTY. */
   readonly acceptEmpty?: boolean;
+  /** The name under which clients ask for the index, which says its format and where its packages lie; default: any. */
+  readonly fileName?: IndexFileName;
   /** Takes the entries in slices of at most 1000, before the verdict: drop them unless the index is accepted. */
   readonly onEntries: (entries: readonly IndexEntry[]) => void;
 }
@@ -86,8 +88,9 @@ export class Verifier implements AsyncDisposable {
    * reading or writing, a crashed thread, the signal's reason once aborted.
    */
   async verifyIndex(options: VerifyIndexOptions): Promise<IndexVerdict> {
-    const { sourceFd, destination, arch, keyring, acceptEmpty = false, signal } = options;
-    const job: IndexJob = { kind: 'index', id: this.#nextId++, sourceFd, destination, arch, keyring, acceptEmpty };
+    const { sourceFd, destination, arch, fileName = null, keyring, acceptEmpty = false, signal } = options;
+    const id = this.#nextId++;
+    const job: IndexJob = { kind: 'index', id, sourceFd, destination, arch, fileName, keyring, acceptEmpty };
     const outcome = await this.#run(job, options.onEntries, signal);
     if (outcome.verdict !== 'accepted') return outcome;
     if (!('warning' in outcome))

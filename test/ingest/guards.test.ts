@@ -151,7 +151,7 @@ for (const [title, over, expected, applied = rules()] of table) {
   });
 }
 
-const vanished = { repository: 'main/x86_64', packages: 3, inScope: true };
+const vanished = { repository: 'main/x86_64', file: 'APKINDEX.tar.gz', packages: 3, inScope: true };
 
 test('a repository that vanished is held, rejected or allowed; where approval is required it is always asked about', () => {
   const codes = (applied: GuardRules): string[] =>

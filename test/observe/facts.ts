@@ -40,7 +40,9 @@ export function statusFacts(changes: Partial<StatusFacts> = {}): StatusFacts {
   return {
     generation: 12,
     publishedAtMs: nowMs - 600_000,
-    repositories: [{ path: 'main/x86_64', generation: 12, indexSha256: 'ab'.repeat(32), packages: 139 }],
+    repositories: [
+      { path: 'main/x86_64', index: 'APKINDEX.tar.gz', generation: 12, indexSha256: 'ab'.repeat(32), packages: 139 },
+    ],
     mirrors: [mirrorFacts()],
     batches: [batchFacts()],
     ...changes,

@@ -180,6 +180,7 @@ test('a reload keeps the counts of what stays', async () => {
 test('thousands of repositories do not become thousands of series', async () => {
   const repositories = Array.from({ length: 5000 }, (_, i) => ({
     path: `staging/${i}/x86_64`,
+    index: 'APKINDEX.tar.gz',
     generation: 1,
     indexSha256: '',
     packages: 1,
@@ -189,7 +190,9 @@ test('thousands of repositories do not become thousands of series', async () => 
 });
 
 test('a hostile repository name cannot forge a line', async () => {
-  const repositories = [{ path: `${hostile}lockstep_forged 1\n`, generation: 1, indexSha256: '', packages: 1 }];
+  const repositories = [
+    { path: `${hostile}lockstep_forged 1\n`, index: 'i', generation: 1, indexSha256: '', packages: 1 },
+  ];
   const text = await make().render(statusFacts({ repositories }), nowMs, free);
   assert.doesNotMatch(text, /^lockstep_forged/m);
 });

@@ -53,7 +53,7 @@ test('the page of a fresh daemon says that nothing is published', () => {
 
 test('hostile text stays text everywhere on the page', () => {
   const page = pageOf({
-    repositories: [{ path: hostile, generation: 1, indexSha256: hostile, packages: 1 }],
+    repositories: [{ path: hostile, index: hostile, generation: 1, indexSha256: hostile, packages: 1 }],
     mirrors: [
       mirrorFacts({
         name: hostile,

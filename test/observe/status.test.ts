@@ -25,7 +25,9 @@ test('status.json has the fields of the contract', () => {
     version: 1,
     generation: 12,
     published_at: '2026-11-22T18:00:00Z',
-    repositories: [{ path: 'main/x86_64', generation: 12, index_sha256: 'ab'.repeat(32), packages: 139 }],
+    repositories: [
+      { path: 'main/x86_64', index: 'APKINDEX.tar.gz', generation: 12, index_sha256: 'ab'.repeat(32), packages: 139 },
+    ],
     mirrors: [
       {
         name: 'paris',

@@ -22,7 +22,7 @@ async function start(t: TestContext): Promise<PublishWorld> {
 }
 
 function leave(world: PublishWorld, repository = 'old/x86_64', base = 1): Promise<Generation> {
-  return world.publisher.publish(world.batch([], [{ repository, base }]));
+  return world.publisher.publish(world.batch([], [{ repository, file: 'APKINDEX.tar.gz', base }]));
 }
 
 function withoutTrace(files: Record<string, string>): string[] {
@@ -67,8 +67,8 @@ test('a tree that was left behind catches up with what left, and with what came 
   const files = world.files();
   for (const [path, bytes] of Object.entries(expectedFiles({ 'old/x86_64': old['old/x86_64'] })))
     assert.equal(files[path], bytes, path);
-  assert.equal(world.store.generations.firstGenerationOf('old/x86_64'), 7);
-  assert.equal(world.store.generations.firstGenerationOf('main/x86_64'), 1);
+  assert.equal(world.store.generations.firstGenerationOf('old/x86_64', 'APKINDEX.tar.gz'), 7);
+  assert.equal(world.store.generations.firstGenerationOf('main/x86_64', 'APKINDEX.tar.gz'), 1);
 });
 
 test('a repository that has another index by now does not leave', async (t) => {
@@ -83,7 +83,7 @@ for (const cut of ['recorded', 'in part'] as const) {
   test(`the power goes while a repository leaves: ${cut}`, async (t) => {
     const world = await start(t);
     await world.publisher.stop();
-    const batch = world.batch([], [{ repository: 'old/x86_64', base: 1 }]);
+    const batch = world.batch([], [{ repository: 'old/x86_64', file: 'APKINDEX.tar.gz', base: 1 }]);
     const intent = { number: 2, publishedAtMs: world.clock.nowMs, tree: 'b', batch: batch.id, added: 0, removed: 0 };
     await inPieces(world.store.journal.begin(intent, [], batch));
     if (cut === 'in part') world.store.journal.forget(2).next();

@@ -2,10 +2,10 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type IndexEntry, packageFileName } from '../../src/apk/entry.ts';
+import { type IndexEntry, type IndexFileName, packageFileName } from '../../src/apk/entry.ts';
 import { Publisher, type VerifiedBatch, type VerifiedChange } from '../../src/publish/publisher.ts';
 import type { Generation } from '../../src/store/generations.ts';
-import type { RepositoryRemoval } from '../../src/store/journal.ts';
+import type { IndexRemoval } from '../../src/store/journal.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
 import type { Clock } from '../../src/system/clock.ts';
 import { silentLog } from '../../src/system/log.ts';
@@ -67,9 +67,13 @@ export class PublishWorld implements Disposable {
   }
 
   /** Compares an index with what is published and puts private copies of what is new under `ingest/`. */
-  async stage(repository: string, content: Content): Promise<VerifiedChange> {
+  async stage(
+    repository: string,
+    content: Content,
+    indexFile: IndexFileName = 'APKINDEX.tar.gz',
+  ): Promise<VerifiedChange> {
     const { staging } = this.store;
-    const candidate = staging.newCandidate('b', repository);
+    const candidate = staging.newCandidate('b', repository, indexFile);
     staging.add(candidate, entriesOf(content));
     const { base } = await inPieces(staging.compare(candidate));
     const bytesOf = (file: string): string => {
@@ -105,7 +109,7 @@ export class PublishWorld implements Disposable {
       newestBuildTime: 1,
       mtimeSeconds: 1,
     } as unknown as Verified<IndexFacts>;
-    return { repository, candidate, base, index, indexSource };
+    return { repository, indexFile, candidate, base, index, indexSource };
   }
 
   /** Index contents by repository, as one generation. */
@@ -116,13 +120,18 @@ export class PublishWorld implements Disposable {
     return this.publisher.publish(this.batch(changes));
   }
 
-  batch(changes: readonly VerifiedChange[], removals: readonly RepositoryRemoval[] = []): VerifiedBatch {
+  batch(changes: readonly VerifiedChange[], removals: readonly IndexRemoval[] = []): VerifiedBatch {
     const { id } = this.store.batches.record({
       key: `key ${this.#batches++}`,
       builder: 'b',
       state: 'waiting',
       updatedAtMs: this.clock.nowMs,
-      repositories: changes.map((c) => ({ path: c.repository, sha256: c.index.sha256, base: c.base })),
+      repositories: changes.map((c) => ({
+        path: c.repository,
+        index: `${c.repository}/${c.indexFile}`,
+        sha256: c.index.sha256,
+        base: c.base,
+      })),
       reasons: [],
     });
     const times = { settleMs: 1000, copyMs: 20, verifyMs: 3 };

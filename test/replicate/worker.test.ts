@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TransportError } from '../../src/errors.ts';
@@ -21,8 +21,8 @@ class MemoryTransport implements Transport {
 
   list(directory: string): Promise<ReadonlyMap<string, RemoteFile>> {
     this.#note(`list ${directory}`);
-    const inside = [...this.files].filter(([path]) => path.startsWith(`${directory}/`));
-    return Promise.resolve(new Map(inside.map(([path, file]) => [path.slice(directory.length + 1), file])));
+    const inside = [...this.files].filter(([path]) => posix.dirname(path) === directory);
+    return Promise.resolve(new Map(inside.map(([path, file]) => [posix.basename(path), file])));
   }
 
   put(_root: string, waves: readonly Wave[]): Promise<void> {
@@ -66,7 +66,8 @@ interface World extends AsyncDisposable {
   readonly failures: string[];
   /** Publishes a generation in which the repository names exactly these packages. */
   publish(...names: string[]): Promise<void>;
-  /** Publishes a generation in which the repository has left. */
+  publishTo(repository: string, ...names: string[]): Promise<void>;
+  /** Publishes a generation in which the index of main/x86_64 has left. */
   leave(): void;
   untilInStep(): Promise<void>;
 }
@@ -98,60 +99,63 @@ async function createWorld(graceMs = 3_600_000): Promise<World> {
   const running = worker.run(stop.signal).catch((error: unknown) => {
     if (!stop.signal.aborted) throw error;
   });
+  const publishTo = async (repository: string, ...names: string[]): Promise<void> => {
+    number++;
+    const candidate = store.staging.newCandidate('b', repository, 'APKINDEX.tar.gz');
+    store.staging.add(
+      candidate,
+      names.map((name) => ({
+        name,
+        version: '1-r0',
+        arch: 'x86_64',
+        identity: name.padEnd(40, '0'),
+        size: 10,
+        buildTime: null,
+      })),
+    );
+    const { base } = toEnd(store.staging.compare(candidate));
+    for (const page of store.staging.rows(candidate, ['missing'])) {
+      for (const row of page)
+        store.staging.setReady(row.id, {
+          source: 'ingest/x',
+          sha256: row.file,
+          mtimeSeconds: 5,
+          packageArch: 'x86_64',
+          signedBy: null,
+        });
+    }
+    const index = {
+      file: 'APKINDEX.tar.gz' as const,
+      sha256: `index-${number}`,
+      size: 100,
+      mtimeSeconds: number,
+      packages: names.length,
+      signedBy: 'k',
+      builder: 'b',
+      description: null,
+      newestBuildTime: null,
+      source: null,
+    };
+    const intent = { number, publishedAtMs: Date.now(), tree: 'a', batch: 'x', added: 0, removed: 0 };
+    store.journal.commit(
+      toEnd(store.journal.begin(intent, [{ repository, candidate, base, index }])),
+      null,
+      Date.now(),
+    );
+    toEnd(store.staging.drop(candidate));
+    worker.wake();
+  };
   return {
     store,
     transport,
     worker,
     failures,
-    publish: async (...names) => {
-      number++;
-      const candidate = store.staging.newCandidate('b', 'main/x86_64');
-      store.staging.add(
-        candidate,
-        names.map((name) => ({
-          name,
-          version: '1-r0',
-          arch: 'x86_64',
-          identity: name.padEnd(40, '0'),
-          size: 10,
-          buildTime: null,
-        })),
-      );
-      const { base } = toEnd(store.staging.compare(candidate));
-      for (const page of store.staging.rows(candidate, ['missing'])) {
-        for (const row of page)
-          store.staging.setReady(row.id, {
-            source: 'ingest/x',
-            sha256: row.file,
-            mtimeSeconds: 5,
-            packageArch: 'x86_64',
-            signedBy: null,
-          });
-      }
-      const index = {
-        sha256: `index-${number}`,
-        size: 100,
-        mtimeSeconds: number,
-        packages: names.length,
-        signedBy: 'k',
-        builder: 'b',
-        description: null,
-        newestBuildTime: null,
-        source: null,
-      };
-      const intent = { number, publishedAtMs: Date.now(), tree: 'a', batch: 'x', added: 0, removed: 0 };
-      store.journal.commit(
-        toEnd(store.journal.begin(intent, [{ repository: 'main/x86_64', candidate, base, index }])),
-        null,
-        Date.now(),
-      );
-      toEnd(store.staging.drop(candidate));
-      worker.wake();
-    },
+    publish: (...names) => publishTo('main/x86_64', ...names),
+    publishTo,
     leave: () => {
       number++;
       const intent = { number, publishedAtMs: Date.now(), tree: 'a', batch: 'x', added: 0, removed: 0 };
-      const removals = [{ repository: 'main/x86_64', base: number - 1 }];
+      const removals = [{ repository: 'main/x86_64', file: 'APKINDEX.tar.gz' as const, base: number - 1 }];
       const times = { settleMs: null, copyMs: null, verifyMs: null };
       store.journal.commit(toEnd(store.journal.begin(intent, [], { removals, times })), null, Date.now());
       worker.wake();
@@ -192,7 +196,14 @@ test('an unknown mirror is compared once, then gets only what changed: packages 
   world.transport.files.set('main/x86_64/a-1-r0.apk', { size: 10, mtimeSeconds: 5 });
   await world.publish('a', 'b');
   await world.untilInStep();
-  assert.deepEqual(world.transport.calls, ['list main/x86_64', 'put b-1-r0.apk', 'put APKINDEX.tar.gz lockstep.json']);
+  assert.deepEqual(world.transport.calls, [
+    'list main/x86_64',
+    'put b-1-r0.apk',
+    'put APKINDEX.tar.gz lockstep.json',
+    // Once in a life: the process before this one may have left temporary files.
+    'list main/x86_64',
+    'list .',
+  ]);
   world.transport.calls.length = 0;
   await world.publish('a', 'b', 'c');
   await world.untilInStep();
@@ -273,4 +284,74 @@ test('an account that may not delete is in step all the same', async () => {
   await world.publish('a');
   await world.untilInStep();
   assert.deepEqual(world.failures, []);
+});
+
+test('what a generation takes away that came out meanwhile stays until its index is there', async () => {
+  await using world = await createWorld(0);
+  await world.publish('a', 'b');
+  await world.untilInStep();
+  world.transport.calls.length = 0;
+  const published: Promise<void>[] = [];
+  world.transport.beforePut = () => {
+    world.transport.beforePut = null;
+    published.push(world.publish('a', 'c'));
+  };
+  // The second put of this push is that of the indexes: the third generation comes too late to be taken along.
+  await world.publish('a', 'b', 'c');
+  await Promise.all(published);
+  await world.untilInStep();
+  const { calls } = world.transport;
+  const removal = calls.indexOf('remove main/x86_64/b-1-r0.apk');
+  const indexes = calls.flatMap((call, at) => (call.startsWith('put APK') ? [at] : []));
+  assert.equal(indexes.length, 2, calls.join('; '));
+  assert.ok(removal > (indexes[1] ?? Infinity), calls.join('; '));
+});
+
+test('a file that the compared generation did not want and the next one does stays', async () => {
+  await using world = await createWorld(0);
+  world.transport.files.set('main/x86_64/c-1-r0.apk', { size: 10, mtimeSeconds: 1 });
+  world.transport.fault = () => new TransportError('permission', 'permanent', 'not yet');
+  await world.publish('a');
+  await world.publishTo('other/x86_64', 'a');
+  while (world.worker.phase.phase !== 'blocked') await sleep(5);
+  const published: Promise<void>[] = [];
+  world.transport.fault = (call) => {
+    // The first repository has been compared by now.
+    if (call === 'list other/x86_64' && published.length === 0) published.push(world.publish('a', 'c'));
+    return null;
+  };
+  world.worker.pushNow();
+  while (published.length === 0) await sleep(5);
+  await Promise.all(published);
+  await world.untilInStep();
+  assert.deepEqual(world.transport.files.get('main/x86_64/c-1-r0.apk'), { size: 10, mtimeSeconds: 5 });
+});
+
+test('temporary files of a push that was cut off go with the next one that ends well', async () => {
+  await using world = await createWorld();
+  await world.publish('a');
+  await world.untilInStep();
+  const left = ['main/x86_64/.b-1-r0.apk.lockstepd-0a1b2c', 'main/x86_64/.b-1-r0.apk.Xy12Zz', '.lockstep.json.Xy12Zz'];
+  world.transport.fault = (call) => {
+    if (!call.startsWith('put')) return null;
+    world.transport.fault = null;
+    for (const path of [...left, '.htaccess', '.well-known.secret']) {
+      world.transport.files.set(path, { size: 1, mtimeSeconds: 1 });
+    }
+    return new TransportError('closed', 'retryable', 'cut off');
+  };
+  await world.publish('a', 'b');
+  await world.untilInStep();
+  assert.deepEqual([...world.transport.files.keys()].sort(), [
+    '.htaccess',
+    '.well-known.secret',
+    'lockstep.json',
+    'main/x86_64/APKINDEX.tar.gz',
+    'main/x86_64/a-1-r0.apk',
+    'main/x86_64/b-1-r0.apk',
+  ]);
+  world.transport.calls.length = 0;
+  await world.publish('a', 'b', 'c');
+  await world.untilInStep();
+  assert.ok(!world.transport.calls.some((call) => call.startsWith('list')), 'a push after a good one looks at nothing');
 });

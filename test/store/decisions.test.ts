@@ -13,11 +13,11 @@ function open(t: TestContext): Store {
 }
 
 const reason = { code: 'DOWNGRADE', path: 'main/x86_64', detail: 'a 2 to 1' } as const;
-const repository = { repository: 'main/x86_64', sha256: 'x', base: 3, reasons: [reason] };
+const index = { path: 'main/x86_64/APKINDEX.tar.gz', sha256: 'x', base: 3, reasons: [reason] };
 
 test('the newest decision about an index of a repository counts, and each one is kept', (t) => {
   const { decisions, history } = open(t);
-  const decide = (decision: 'approved' | 'rejected', atMs: number, over: Partial<typeof repository> = {}): void =>
+  const decide = (decision: 'approved' | 'rejected', atMs: number, over: Partial<typeof index> = {}): void =>
     decisions.add({
       batch: 'B',
       builder: 'b',
@@ -25,20 +25,20 @@ test('the newest decision about an index of a repository counts, and each one is
       who: 'alice',
       why: `at ${atMs}`,
       atMs,
-      repositories: [{ ...repository, ...over }],
+      indexes: [{ ...index, ...over }],
     });
-  assert.equal(decisions.find('main/x86_64', 'x'), null);
+  assert.equal(decisions.find(index.path, 'x'), null);
   decide('approved', 1);
   const found = { decision: 'approved', who: 'alice', why: 'at 1', base: 3, reasons: [reason] };
-  assert.deepEqual(decisions.find('main/x86_64', 'x'), found);
-  assert.equal(decisions.find('main/x86_64', 'y'), null);
-  assert.equal(decisions.find('main/armhf', 'x'), null);
+  assert.deepEqual(decisions.find(index.path, 'x'), found);
+  assert.equal(decisions.find(index.path, 'y'), null);
+  assert.equal(decisions.find('main/armhf/APKINDEX.tar.gz', 'x'), null);
   decide('rejected', 2);
   decide('approved', 3, { sha256: 'y' });
-  assert.equal(decisions.find('main/x86_64', 'x')?.decision, 'rejected');
+  assert.equal(decisions.find(index.path, 'x')?.decision, 'rejected');
   const { entries } = history.page(newestHistory, 10);
   assert.deepEqual(
-    entries.map((e) => e.kind === 'decision' && [e.decision, e.why, e.repositories[0]?.sha256]),
+    entries.map((e) => e.kind === 'decision' && [e.decision, e.why, e.indexes[0]?.sha256]),
     [
       ['approved', 'at 3', 'y'],
       ['rejected', 'at 2', 'x'],
@@ -58,7 +58,7 @@ test('the history comes in pieces of any size, whole and newest first', async (t
     await world.publish({ 'main/x86_64': { [`a@${n}`]: String(n) } });
     world.clock.nowMs += 1000;
     const atMs = world.clock.nowMs;
-    const decision = { batch: `B${n}`, builder: 'b', who: 'alice', why: '', atMs, repositories: [repository] };
+    const decision = { batch: `B${n}`, builder: 'b', who: 'alice', why: '', atMs, indexes: [index] };
     if (n % 2 === 0) world.store.decisions.add({ ...decision, decision: 'approved' });
   }
   const name = (e: HistoryEntry): string => (e.kind === 'generation' ? `generation ${e.number}` : e.batch);
@@ -92,11 +92,12 @@ test('what a candidate changes is told by name, with counts of all and names of 
     Object.fromEntries(Array.from({ length: to - from }, (_, i) => [`p${from + i}@${version}`, `${version} ${i}`]));
   await world.publish({ 'main/x86_64': { ...many(0, 500, '1'), 'kept@1': 'K', 'kept@2': 'K2', 'kept-x@1': 'X' } });
   const { store } = world;
-  const candidate = store.staging.newCandidate('b', 'main/x86_64');
+  const place = { repository: 'main/x86_64', indexFile: 'APKINDEX.tar.gz' } as const;
+  const candidate = store.staging.newCandidate('b', place.repository, place.indexFile);
   const next = { ...many(0, 300, '2'), 'kept@2': 'K2', 'kept-x@1': 'other', 'q@1': 'Q' };
   store.staging.add(candidate, entriesOf(next));
   await inPieces(store.staging.compare(candidate));
-  const { counts, first } = await inPieces(store.changes.of(candidate, 'main/x86_64', 2));
+  const { counts, first } = await inPieces(store.changes.of(candidate, place, 2));
   assert.deepEqual(counts, { added: 1, upgraded: 300, downgraded: 0, rebuilt: 1, removed: 201 });
   assert.deepEqual(
     first.upgraded.map((c) => `${c.name} ${c.from} ${c.to}`),
@@ -106,6 +107,6 @@ test('what a candidate changes is told by name, with counts of all and names of 
     [...first.added, ...first.rebuilt, ...first.removed].map((c) => `${c.kind} ${c.name} ${c.from} ${c.to}`),
     ['added q null 1', 'rebuilt kept-x 1 1', 'removed kept 1 null', 'removed p300 1 null'],
   );
-  const gone = await inPieces(store.changes.ofRemoval('main/x86_64', 1));
+  const gone = await inPieces(store.changes.ofRemoval(place, 1));
   assert.deepEqual([gone.counts.removed, gone.first.removed.length], [503, 1]);
 });

@@ -67,7 +67,7 @@ test('killed at any moment, the daemon has served a whole generation and goes on
   await using primary = await Primary.create({
     inbox: '    settle: 300ms',
     repositories: ['main/{arch}'],
-    more: 'publish: { grace: 0s, keep_trees_for: 0s, max_trees: 2 }',
+    more: 'publish: { grace: 0s, keep_trees_for: 0s, max_trees: 2 }\nguards: { downgrade: allow, rebuilt: allow }',
   });
   const next = random(20261122);
   const repositories = ['main/x86_64', 'main/armhf'].map((path) => primary.repository(path));
@@ -118,7 +118,7 @@ test('killed at any moment, the daemon has served a whole generation and goes on
   );
   assert.equal(await primary.stop(), 0);
   assert.deepEqual((await readdir(join(primary.root, 'ingest'))).sort(), ['bpo']);
-  assert.deepEqual((await readdir(primary.root)).sort(), ['inbox', 'ingest', 'public', 'quarantine', 'trees']);
+  assert.deepEqual((await readdir(primary.root)).sort(), ['.lock', 'inbox', 'ingest', 'public', 'quarantine', 'trees']);
   for (const entry of await readdir(join(primary.root, 'trees'), { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name);
     const { mode } = await lstat(path);

@@ -149,8 +149,8 @@ test('a downgrade is held, previewed, approved by name, published and in the his
   assert.equal((await primary.status()).generation, 1);
 
   const preview = await world.preview(held.id);
-  const [shown] = preview.repositories;
-  assert.ok(shown && preview.repositories.length === 1 && preview.next === null);
+  const [shown] = preview.indexes;
+  assert.ok(shown && preview.indexes.length === 1 && preview.next === null);
   const { added, upgraded, downgraded, rebuilt, removed } = shown.changes;
   assert.deepEqual(added, { count: 1, packages: [{ name: 'mesa', from: null, to: '1-r0' }] });
   assert.deepEqual(upgraded, { count: 1, packages: [{ name: 'lib0', from: '1-r0', to: '2-r0' }] });
@@ -166,7 +166,7 @@ test('a downgrade is held, previewed, approved by name, published and in the his
   assert.match(screen.out, /^ {2}downgraded {2}firefox 121\.0-r1 -> 120\.0-r0$/m);
   assert.match(
     screen.out,
-    /^main\/x86_64: 1 added, 1 upgraded, 1 downgraded, 1 rebuilt, 1 removed, [\d.]+ kB to copy$/m,
+    /^main\/x86_64\/APKINDEX\.tar\.gz: 1 added, 1 upgraded, 1 downgraded, 1 rebuilt, 1 removed, [\d.]+ kB to copy$/m,
   );
 
   await world.approve(held.id, 'firefox 121 crashes \u202e');
@@ -181,16 +181,16 @@ test('a downgrade is held, previewed, approved by name, published and in the his
     [2, held.id, 'bpo', 4, 4],
   );
   assert.deepEqual(
-    generation.repositories.map((r) => [r.path, r.change, r.signed_by]),
-    [['main/x86_64', 'updated', primary.key.name]],
+    generation.indexes.map((r) => [r.path, r.change, r.signed_by]),
+    [['main/x86_64/APKINDEX.tar.gz', 'updated', primary.key.name]],
   );
   for (const seconds of Object.values(generation.stage_seconds)) assert.ok(seconds !== null && seconds >= 0);
   assert.deepEqual(
     [decision.decision, decision.batch, decision.who, decision.why],
     ['approved', held.id, 'alice', 'firefox 121 crashes \\u{202e}'],
   );
-  assert.deepEqual(decision.repositories[0]?.reasons, held.reasons);
-  assert.equal(first.repositories[0]?.change, 'added');
+  assert.deepEqual(decision.indexes[0]?.reasons, held.reasons);
+  assert.equal(first.indexes[0]?.change, 'added');
   const table = await world.cli('history');
   assert.match(table.out, /^\S+ +approved +bpo +- +- +main\/x86_64 /m);
   assert.match(table.out, /^ {2}by alice: firefox 121 crashes \\u\{202e\} \(DOWNGRADE, REBUILT\)$/m);
@@ -329,7 +329,7 @@ test('a repository that vanishes is held; approved, it leaves the primary and it
   await rename(join(primary.inbox, 'old'), aside);
   const held = await world.untilReason('held', 'REPOSITORY_VANISHED', 'old/x86_64');
   const preview = await world.preview(held.id);
-  assert.deepEqual(preview.repositories[0]?.changes.removed, {
+  assert.deepEqual(preview.indexes[0]?.changes.removed, {
     count: 1,
     packages: [{ name: 'a', from: '1-r0', to: null }],
   });
@@ -347,10 +347,10 @@ test('a repository that vanishes is held; approved, it leaves the primary and it
     ['main/x86_64'],
   );
   const [generation] = await world.history();
-  assert.deepEqual(
-    generation?.kind === 'generation' && [generation.removed, generation.repositories.map((r) => r.change)],
-    [1, ['removed']],
-  );
+  assert.deepEqual(generation?.kind === 'generation' && [generation.removed, generation.indexes.map((r) => r.change)], [
+    1,
+    ['removed'],
+  ]);
 
   // The other trees catch up with what left.
   for (let n = 4; n <= 6; n++) {
@@ -420,7 +420,7 @@ test('staging repositories leave and come back without asking; an absent inbox m
     assert.equal((await world.cli('reload')).code, 0);
     const held = await world.untilReason('held', 'REPOSITORY_VANISHED', 'staging/x/x86_64');
     assert.match(held.reasons[0]?.detail ?? '', /matches no path template/);
-    const outside = await world.untilReason('rejected', 'OUT_OF_SCOPE', 'staging/x/x86_64');
+    const outside = await world.untilReason('rejected', 'OUT_OF_SCOPE', 'staging/x/x86_64/APKINDEX.tar.gz');
     assert.equal(outside.reasons.length, 1);
     assert.equal((await primary.status()).generation, 4);
   });
