@@ -3,6 +3,7 @@ import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MirrorConfig } from './config/mirror-schema.ts';
 import type { Config, InboxConfig } from './config/schema.ts';
+import { matchesAny } from './config/template.ts';
 import { forgetBuilders } from './daemon/builders.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
 import { gatherFacts, targetsOf } from './daemon/facts.ts';
@@ -228,8 +229,9 @@ export class Daemon {
     const { clock, log } = this.#options;
     const deps: Omit<IngestDeps, 'events'> = {
       root: this.#config.root,
-      maxRemovedPercent: this.#config.guards.maxRemovedPercent,
       reserveBytes: this.#config.reserveBytes,
+      isOfAnother: (path) =>
+        this.#config.inboxes.some((i) => i.builder !== config.builder && matchesAny(i.repositories, path)),
       rescanMs: this.#config.schedule.rescanMs,
       store: this.#store,
       verifier: this.#verifier,
@@ -297,7 +299,7 @@ export class Daemon {
 
   #controlDeps(): ControlDeps {
     return {
-      batches: this.#store.batches,
+      store: this.#store,
       clock: this.#options.clock,
       log: this.#options.log,
       pushNow: (name) => {
@@ -306,6 +308,7 @@ export class Daemon {
         return parts !== undefined;
       },
       mirrorNames: () => [...this.#mirrors.keys()],
+      openInbox: (builder) => this.#inboxes.get(builder)?.service.open ?? null,
       wakeInbox: (builder) => this.#inboxes.get(builder)?.service.wake(),
       reload: () => this.reload(),
     };

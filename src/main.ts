@@ -26,10 +26,18 @@ const commands: Readonly<Record<string, { readonly summary: string; readonly loa
     summary: 'push to a mirror now, whatever it waits for',
     load: async () => (await import('./cli/control.ts')).pushCommand,
   },
+  preview: {
+    summary: 'show what a batch would change, before it is decided',
+    load: async () => (await import('./cli/preview.ts')).command,
+  },
   approve: { summary: 'publish a held batch', load: async () => (await import('./cli/control.ts')).approveCommand },
   reject: {
     summary: 'refuse a held batch for good',
     load: async () => (await import('./cli/control.ts')).rejectCommand,
+  },
+  history: {
+    summary: 'show what was published and decided, newest first',
+    load: async () => (await import('./cli/history.ts')).command,
   },
   reload: {
     summary: 'make the daemon read its configuration again',

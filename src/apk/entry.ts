@@ -25,6 +25,13 @@ export function isIndexFileName(name: string): name is IndexFileName {
   return indexFileNames.some((known) => known === name);
 }
 
+/** The name of the index at `path`. Throws RangeError for a path that is none of an index. */
+export function indexFileOf(path: string): IndexFileName {
+  const name = path.slice(path.lastIndexOf('/') + 1);
+  if (isIndexFileName(name)) return name;
+  throw new RangeError(`${path}: expected the path of an index`);
+}
+
 /** True for the identity of a v3 package. */
 export function isAdbIdentity(identity: string): boolean {
   return identity.includes(':');

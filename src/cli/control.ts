@@ -33,7 +33,8 @@ export const approveCommand: Command = {
   summary: 'publish a held batch',
   help: `Usage: lockstepd approve BATCH [--reason TEXT] [--config FILE]
 
-Only what a guard holds can be approved; an incomplete or unverified batch cannot.
+Only what a guard holds can be approved; an incomplete or unverified batch cannot. An approval covers what
+lockstepd preview shows, of exactly these indexes: anything else that turns up is held again.
 
   --reason TEXT   kept in the history
 ${configHelp}
@@ -82,12 +83,22 @@ async function decide(action: 'approve' | 'reject', args: readonly string[], io:
     allowPositionals: true,
     options: { config: { type: 'string' }, reason: { type: 'string' } },
   });
-  const who = io.env.SUDO_USER ?? userInfo().username;
+  const who = io.env.SUDO_USER ?? userName();
   return tell(io, values.config, action, {
     batch: oneArgument(action, positionals, 'batch'),
     who,
     why: values.reason ?? '',
   });
+}
+
+/** Who runs the command, as far as the system knows. */
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    // An account without an entry in passwd, in a container for instance.
+    return `uid ${process.getuid?.() ?? 'unknown'}`;
+  }
 }
 
 async function tell(io: Io, config: string | undefined, action: string, body: unknown): Promise<number> {

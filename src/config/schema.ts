@@ -18,6 +18,7 @@ import {
   wholeNumber,
 } from './fields.ts';
 import { keySources } from './keys-schema.ts';
+import { type GuardSettings, guards, toGuards } from './guards-schema.ts';
 import { type MirrorConfig, mirror, type SchemaContext, toMirror } from './mirror-schema.ts';
 import { absolutePath, name, plainPath } from './names.ts';
 import {
@@ -46,7 +47,6 @@ export interface Config {
   readonly workers: number;
   readonly inboxes: readonly InboxConfig[];
   readonly publish: { readonly graceMs: number; readonly keepTreesForMs: number; readonly maxTrees: number };
-  readonly guards: { readonly maxRemovedPercent: number };
   /** Free space below root that no copy may use up, in bytes. */
   readonly reserveBytes: number;
   readonly quarantine: QuarantineLimits;
@@ -72,6 +72,9 @@ export interface InboxConfig {
   readonly missingPackages: 'hold' | 'publish';
   readonly packageSignatures: 'require' | 'if-present' | 'ignore';
   readonly quotas: Quotas;
+  /** `required`: every batch waits for a person; `if-held`: only what a guard holds. */
+  readonly approval: 'if-held' | 'required';
+  readonly guards: GuardSettings;
 }
 
 /** Turns the value of a YAML document into a Config, or says everything that is wrong with its shape at once. */
@@ -118,6 +121,8 @@ const inbox = mapping('an inbox', {
   package_signatures: oneOf('require', 'if-present', 'ignore').prefault('if-present'),
   signature_algorithms: listOf('signature algorithms', oneOf(...algorithmNames), 1).prefault([...algorithmNames]),
   quotas,
+  approval: oneOf('if-held', 'required').prefault('if-held'),
+  guards,
 });
 
 const document = mapping('a configuration', {
@@ -132,7 +137,7 @@ const document = mapping('a configuration', {
     keep_trees_for: duration('0', '30d').prefault('6h'),
     max_trees: wholeNumber(2, 64).prefault(4),
   }),
-  guards: section({ max_removed_percent: wholeNumber(0, 100).prefault(30) }),
+  guards,
   reserve,
   quarantine,
   mirrors: orAbsent([], listOf('mirrors', mirror, 0)),
@@ -147,7 +152,7 @@ const document = mapping('a configuration', {
 });
 
 function toConfig(written: z.output<typeof document>, context: SchemaContext): Config {
-  const { root, state, publish, guards, schedule } = written;
+  const { root, state, publish, schedule } = written;
   return {
     file: context.file,
     root,
@@ -168,9 +173,10 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): C
         ? null
         : entry.signature_algorithms,
       quotas: toQuotas(entry.quotas),
+      approval: entry.approval,
+      guards: toGuards(written.guards, entry.guards),
     })),
     publish: { graceMs: publish.grace, keepTreesForMs: publish.keep_trees_for, maxTrees: publish.max_trees },
-    guards: { maxRemovedPercent: guards.max_removed_percent },
     reserveBytes: written.reserve,
     quarantine: toQuarantine(written.quarantine),
     mirrors: written.mirrors.map((entry) => toMirror(entry, context)),

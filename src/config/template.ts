@@ -58,6 +58,10 @@ export function matchTemplate(template: Template, path: string): { readonly arch
   return { arch };
 }
 
+export function matchesAny(templates: readonly Template[], path: string): boolean {
+  return templates.some((template) => matchTemplate(template, path) !== null);
+}
+
 /** True when one path component fits; for a walk that goes down level by level. */
 export function matchComponent(component: TemplateComponent, name: string): boolean {
   return component.kind === 'literal' ? component.value === name : isComponentName(name);

@@ -2,30 +2,28 @@
 import { z } from 'zod';
 import { ConfigError, messageOf } from '../errors.ts';
 import type { ControlHandler } from '../observe/server.ts';
-import type { BatchStore } from '../store/batches.ts';
-import type { Clock } from '../system/clock.ts';
-import type { Log } from '../system/log.ts';
+import type { Store } from '../store/store.ts';
+import { type DecideDeps, decisionHandler } from './decide.ts';
+import { history, preview } from './inspect.ts';
 
-export interface ControlDeps {
-  readonly batches: BatchStore;
-  readonly clock: Clock;
-  readonly log: Log;
+export interface ControlDeps extends DecideDeps {
+  readonly store: Store;
   /** False when there is no such mirror. */
   readonly pushNow: (mirror: string) => boolean;
   readonly mirrorNames: () => readonly string[];
-  readonly wakeInbox: (builder: string) => void;
   readonly reload: () => Promise<void>;
 }
 
 const pushBody = z.strictObject({ mirror: z.string() });
-const decisionBody = z.strictObject({ batch: z.string(), who: z.string().min(1), why: z.string() });
 
-/** `push`, `approve`, `reject` and `reload`; every answer has a `message` of one line. */
+/** `push`, `approve`, `reject`, `preview`, `history` and `reload`; an answer that is no document has a `message` of one line. */
 export function controlHandlers(deps: ControlDeps): ReadonlyMap<string, ControlHandler> {
   return new Map<string, ControlHandler>([
     ['push', async (body) => push(deps, body)],
-    ['approve', async (body) => decide(deps, 'approved', body)],
-    ['reject', async (body) => decide(deps, 'rejected', body)],
+    ['approve', decisionHandler(deps, 'approved')],
+    ['reject', decisionHandler(deps, 'rejected')],
+    ['preview', (body) => preview(deps, body)],
+    ['history', async (body) => history(deps, body)],
     ['reload', () => reload(deps)],
   ]);
 }
@@ -47,26 +45,6 @@ function push(deps: ControlDeps, body: unknown): Answer {
     return answer(404, `no mirror ${mirror}: the mirrors are ${deps.mirrorNames().join(', ') || 'none'}`);
   deps.log.info('push_asked', { mirror });
   return answer(202, `push to ${mirror} started; status shows how it goes`);
-}
-
-function decide(deps: ControlDeps, decision: 'approved' | 'rejected', body: unknown): Answer {
-  const parsed = decisionBody.safeParse(body);
-  if (!parsed.success) return answer(400, 'a decision needs the id of a batch, who decides and why');
-  const { batch: id, who, why } = parsed.data;
-  const batch = deps.batches.get(id);
-  if (!batch) return answer(404, `no batch ${id}: status lists the held ones`);
-  if (batch.state !== 'held') return answer(409, `batch ${id} is ${batch.state}, only held ones can be decided`);
-  const unproven = batch.reasons.find((r) => r.code !== 'MASS_REMOVAL');
-  if (decision === 'approved' && unproven) {
-    return answer(
-      409,
-      `batch ${id} is held for ${unproven.code} (${unproven.path}), which cannot be approved: the upload must be completed`,
-    );
-  }
-  deps.batches.decide(batch, decision, who, why, deps.clock.now());
-  deps.log.info('batch_decided', { batch: id, decision, who, why });
-  deps.wakeInbox(batch.builder);
-  return answer(200, `batch ${id} ${decision}`);
 }
 
 async function reload(deps: ControlDeps): Promise<Answer> {

@@ -1,6 +1,7 @@
 /** Decides what becomes of the changed repositories of one inbox: publish, wait, hold or reject. Pure: facts in, decision out. */
 import type { IndexFileName } from '../apk/entry.ts';
 import type { Reason } from '../store/batches.ts';
+import type { BatchExtent } from '../store/journal.ts';
 import type { IndexFacts, Verified } from '../trust/verify.ts';
 
 /** What was found out about one repository whose index in the inbox is not the published one. */
@@ -8,10 +9,16 @@ export type Assessment = {
   readonly repository: string;
   /** Path of the index: a repository may have more than one. */
   readonly index: string;
-  /** Digest of the index, null when it could not be read at all. */
+  /** Digest of the index, null when it could not be read at all; of one that vanished, of the one that is served. */
   readonly sha256: string | null;
+  /** The generation since which the repository has the index that this one was compared with; null: none. */
+  readonly base: number | null;
+  /** The index is not in the inbox any more. */
+  readonly vanished: boolean;
 } & (
   | { readonly kind: 'closed' }
+  /** Nobody needs to be asked: the index leaves, if it does not come back until the inbox has settled. */
+  | { readonly kind: 'leaving' }
   /** Signed index, packages missing or not there with the right size yet. */
   | { readonly kind: 'incomplete'; readonly reasons: readonly Reason[] }
   /** Something is wrong with content. */
@@ -21,7 +28,7 @@ export type Assessment = {
 );
 
 /** What goes to the publisher: every file that its indexes name is a verified copy or published. */
-export interface ClosedBatch {
+export interface ClosedBatch extends BatchExtent {
   readonly id: string;
   readonly builder: string;
   readonly changes: readonly {
@@ -59,6 +66,7 @@ export function planBatch(assessments: readonly Assessment[], facts: InboxFacts)
     if (facts.uploading) return 'wait';
     if (a.kind === 'closed') return 'publish';
     if (!facts.settled) return 'wait';
+    if (a.kind === 'leaving') return 'publish';
     if (a.kind === 'refused') return 'reject';
     return a.kind === 'incomplete' && facts.missingPackages === 'publish' ? 'publish' : 'hold';
   };
@@ -78,7 +86,7 @@ function worse(a: keyof BatchDecision, b: keyof BatchDecision): keyof BatchDecis
   return order.find((fate) => fate === a || fate === b) ?? 'publish';
 }
 
-/** The reasons of an assessment; a closed one has none. */
+/** The reasons of an assessment; one that nothing stands in the way of has none. */
 export function reasonsOf(assessment: Assessment): readonly Reason[] {
-  return assessment.kind === 'closed' ? [] : assessment.reasons;
+  return assessment.kind === 'closed' || assessment.kind === 'leaving' ? [] : assessment.reasons;
 }

@@ -5,6 +5,7 @@ import { type IndexEntry, type IndexFileName, packageFileName } from '../apk/ent
 import { keyringOf } from '../config/key-scope.ts';
 import { errnoOf, messageOf, type VerificationCode } from '../errors.ts';
 import type { Reason } from '../store/batches.ts';
+import { type Changes, noChanges } from '../store/changes.ts';
 import type { Difference } from '../store/staging.ts';
 import { eachLimited } from '../system/limit.ts';
 import { inPieces } from '../system/pieces.ts';
@@ -12,10 +13,13 @@ import type { Keyring } from '../trust/keyring.ts';
 import type { IndexFacts, IndexVerdict, Verified } from '../trust/verify.ts';
 import type { Assessment } from './batch.ts';
 import type { FoundIndex } from './indexes.ts';
+import { type GuardFacts, guardFindings, judge } from './guards.ts';
 import { type CandidateDeps, copyOf, copyPackages, isDiskFull, lookForPackages, type Wanted } from './packages.ts';
 import type { Demand } from './quotas.ts';
 import type { Inbox } from './walk.ts';
 
+/** Changes of each kind that a reason names. */
+const changesNamed = 3;
 const filesReserve = 1000;
 const reasonsShown = 200;
 
@@ -29,6 +33,8 @@ export class Candidate {
   readonly id: number;
   #facts: Verified<IndexFacts> | null = null;
   #difference: Difference | null = null;
+  #changes: Changes | null = null;
+  #verifyMs = 0;
   #refusal: (Reason & { readonly held: boolean }) | null = null;
   #diskFull: Reason | null = null;
   /** What went wrong that says nothing about the upload; it is tried again. */
@@ -48,8 +54,10 @@ export class Candidate {
   /** Copies the index away and verifies the copy; what it brings and takes away is then in the staging table. */
   static async read(inbox: Inbox, found: FoundIndex, deps: CandidateDeps): Promise<Candidate> {
     const candidate = new Candidate(found, deps);
+    const startedAt = deps.clock.monotonic();
     try {
       await candidate.#read(inbox, found);
+      candidate.#verifyMs = deps.clock.monotonic() - startedAt;
     } catch (error) {
       if (deps.signal.aborted) await candidate.drop();
       candidate.#takeError(error);
@@ -64,6 +72,11 @@ export class Candidate {
   /** The generation since which the repository has the index that this one was compared with. */
   get base(): number | null {
     return this.#difference?.base ?? null;
+  }
+
+  /** How long the index took to copy, verify and compare, in milliseconds. */
+  get verifyMs(): number {
+    return this.#verifyMs;
   }
 
   /** Where the private copy of the index lies, relative to the root. */
@@ -133,13 +146,15 @@ export class Candidate {
 
   /** What stands between this candidate and its publication now. */
   assess(): Assessment {
-    const base = { repository: this.repository, index: this.path, sha256: this.#facts?.sha256 ?? null };
+    const { repository, path: index, base: since } = this;
+    const base = { repository, index, sha256: this.#facts?.sha256 ?? null, base: since, vanished: false };
     const passing = this.#diskFull ?? this.#trouble;
     if (passing) return { ...base, kind: 'guarded', reasons: [passing] };
     if (!this.#facts) return { ...base, ...this.#refused() };
-    const replay = this.#replay(this.#facts);
-    if (replay) return { ...base, kind: 'refused', reasons: [replay] };
-    const { staging, batches } = this.#deps.store;
+    const { staging, decisions } = this.#deps.store;
+    const findings = guardFindings(this.#guardFacts(this.#facts), this.#deps.inbox);
+    const judged = judge(this.repository, findings, this.base, decisions.find(this.path, this.#facts.sha256));
+    if (judged.kind === 'refused') return { ...base, ...judged };
     const counts = staging.counts(this.id);
     if (counts.failed > 0) {
       return { ...base, kind: staging.hasRejected(this.id) ? 'refused' : 'guarded', reasons: this.#problems() };
@@ -150,13 +165,7 @@ export class Candidate {
       const detail = 'another index of this directory names it with other content: give them different names';
       return { ...base, kind: 'refused', reasons: [{ code: 'INDEX_DUPLICATE', path, detail }] };
     }
-    const decision = batches.decision(this.repository, this.#facts.sha256);
-    const removal = this.#massRemoval();
-    if (decision === 'rejected') {
-      const reason = { code: 'INCOMPLETE', path: this.repository, detail: 'rejected by an operator' } as const;
-      return { ...base, kind: 'refused', reasons: [removal ?? reason] };
-    }
-    if (removal && decision !== 'approved') return { ...base, kind: 'guarded', reasons: [removal] };
+    if (judged.kind === 'guarded') return { ...base, ...judged };
     return counts.missing > 0
       ? { ...base, kind: 'incomplete', reasons: this.#problems() }
       : { ...base, kind: 'closed' };
@@ -214,7 +223,9 @@ export class Candidate {
       this.#refuse(verdict.code, verdict.detail, verdict.verdict === 'held');
       return;
     }
+    const place = { repository: this.repository, indexFile: this.fileName };
     this.#difference = await inPieces(staging.compare(this.id));
+    this.#changes = await inPieces(this.#deps.store.changes.of(this.id, place, changesNamed));
     this.#demand = staging.demand(this.id);
     this.#facts = verdict.index;
   }
@@ -239,6 +250,7 @@ export class Candidate {
         arch,
         fileName,
         keyring: keyringOf(keyring, this.repository, clock.now()),
+        acceptEmpty: true,
         onEntries,
         signal,
       });
@@ -275,23 +287,16 @@ export class Candidate {
     return { kind: held ? 'guarded' : 'refused', reasons: [reason] };
   }
 
-  #replay(facts: Verified<IndexFacts>): Reason | null {
-    const range = this.#deps.store.generations.rangeOf(this.repository, facts.sha256);
-    if (!range || range.last === null) return null;
+  #guardFacts(index: Verified<IndexFacts>): GuardFacts {
+    const { generations } = this.#deps.store;
     return {
-      code: 'REPLAY',
-      path: this.repository,
-      detail: `this index was published as generation ${range.first} and replaced after ${range.last}; only a rollback may bring it back`,
-    };
-  }
-
-  #massRemoval(): Reason | null {
-    const { live, removals } = this.#difference ?? { live: 0, removals: 0 };
-    if (removals < 2 || (removals * 100) / live <= this.#deps.maxRemovedPercent) return null;
-    return {
-      code: 'MASS_REMOVAL',
-      path: this.repository,
-      detail: `removes ${removals} of ${live} packages, more than ${this.#deps.maxRemovedPercent} %: approve or reject it`,
+      repository: this.repository,
+      index,
+      known: generations.ageOf(this.repository, this.fileName),
+      served: generations.rangeOf(this.repository, index.sha256),
+      live: this.#difference?.live ?? 0,
+      removals: this.#difference?.removals ?? 0,
+      changes: this.#changes ?? noChanges,
     };
   }
 

@@ -37,7 +37,7 @@ export class Ledger {
       builder: this.#builder,
       state,
       updatedAtMs: this.#deps.clock.now(),
-      repositories: assessments.map((a) => ({ path: a.repository, sha256: a.sha256 })),
+      repositories: assessments.map((a) => ({ path: a.repository, index: a.index, sha256: a.sha256, base: a.base })),
       reasons: bounded(reasons),
     });
   }
@@ -78,7 +78,7 @@ function bounded(reasons: readonly Reason[]): readonly Reason[] {
 
 /** The same indexes of the same repositories by the same builder are the same batch, however often they are looked at. */
 function batchKey(builder: string, assessments: readonly Assessment[]): string {
-  const lines = assessments.map((a) => `${a.repository} ${a.sha256 ?? 'unreadable'}`).sort();
+  const lines = assessments.map((a) => `${a.index} ${a.vanished ? 'without ' : ''}${a.sha256 ?? 'unreadable'}`).sort();
   return createHash('sha256')
     .update([builder, ...lines].join('\n'))
     .digest('hex');

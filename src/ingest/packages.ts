@@ -21,7 +21,6 @@ export interface CandidateDeps {
   /** What the candidate is judged by; `keyringOf` makes it fit for a repository and a moment. */
   readonly keyring: Keyring;
   readonly clock: Clock;
-  readonly maxRemovedPercent: number;
   /** Free space that no copy may use up, in bytes. */
   readonly reserveBytes: number;
   readonly signal: AbortSignal;

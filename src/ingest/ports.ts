@@ -6,8 +6,17 @@ import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
 import type { Keyring } from '../trust/keyring.ts';
 import type { Verifier } from '../trust/verify.ts';
-import type { ClosedBatch } from './batch.ts';
+import type { Assessment, ClosedBatch } from './batch.ts';
+import type { Candidate } from './candidate.ts';
 import type { Quarantine } from './quarantine.ts';
+
+/** What waits in an inbox, is held or refused there, as it stands at the moment of each call. */
+export interface OpenInbox {
+  /** What would become of the index at `path`; null when it is not open. */
+  assess(path: string): Assessment | null;
+  /** The uploaded index at `path` that is not published; null when there is none. */
+  candidate(path: string): Candidate | null;
+}
 
 interface IngestEvents {
   batchEnded(builder: string, state: Exclude<BatchState, 'waiting'>, reasons: readonly Reason[]): void;
@@ -19,8 +28,9 @@ interface IngestEvents {
 
 export interface IngestDeps {
   readonly root: string;
-  readonly maxRemovedPercent: number;
   readonly reserveBytes: number;
+  /** True when another inbox of this configuration may publish that repository. */
+  readonly isOfAnother: (repository: string) => boolean;
   readonly rescanMs: number;
   readonly store: Store;
   readonly verifier: Verifier;

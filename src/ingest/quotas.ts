@@ -66,8 +66,8 @@ function holdLargest(
 /** What is refused or held already stays so. */
 function guardedBy(assessment: Assessment, reason: Reason | null): Assessment {
   if (reason === null || !isOpen(assessment)) return assessment;
-  const { repository, index, sha256 } = assessment;
-  return { repository, index, sha256, kind: 'guarded', reasons: [reason] };
+  const { repository, index, sha256, base, vanished } = assessment;
+  return { repository, index, sha256, base, vanished, kind: 'guarded', reasons: [reason] };
 }
 
 function isOpen({ kind }: Assessment): boolean {

@@ -14,14 +14,17 @@ import type { Generation } from '../store/generations.ts';
 import { Wake } from '../system/limit.ts';
 import { inPieces } from '../system/pieces.ts';
 import { removeTree } from '../system/remove-tree.ts';
-import { type Assessment, planBatch, reasonsOf } from './batch.ts';
+import { type Assessment, type InboxFacts, planBatch, reasonsOf } from './batch.ts';
 import { Candidate } from './candidate.ts';
-import { type FoundIndex, findIndexes, type SurveyProblem } from './indexes.ts';
+import { closedBatch } from './closed.ts';
+import { type FoundIndex, findIndexes } from './indexes.ts';
 import { Ledger } from './ledger.ts';
 import { seeUpload } from './locks.ts';
 import { type CandidateDeps, isDiskFull } from './packages.ts';
-import type { IngestDeps } from './ports.ts';
+import type { IngestDeps, OpenInbox } from './ports.ts';
 import { applyQuotas } from './quotas.ts';
+import { problemOf, ScopeWatch } from './scope.ts';
+import { VanishedIndexes } from './vanished.ts';
 import { Inbox } from './walk.ts';
 
 /** How often the lock of a quiet inbox is looked at, and of one that is being written to. Reading /proc/locks costs microseconds. */
@@ -39,6 +42,8 @@ export class InboxService {
   readonly #ledger: Ledger;
   readonly #wake = new Wake();
   readonly #candidates = new Map<string, Candidate>();
+  readonly #vanished: VanishedIndexes;
+  readonly #scope: ScopeWatch;
   /** Index files that are known to be published, by path: the value of stat then. */
   readonly #published = new Map<string, string>();
   #uploading = false;
@@ -59,6 +64,8 @@ export class InboxService {
     this.#config = config;
     this.#deps = deps;
     this.#ledger = new Ledger(config.builder, { ...deps, batches: deps.store.batches });
+    this.#vanished = new VanishedIndexes(config, deps);
+    this.#scope = new ScopeWatch(config, deps.rescanMs);
     this.#changedAt = deps.clock.monotonic();
     this.#progressAt = deps.clock.monotonic();
   }
@@ -66,6 +73,15 @@ export class InboxService {
   /** When the loop last got anywhere, on the monotonic clock: proof of life. */
   get progressAt(): number {
     return this.#progressAt;
+  }
+
+  /** What is open: indexes that are not published, and served ones that vanished from the inbox. */
+  get open(): OpenInbox {
+    const candidate = (path: string): Candidate | null => {
+      const found = this.#candidates.get(path);
+      return found === undefined || found.isPublished() ? null : found;
+    };
+    return { candidate, assess: (path) => candidate(path)?.assess() ?? this.#vanished.assessOne(path) };
   }
 
   /** Something may have happened: look soon. */
@@ -140,7 +156,9 @@ export class InboxService {
     await this.#readIndexes(inbox, survey.indexes, announced, signal);
     for (const candidate of this.#candidates.values()) if (await candidate.look(inbox)) this.#changed();
     for (const candidate of this.#replaced.splice(0)) await candidate.drop();
-    const problems = survey.problems.map(problemOf);
+    if (this.#vanished.look(inbox.place, survey)) this.#changed();
+    if (!this.#uploading && (await this.#scope.look(inbox, startedAt))) this.#changed();
+    const problems = [...survey.problems.map(problemOf), ...this.#scope.assess()];
     const waiting = await this.#settleBatches(inbox, problems, signal);
     this.#deps.log.debug('inbox_looked', {
       builder: this.#config.builder,
@@ -176,15 +194,17 @@ export class InboxService {
       const settled = same && !known.unread && known.isJudgedBy(deps.keyring);
       if (settled || this.#published.get(index.path) === index.seen.stat) continue;
       if (!same) this.#changed();
-      const startedAt = this.#deps.clock.monotonic();
       const candidate = await Candidate.read(inbox, index, deps);
-      this.#deps.events.stage('verify', (this.#deps.clock.monotonic() - startedAt) / 1000);
+      this.#deps.events.stage('verify', candidate.verifyMs / 1000);
       if (known) this.#replaced.push(known);
       this.#candidates.set(index.path, candidate);
       if (!same && !candidate.isPublished()) fresh++;
     }
+    const there = new Set(found.map((index) => index.path));
+    // What comes back is another upload, though it be the same file.
+    for (const path of this.#published.keys()) if (!there.has(path)) this.#published.delete(path);
     for (const [path, candidate] of this.#candidates) {
-      const gone = !found.some((index) => index.path === path);
+      const gone = !there.has(path);
       if (gone || candidate.isComplete()) await this.#forget(candidate, !gone);
     }
     if (fresh > 0 && !announced) this.#deps.events.rescanFound(fresh);
@@ -193,11 +213,10 @@ export class InboxService {
   /** Copies, publishes, holds, rejects. True when something still waits. */
   async #settleBatches(inbox: Inbox, problems: readonly Assessment[], signal: AbortSignal): Promise<boolean> {
     const first = planBatch(this.#assess(problems), await this.#facts());
-    if (first.publish.length > 0) {
-      const startedAt = this.#deps.clock.monotonic();
-      for (const { index } of first.publish) await this.#candidates.get(index)?.copy(inbox);
-      this.#deps.events.stage('copy', (this.#deps.clock.monotonic() - startedAt) / 1000);
-    }
+    const startedAt = this.#deps.clock.monotonic();
+    for (const { index } of first.publish) await this.#candidates.get(index)?.copy(inbox);
+    const copyMs = this.#deps.clock.monotonic() - startedAt;
+    if (first.publish.length > 0) this.#deps.events.stage('copy', copyMs / 1000);
     signal.throwIfAborted();
     const decision = planBatch(this.#assess(problems), await this.#facts());
     const copied = decision.publish.filter((a) => first.publish.some((b) => b.index === a.index));
@@ -207,7 +226,7 @@ export class InboxService {
     if (copied.some((a) => this.#candidates.get(a.index)?.isJudgedBy(keyring) === false)) return true;
     this.#ledger.supersede([waiting, copied, decision.hold, decision.reject]);
     if (waiting.length > 0) this.#ledger.record('waiting', waiting, waiting.flatMap(reasonsOf));
-    if (copied.length > 0) await this.#publish(copied);
+    if (copied.length > 0) await this.#publish(copied, copyMs);
     if (decision.hold.length > 0) this.#ledger.end('held', decision.hold);
     if (decision.reject.length > 0) await this.#reject(decision.reject);
     return waiting.length > 0;
@@ -217,41 +236,26 @@ export class InboxService {
     const open = [...this.#candidates.values()].filter((candidate) => !candidate.isPublished());
     const assessments = open.map((candidate) => candidate.assess());
     const demands = open.map((candidate) => candidate.demand);
-    return [...applyQuotas(assessments, demands, this.#config), ...problems];
+    return [...applyQuotas(assessments, demands, this.#config), ...this.#vanished.assess(), ...problems];
   }
 
-  async #publish(assessments: readonly Assessment[]): Promise<void> {
+  async #publish(assessments: readonly Assessment[], copyMs: number): Promise<void> {
     const { clock, events, log } = this.#deps;
     const candidates = assessments.flatMap((a) => this.#candidates.get(a.index) ?? []);
     const reasons = assessments.flatMap(reasonsOf);
     const batch = this.#ledger.record('waiting', assessments, reasons);
     const startedAt = clock.monotonic();
+    const settleMs = startedAt - this.#changedAt;
     let generation: Generation;
     try {
-      generation = await this.#deps.publish({
-        id: batch.id,
-        builder: this.#config.builder,
-        changes: candidates.flatMap((c) =>
-          c.facts
-            ? [
-                {
-                  repository: c.repository,
-                  indexFile: c.fileName,
-                  candidate: c.id,
-                  base: c.base,
-                  index: c.facts,
-                  indexSource: c.indexSource,
-                },
-              ]
-            : [],
-        ),
-      });
+      const closing = { id: batch.id, builder: this.#config.builder };
+      generation = await this.#deps.publish(closedBatch(closing, assessments, candidates, { settleMs, copyMs }));
     } catch (error) {
       await this.#publishFailed(candidates, error);
       return;
     }
     events.stage('publish', (clock.monotonic() - startedAt) / 1000);
-    events.stage('settle', (startedAt - this.#changedAt) / 1000);
+    events.stage('settle', settleMs / 1000);
     events.batchEnded(this.#config.builder, 'published', reasons);
     log.info('batch_published', {
       batch: batch.id,
@@ -295,7 +299,7 @@ export class InboxService {
     await candidate.drop();
   }
 
-  async #facts(): Promise<{ uploading: boolean; settled: boolean; missingPackages: 'hold' | 'publish' }> {
+  async #facts(): Promise<InboxFacts> {
     await this.#seeUpload();
     return {
       // What came after the survey is not known: the upload may have ended since, its batch is not the half that was seen.
@@ -320,19 +324,19 @@ export class InboxService {
     this.#missingLogged = true;
     for (const candidate of this.#candidates.values()) await this.#forget(candidate, false);
     this.#published.clear();
+    this.#vanished.forget();
     this.#ledger.supersede([]);
     return this.#deps.rescanMs;
   }
 
   #candidateDeps(signal: AbortSignal): CandidateDeps {
-    const { root, store, verifier, maxRemovedPercent, clock, reserveBytes } = this.#deps;
+    const { root, store, verifier, clock, reserveBytes } = this.#deps;
     return {
       inbox: this.#config,
       root,
       store,
       verifier,
       keyring: this.#deps.keyring(),
-      maxRemovedPercent,
       clock,
       reserveBytes,
       signal,
@@ -351,14 +355,4 @@ export class InboxService {
   #unchangedMs(): number {
     return this.#deps.clock.monotonic() - this.#changedAt;
   }
-}
-
-function problemOf({ held, ...reason }: SurveyProblem): Assessment {
-  return {
-    repository: reason.path,
-    index: reason.path,
-    sha256: null,
-    kind: held ? 'guarded' : 'refused',
-    reasons: [reason],
-  };
 }

@@ -36,3 +36,26 @@ export function whenText(instant: string | null, nowMs: number): string {
 export function countText(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
+
+const byteUnits = ['B', 'kB', 'MB', 'GB', 'TB'] as const;
+
+/** A number of bytes in decimal units: `0 B`, `75 kB`, `2.3 MB`. */
+export function bytesText(bytes: number): string {
+  const power = Math.min(byteUnits.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, bytes)) / 3)));
+  const value = bytes / 1000 ** power;
+  return `${power > 0 && value < 10 ? value.toFixed(1) : Math.round(value)} ${byteUnits[power] ?? 'B'}`;
+}
+
+/** The words with commas between them, in lines of at most `width` characters as far as words allow. */
+export function wrapText(words: readonly string[], width: number): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const [i, word] of words.entries()) {
+    const part = i < words.length - 1 ? `${word},` : word;
+    if (line !== '' && line.length + part.length >= width) {
+      lines.push(line);
+      line = part;
+    } else line = line === '' ? part : `${line} ${part}`;
+  }
+  return line === '' ? lines : [...lines, line];
+}

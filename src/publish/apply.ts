@@ -40,12 +40,25 @@ async function applyStep(root: string, step: Exclude<Step, { kind: 'link' }>): P
         await rename(temporary, join(root, step.path));
       });
       return;
+    case 'unlink':
+      await unlinkDurable(join(root, step.path));
+      return;
     case 'sync':
       await syncDirectory(join(root, step.directory));
       return;
     case 'switch':
       await switchPublic(root, step.tree);
       return;
+  }
+}
+
+async function unlinkDurable(path: string): Promise<void> {
+  await rm(path, { force: true });
+  try {
+    await syncDirectory(dirname(path));
+  } catch (error) {
+    // It came and went while the tree was not used: the tree never had it.
+    if (errnoOf(error) !== 'ENOENT') throw error;
   }
 }
 

@@ -5,6 +5,8 @@ import type { IndexRow, PackageRow } from '../store/generations.ts';
 export type Step =
   /** `path` becomes another name of the file `source`. */
   | { readonly kind: 'link'; readonly source: string; readonly path: string }
+  /** `path` is not there any more, durably. */
+  | { readonly kind: 'unlink'; readonly path: string }
   /** `path` gets this content, durably. */
   | { readonly kind: 'write'; readonly path: string; readonly content: string; readonly mtimeSeconds: number }
   /** The entries of `directory` survive a power cut from here on. */
@@ -22,6 +24,8 @@ export interface TreePlanInput {
   readonly packages: Iterable<readonly PackageRow[]>;
   /** Indexes that differ between what the tree holds and the generation. */
   readonly indexes: readonly IndexRow[];
+  /** Paths of indexes that left since the generation that the tree holds; their packages stay for the grace period. */
+  readonly left: readonly string[];
   readonly trace: { readonly content: string; readonly mtimeSeconds: number };
 }
 
@@ -45,6 +49,7 @@ export function* planTree(input: TreePlanInput): Generator<Step> {
     yield { kind: 'link', source: sourceOf(index.source, path), path: `${base}/${path}` };
   }
   for (const index of input.indexes) yield { kind: 'sync', directory: `${base}/${index.repository}` };
+  for (const path of input.left) yield { kind: 'unlink', path: `${base}/${path}` };
   yield { kind: 'write', path: `${base}/${traceFile}`, ...input.trace };
   for (const directory of parentsOf(directories, base)) yield { kind: 'sync', directory };
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { IndexFileName } from '../apk/entry.ts';
 import { messageOf } from '../errors.ts';
 import type { Generation, IndexRow } from '../store/generations.ts';
-import type { RepositoryChange } from '../store/journal.ts';
+import type { BatchExtent, RepositoryChange } from '../store/journal.ts';
 import type { Store } from '../store/store.ts';
 import { type Clock, toInstant } from '../system/clock.ts';
 import { makeDirectoryDurable } from '../system/durable.ts';
@@ -38,7 +38,7 @@ export interface VerifiedChange {
   readonly indexSource: string;
 }
 
-export interface VerifiedBatch {
+export interface VerifiedBatch extends BatchExtent {
   readonly id: string;
   readonly builder: string;
   readonly changes: readonly VerifiedChange[];
@@ -109,6 +109,7 @@ export class Publisher {
       // Left open when not even taking back could be recorded: on a full disk, for instance.
       await this.#settleOpen(await servedTree(this.#options.root));
       const nowMs = this.#clock.now();
+      const startedAt = this.#clock.monotonic();
       const { journal, generations } = this.#store;
       const current = generations.current();
       const choice = this.#chooseTree(nowMs);
@@ -118,7 +119,7 @@ export class Publisher {
       const intent = { number, publishedAtMs: nowMs, tree: choice.name, batch: batch.id, added: 0, removed: 0 };
       let generation: Generation;
       try {
-        generation = await inPieces(journal.begin(intent, changes));
+        generation = await inPieces(journal.begin(intent, changes, batch));
         await this.#bringUp(generation, choice.generation, current?.tree ?? null);
       } catch (error) {
         const pending = journal.pending();
@@ -130,7 +131,8 @@ export class Publisher {
         this.#log.error('publish_not_synced', { generation: number, detail: messageOf(error) });
         generation = pending;
       }
-      journal.commit(generation, current?.tree ?? null, this.#clock.now());
+      const publishMs = Math.round(this.#clock.monotonic() - startedAt);
+      journal.commit(generation, current?.tree ?? null, this.#clock.now(), publishMs);
       this.#startSpareWork();
       return generation;
     });
@@ -188,6 +190,7 @@ export class Publisher {
       currentTree,
       packages: generations.packagesForTree(from, to.number),
       indexes: indexes.filter((index) => index.since > from),
+      left: from === 0 ? [] : generations.indexesLeft(from, to.number),
       trace: {
         content: traceContent(to.number, toInstant(to.publishedAtMs), indexes),
         mtimeSeconds: nextMtimeSeconds(to.publishedAtMs, await this.#traceMtime(currentTree)),
@@ -203,7 +206,7 @@ export class Publisher {
       const previous: IndexRow | null = this.#store.generations.indexOf(repository, indexFile);
       const mtimeSeconds = nextMtimeSeconds(nowMs, previous?.mtimeSeconds ?? null);
       await setMtimeDurable(join(this.#options.root, indexSource), mtimeSeconds);
-      const { sha256, size, packages, signedBy, signedKey, description } = index;
+      const { sha256, size, packages, signedBy, signedKey, description, newestBuildTime } = index;
       changes.push({
         repository,
         candidate,
@@ -217,6 +220,7 @@ export class Publisher {
           signedBy,
           ...(signedKey === undefined ? {} : { signedKey }),
           description,
+          newestBuildTime,
           builder: batch.builder,
           source: indexSource,
         },

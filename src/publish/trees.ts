@@ -1,6 +1,6 @@
 /** Looks after the directory of trees as a whole: which one is served, which ones nobody knows, what has expired in all of them. */
-import { readdir, readlink, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, readlink, rm, rmdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { errnoOf, OperationError } from '../errors.ts';
 import type { GenerationStore } from '../store/generations.ts';
 import { syncDirectory } from '../system/durable.ts';
@@ -64,8 +64,20 @@ export async function pruneTrees(root: string, generations: GenerationStore, unt
     after = page.next;
   }
   for (const directory of touched) await syncIfThere(directory);
+  await removeEmptied(touched, join(root, 'trees'));
   generations.markPruned(untilMs, at);
   return removed;
+}
+
+/** Takes away directories in which nothing is left, and what became empty above them, up to the tree. */
+async function removeEmptied(directories: Iterable<string>, top: string): Promise<void> {
+  for (const emptied of directories) {
+    try {
+      for (let at = emptied; dirname(at) !== top; at = dirname(at)) await rmdir(at);
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOTEMPTY' && errnoOf(error) !== 'EEXIST' && errnoOf(error) !== 'ENOENT') throw error;
+    }
+  }
 }
 
 async function syncIfThere(directory: string): Promise<void> {

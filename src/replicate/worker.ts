@@ -187,6 +187,7 @@ export class MirrorWorker {
         packages = await this.#putPackages(lease, older.generation, signal);
       }
       await this.#put(lease, [packages, await this.#indexes(lease, from ?? 0)], signal);
+      await this.#removeIndexes(lease, from, signal);
       store.mirrors.confirm(this.name, lease.generation, this.#deps.clock.now());
       this.#deps.events.confirmed(lease.generation);
       await this.#tidy(strangers, lease.generation, signal);
@@ -233,6 +234,14 @@ export class MirrorWorker {
     return [...indexFilesOf(indexes), trace];
   }
 
+  /** Indexes that left go at once, long before the packages that they name. */
+  async #removeIndexes(lease: Lease, from: number | null, signal: AbortSignal): Promise<void> {
+    const left = this.#deps.store.generations.indexesLeft(from, lease.generation);
+    if (left.length === 0) return;
+    signal.throwIfAborted();
+    await this.#unlessRefused(() => this.#transport.remove(left, { signal }));
+  }
+
   /**
    * What the mirror holds is not known: look at every repository once and send what differs. Returns what nothing needs:
    * to be removed only when the indexes that may still name it are replaced.
@@ -268,9 +277,9 @@ export class MirrorWorker {
     }
   }
 
-  /** Removes what nothing needs. An account that may not delete keeps it: its mirror is in step all the same. */
+  /** Removes what nothing needs. */
   async #tidy(strangers: readonly string[], generation: number, signal: AbortSignal): Promise<void> {
-    try {
+    const done = await this.#unlessRefused(async () => {
       // A newer generation that was taken along may want what the compared one did not.
       const keepAfterMs = this.#deps.clock.now() - this.#deps.graceMs;
       const unwanted = strangers.filter((path) => {
@@ -282,10 +291,19 @@ export class MirrorWorker {
       if (gone.length > 0) await this.#transport.remove(gone, { signal });
       this.#cutOff = false;
       await this.#prune(generation, signal);
+    });
+    if (!done) this.#deps.store.mirrors.pruned(this.name, this.#deps.clock.now() - this.#deps.graceMs);
+  }
+
+  /** An account that may not delete keeps what nothing needs: its mirror is in step all the same. False when it was refused. */
+  async #unlessRefused(remove: () => Promise<void>): Promise<boolean> {
+    try {
+      await remove();
+      return true;
     } catch (error) {
       if (!(error instanceof TransportError) || error.reason !== 'option_refused') throw error;
       this.#deps.log.warn('prune_refused', { mirror: this.name, detail: error.message });
-      this.#deps.store.mirrors.pruned(this.name, this.#deps.clock.now() - this.#deps.graceMs);
+      return false;
     }
   }
 

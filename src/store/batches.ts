@@ -1,4 +1,4 @@
-/** Batches in the store: what became of each upload, with reasons, and what an operator decided about held ones. */
+/** Batches in the store: what became of each upload, with reasons. */
 import type { VerificationCode } from '../errors.ts';
 import type { Database, Row } from './database.ts';
 
@@ -17,7 +17,14 @@ export interface BatchRow {
   readonly state: BatchState;
   readonly generation: number | null;
   readonly updatedAtMs: number;
-  readonly repositories: readonly { readonly path: string; readonly sha256: string | null }[];
+  readonly repositories: readonly {
+    readonly path: string;
+    /** Path of the index. */
+    readonly index: string;
+    readonly sha256: string | null;
+    /** The generation since which the repository has the index that it was compared with. */
+    readonly base: number | null;
+  }[];
   readonly reasons: readonly Reason[];
 }
 
@@ -45,11 +52,13 @@ export class BatchStore {
       );
       const reasons = JSON.stringify(batch.reasons);
       if (known && known.state !== 'published') {
-        const changed = known.state !== batch.state || known.reasons !== reasons;
+        const repositories = JSON.stringify(batch.repositories);
+        const changed = known.state !== batch.state || known.reasons !== reasons || known.repositories !== repositories;
         if (changed) {
           this.#db.run(
-            'UPDATE batch SET state = ?, reasons = ?, updated_at = ? WHERE id = ?',
+            'UPDATE batch SET state = ?, repositories = ?, reasons = ?, updated_at = ? WHERE id = ?',
             batch.state,
+            repositories,
             reasons,
             batch.updatedAtMs,
             String(known.id),
@@ -109,29 +118,6 @@ export class BatchStore {
     const names = JSON.stringify(builders);
     this.#db.run(`DELETE FROM batch WHERE state = 'waiting' AND ${others}`, names);
     this.#db.run(`UPDATE batch SET superseded = 1 WHERE state = 'held' AND superseded = 0 AND ${others}`, names);
-  }
-
-  /** What an operator said about this index of this repository. */
-  decision(repository: string, sha256: string): 'approved' | 'rejected' | null {
-    const row = this.#db.get('SELECT decision FROM decision WHERE repository = ? AND sha256 = ?', repository, sha256);
-    return row ? (row.decision as 'approved' | 'rejected') : null;
-  }
-
-  decide(batch: BatchRow, decision: 'approved' | 'rejected', who: string, why: string, nowMs: number): void {
-    this.#db.transaction(() => {
-      for (const { path, sha256 } of batch.repositories) {
-        if (sha256 === null) continue;
-        this.#db.run(
-          'INSERT OR REPLACE INTO decision (repository, sha256, decision, who, why, at) VALUES (?, ?, ?, ?, ?, ?)',
-          path,
-          sha256,
-          decision,
-          who,
-          why,
-          nowMs,
-        );
-      }
-    });
   }
 
   /**

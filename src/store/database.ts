@@ -142,6 +142,7 @@ const stagingSchema = `
     present INTEGER NOT NULL
   ) STRICT;
   CREATE UNIQUE INDEX temp.leaving_package ON leaving (candidate, package);
+  CREATE INDEX temp.leaving_name ON leaving (candidate, name);
 `;
 
 function migrate(db: DatabaseSync, file: string): void {

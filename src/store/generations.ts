@@ -12,6 +12,23 @@ export interface Generation {
   readonly removed: number;
 }
 
+/** How long a batch took until its publishing began, in whole milliseconds; null where nobody measured it. */
+export interface StageTimes {
+  readonly settleMs: number | null;
+  readonly copyMs: number | null;
+  readonly verifyMs: number | null;
+}
+
+/** What is known of the age of an index that is served, or was last. */
+export interface IndexAge {
+  readonly sha256: string;
+  readonly description: string | null;
+  /** Unix seconds. */
+  readonly newestBuildTime: number | null;
+  /** False when it has left. */
+  readonly current: boolean;
+}
+
 /** One repository's index over the generations in which it was (or is) current. */
 export interface IndexRow {
   readonly repository: string;
@@ -108,14 +125,58 @@ export class GenerationStore {
     return row ? { first: Number(row.since), last: row.until === null ? null : Number(row.until) - 1 } : null;
   }
 
-  /** The generation in which an index first appeared. */
+  /** The generation in which an index appeared: the last time, if it left and came back. */
   firstGenerationOf(repository: string, file: IndexFileName): number | null {
     const row = this.#db.get(
-      'SELECT min(since) AS first FROM repository_index WHERE repository = ? AND file = ?',
+      `SELECT max(since) AS first FROM repository_index i WHERE repository = ? AND file = ? AND NOT EXISTS
+         (SELECT 1 FROM repository_index p WHERE p.repository = i.repository AND p.file = i.file AND p.until = i.since)`,
       repository,
       file,
     );
     return row?.first === null || row === undefined ? null : Number(row.first);
+  }
+
+  /** The age of the index that is served under this name, or was last; null when there never was one. */
+  ageOf(repository: string, file: IndexFileName): IndexAge | null {
+    const row = this.#db.get(
+      `SELECT sha256, description, newest_build_time, until FROM repository_index WHERE repository = ? AND file = ?
+       ORDER BY since DESC LIMIT 1`,
+      repository,
+      file,
+    );
+    if (!row) return null;
+    return {
+      sha256: String(row.sha256),
+      description: row.description === null ? null : String(row.description),
+      newestBuildTime: row.newest_build_time === null ? null : Number(row.newest_build_time),
+      current: row.until === null,
+    };
+  }
+
+  /** The indexes that are served now and came from `builder`. */
+  indexesBy(builder: string): IndexRow[] {
+    return this.#db
+      .all(
+        'SELECT *, 0 AS fresh FROM repository_index WHERE until IS NULL AND builder = ? ORDER BY repository, file',
+        builder,
+      )
+      .map(toIndexRow);
+  }
+
+  /** Paths of indexes that left after generation `from` (at any time when that is null), and that `to` has none in place of. */
+  indexesLeft(from: number | null, to: number): string[] {
+    return this.#db
+      .all(
+        `SELECT DISTINCT repository, file FROM repository_index i WHERE until > ? AND until <= ? AND NOT EXISTS
+           (SELECT 1 FROM repository_index k WHERE k.repository = i.repository AND k.file = i.file
+            AND k.since <= ? AND (k.until IS NULL OR k.until > ?))
+         ORDER BY repository, file`,
+        from ?? 0,
+        to,
+        to,
+        to,
+      )
+      .map((row) => `${String(row.repository)}/${String(row.file)}`);
   }
 
   /**

@@ -1,7 +1,8 @@
 /** The journal: what a publish is about to do, recorded before it is done, so that a crash at any point is finished or forgotten. */
+import type { IndexFileName } from '../apk/entry.ts';
 import { OperationError } from '../errors.ts';
 import type { Database } from './database.ts';
-import { type Generation, type IndexRow, toGeneration } from './generations.ts';
+import { type Generation, type IndexRow, type StageTimes, toGeneration } from './generations.ts';
 import { pieceSize } from './staging-queries.ts';
 
 export interface RepositoryChange {
@@ -10,8 +11,28 @@ export interface RepositoryChange {
   readonly candidate: number;
   /** The generation since which the repository had the index that the candidate was compared with. */
   readonly base: number | null;
-  readonly index: Omit<IndexRow, 'repository' | 'since'> & { readonly description: string | null };
+  readonly index: Omit<IndexRow, 'repository' | 'since'> & {
+    readonly description: string | null;
+    /** Unix seconds. */
+    readonly newestBuildTime: number | null;
+  };
 }
+
+/** An index that leaves, with the packages that it names. */
+export interface IndexRemoval {
+  readonly repository: string;
+  readonly file: IndexFileName;
+  /** The generation since which it is served. */
+  readonly base: number;
+}
+
+/** What a generation holds besides its changes. */
+export interface BatchExtent {
+  readonly removals: readonly IndexRemoval[];
+  readonly times: StageTimes;
+}
+
+const changesOnly: BatchExtent = { removals: [], times: { settleMs: null, copyMs: null, verifyMs: null } };
 
 export class Journal {
   readonly #db: Database;
@@ -36,17 +57,24 @@ export class Journal {
    * between them; before the last piece the generation is not pending but unfinished. Throws OperationError STATE when a
    * repository is not any more what the candidate was compared with.
    */
-  *begin(generation: Generation, changes: readonly RepositoryChange[]): Generator<void, Generation> {
-    for (const { repository, base, index } of changes) {
-      if (this.#sinceOf(repository, index.file) === base) continue;
+  *begin(
+    generation: Generation,
+    changes: readonly RepositoryChange[],
+    extent: BatchExtent = changesOnly,
+  ): Generator<void, Generation> {
+    const indexes = changes.map(({ repository, base, index }) => ({ repository, base, file: index.file }));
+    for (const { repository, file, base } of [...indexes, ...extent.removals]) {
+      if (this.#sinceOf(repository, file) === base) continue;
       throw new OperationError(
         'STATE',
         `${repository}: published by somebody else since it was compared: it is looked at again`,
       );
     }
-    const steps = this.#record(generation, changes);
+    const steps = this.#record(generation, changes, extent);
     // An everyday batch is one transaction, and so one sync of the disk.
-    const inOne = changes.every(({ candidate }) => this.#rows(candidate) <= pieceSize);
+    const inOne =
+      changes.every(({ candidate }) => this.#rows(candidate) <= pieceSize) &&
+      extent.removals.every((removal) => this.#served(removal) <= pieceSize);
     for (;;) {
       const step = this.#db.transaction(() => (inOne ? toEnd(steps) : steps.next()));
       if (step.done === true) return step.value;
@@ -54,14 +82,22 @@ export class Journal {
     }
   }
 
-  *#record(generation: Generation, changes: readonly RepositoryChange[]): Generator<void, Generation> {
+  *#record(
+    generation: Generation,
+    changes: readonly RepositoryChange[],
+    { removals, times }: BatchExtent,
+  ): Generator<void, Generation> {
     const { number, publishedAtMs, tree, batch } = generation;
     this.#db.run(
-      "INSERT INTO generation (number, state, published_at, tree, batch, added, removed) VALUES (?, 'preparing', ?, ?, ?, 0, 0)",
+      `INSERT INTO generation (number, state, published_at, tree, batch, added, removed, settle_ms, copy_ms, verify_ms)
+       VALUES (?, 'preparing', ?, ?, ?, 0, 0, ?, ?, ?)`,
       number,
       publishedAtMs,
       tree,
       batch,
+      times.settleMs,
+      times.copyMs,
+      times.verifyMs,
     );
     let removed = 0;
     let added = 0;
@@ -69,6 +105,8 @@ export class Journal {
       removed += yield* this.#removePackages(change, generation);
       added += yield* this.#addPackages(change, generation);
     }
+    for (const removal of removals) removed += yield* this.#removeAll(removal, generation);
+    for (const { repository, file } of removals) this.#endIndex(repository, file, generation);
     for (const change of changes) this.#replaceIndex(change, generation);
     this.#db.run(
       "UPDATE generation SET state = 'pending', added = ?, removed = ? WHERE number = ?",
@@ -79,10 +117,14 @@ export class Journal {
     return { ...generation, added, removed };
   }
 
-  /** The public link names this generation's tree: it is published. */
-  commit(generation: Generation, previousTree: string | null, nowMs: number): void {
+  /** The public link names this generation's tree: it is published, after `publishMs`, which is null when a crash lies between. */
+  commit(generation: Generation, previousTree: string | null, nowMs: number, publishMs: number | null = null): void {
     this.#db.transaction(() => {
-      this.#db.run("UPDATE generation SET state = 'published' WHERE number = ?", generation.number);
+      this.#db.run(
+        "UPDATE generation SET state = 'published', publish_ms = ? WHERE number = ?",
+        publishMs,
+        generation.number,
+      );
       this.#db.run(
         'INSERT INTO tree (name, generation) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET generation = excluded.generation, left_at = NULL',
         generation.tree,
@@ -148,8 +190,9 @@ export class Journal {
     let changes = 0;
     for (const [from, to] of this.#pieces('staged', candidate)) {
       changes += this.#db.run(
-        `INSERT INTO package (repository, index_file, file, name, identity, size, sha256, mtime, arch, signed_by, present, added, source)
-         SELECT ?, ?, file, name, identity, size, sha256, mtime, package_arch, signed_by, state = 'ready', ?, source
+        `INSERT INTO package
+           (repository, index_file, file, name, version, identity, size, sha256, mtime, arch, signed_by, present, added, source)
+         SELECT ?, ?, file, name, version, identity, size, sha256, mtime, package_arch, signed_by, state = 'ready', ?, source
          FROM staged WHERE id >= ? AND id < ? AND candidate = ?`,
         repository,
         index.file,
@@ -161,6 +204,33 @@ export class Journal {
       yield;
     }
     return changes;
+  }
+
+  *#removeAll({ repository, file }: IndexRemoval, generation: Generation): Generator<void, number> {
+    const some = 'SELECT id FROM package WHERE repository = ? AND index_file = ? AND removed IS NULL LIMIT ?';
+    let changes = 0;
+    for (;;) {
+      const piece = this.#db.run(
+        `UPDATE package SET removed = ?, removed_at = ? WHERE id IN (${some})`,
+        generation.number,
+        generation.publishedAtMs,
+        repository,
+        file,
+        pieceSize,
+      ).changes;
+      changes += piece;
+      if (piece < pieceSize) return changes;
+      yield;
+    }
+  }
+
+  #served({ repository, file }: IndexRemoval): number {
+    const row = this.#db.get(
+      'SELECT count(*) AS n FROM package WHERE repository = ? AND index_file = ? AND removed IS NULL',
+      repository,
+      file,
+    );
+    return Number(row?.n);
   }
 
   #rows(candidate: number): number {
@@ -175,17 +245,22 @@ export class Journal {
     for (let from = Number(low ?? 1); from <= Number(high ?? 0); from += pieceSize) yield [from, from + pieceSize];
   }
 
-  #replaceIndex(change: RepositoryChange, generation: Generation): void {
-    const { index } = change;
+  #endIndex(repository: string, file: IndexFileName, generation: Generation): void {
     this.#db.run(
       'UPDATE repository_index SET until = ? WHERE repository = ? AND file = ? AND until IS NULL',
       generation.number,
-      change.repository,
-      index.file,
+      repository,
+      file,
     );
+  }
+
+  #replaceIndex(change: RepositoryChange, generation: Generation): void {
+    const { index } = change;
+    this.#endIndex(change.repository, index.file, generation);
     this.#db.run(
-      `INSERT INTO repository_index (repository, file, since, sha256, size, mtime, signed_by, signed_key, description, packages, builder, source)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO repository_index
+         (repository, file, since, sha256, size, mtime, signed_by, signed_key, description, newest_build_time, packages, builder, source)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       change.repository,
       index.file,
       generation.number,
@@ -195,6 +270,7 @@ export class Journal {
       index.signedBy,
       index.signedKey ?? null,
       index.description,
+      index.newestBuildTime,
       index.packages,
       index.builder,
       index.source,

@@ -9,7 +9,11 @@ export const migrations: readonly string[] = [
     tree TEXT NOT NULL,
     batch TEXT NOT NULL,
     added INTEGER NOT NULL,
-    removed INTEGER NOT NULL
+    removed INTEGER NOT NULL,
+    settle_ms INTEGER,
+    copy_ms INTEGER,
+    verify_ms INTEGER,
+    publish_ms INTEGER
   ) STRICT;
   CREATE UNIQUE INDEX generation_open ON generation ((1)) WHERE state <> 'published';
 
@@ -30,6 +34,7 @@ export const migrations: readonly string[] = [
     signed_by TEXT NOT NULL,
     signed_key TEXT,
     description TEXT,
+    newest_build_time INTEGER,
     packages INTEGER NOT NULL,
     builder TEXT NOT NULL,
     source TEXT,
@@ -37,6 +42,7 @@ export const migrations: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX repository_index_digest ON repository_index (repository, sha256);
   CREATE INDEX repository_index_since ON repository_index (since);
+  CREATE INDEX repository_index_until ON repository_index (until) WHERE until IS NOT NULL;
   CREATE UNIQUE INDEX repository_index_current ON repository_index (repository, file) WHERE until IS NULL;
 
   CREATE TABLE package (
@@ -45,6 +51,7 @@ export const migrations: readonly string[] = [
     index_file TEXT NOT NULL,
     file TEXT NOT NULL,
     name TEXT NOT NULL,
+    version TEXT NOT NULL,
     identity TEXT NOT NULL,
     size INTEGER NOT NULL,
     sha256 TEXT,
@@ -60,6 +67,7 @@ export const migrations: readonly string[] = [
   ) STRICT;
   CREATE INDEX package_file ON package (repository, file);
   CREATE UNIQUE INDEX package_current ON package (repository, index_file, file) WHERE removed IS NULL;
+  CREATE INDEX package_name ON package (repository, name);
   CREATE INDEX package_added ON package (added);
   CREATE INDEX package_removed ON package (removed) WHERE removed IS NOT NULL;
   CREATE INDEX package_expiring ON package (removed_at) WHERE removed IS NOT NULL;
@@ -83,14 +91,23 @@ export const migrations: readonly string[] = [
   CREATE INDEX batch_open ON batch (builder, state) WHERE state IN ('waiting', 'held');
 
   CREATE TABLE decision (
-    repository TEXT NOT NULL,
-    sha256 TEXT NOT NULL,
+    id INTEGER PRIMARY KEY,
+    batch TEXT NOT NULL,
+    builder TEXT NOT NULL,
     decision TEXT NOT NULL CHECK (decision IN ('approved', 'rejected')),
     who TEXT NOT NULL,
     why TEXT NOT NULL,
-    at INTEGER NOT NULL,
-    PRIMARY KEY (repository, sha256)
+    at INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE decided_index (
+    decision INTEGER NOT NULL REFERENCES decision (id),
+    path TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    base INTEGER,
+    reasons TEXT NOT NULL,
+    PRIMARY KEY (decision, path)
   ) STRICT, WITHOUT ROWID;
+  CREATE INDEX decided_index_digest ON decided_index (path, sha256);
 
   CREATE TABLE mirror (
     name TEXT PRIMARY KEY,

@@ -11,10 +11,7 @@ export interface Place {
   readonly indexFile: IndexFileName;
 }
 
-/**
- * How many present packages leave without a successor of the same name. Yields between pieces. Files of one name sort between
- * `name-` and `name.`, which is what lets the index on files find the versions of a package.
- */
+/** How many present packages leave without a successor of the same name. Yields between pieces. */
 export function* countRemovals(db: Database, candidate: number, place: Place): Generator<void, number> {
   const { low, high } =
     db.get('SELECT min(id) AS low, max(id) AS high FROM leaving WHERE candidate = ?', candidate) ?? {};
@@ -24,7 +21,7 @@ export function* countRemovals(db: Database, candidate: number, place: Place): G
       `SELECT count(*) AS n FROM leaving l WHERE l.id >= ? AND l.id < ? AND l.candidate = ? AND l.present = 1
          AND NOT EXISTS (SELECT 1 FROM staged s WHERE s.candidate = l.candidate AND s.name = l.name)
          AND NOT EXISTS (SELECT 1 FROM package p WHERE p.repository = ? AND p.index_file = ?
-           AND p.file > l.name || '-' AND p.file < l.name || '.' AND p.name = l.name AND p.removed IS NULL
+           AND p.name = l.name AND p.removed IS NULL
            AND NOT EXISTS (SELECT 1 FROM leaving k WHERE k.candidate = l.candidate AND k.package = p.id))`,
       from,
       from + pieceSize,

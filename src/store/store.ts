@@ -1,8 +1,11 @@
 /** The store as the stages see it: one connection to state.db, a set of queries for each noun. */
 import { join } from 'node:path';
 import { BatchStore } from './batches.ts';
+import { ChangeStore } from './changes.ts';
 import { Database } from './database.ts';
+import { DecisionStore } from './decisions.ts';
 import { GenerationStore } from './generations.ts';
+import { HistoryStore } from './history.ts';
 import { Journal } from './journal.ts';
 import { MirrorStore } from './mirrors.ts';
 import { StagingStore } from './staging.ts';
@@ -11,7 +14,10 @@ export interface Store extends Disposable {
   readonly generations: GenerationStore;
   readonly journal: Journal;
   readonly staging: StagingStore;
+  readonly changes: ChangeStore;
   readonly batches: BatchStore;
+  readonly decisions: DecisionStore;
+  readonly history: HistoryStore;
   readonly mirrors: MirrorStore;
 }
 
@@ -22,7 +28,10 @@ export function openStore(directory: string): Store {
     generations: new GenerationStore(db),
     journal: new Journal(db),
     staging: new StagingStore(db),
+    changes: new ChangeStore(db),
     batches: new BatchStore(db),
+    decisions: new DecisionStore(db),
+    history: new HistoryStore(db),
     mirrors: new MirrorStore(db),
     [Symbol.dispose]: () => db[Symbol.dispose](),
   };

@@ -39,7 +39,8 @@ export class AdbIndexCheck implements Check<IndexFindings>, AdbHandler {
     const index = new AdbIndex(this.#payload?.bytes ?? Buffer.alloc(0), { arch, noarch: fileName !== 'Packages.adb' });
     await this.#handOn(index);
     const content = index.content();
-    if (content.packages === 0) throw new FormatError('INDEX_EMPTY', 'the index names no package');
+    if (content.packages === 0 && !this.#rules.acceptEmpty)
+      throw new FormatError('INDEX_EMPTY', 'the index names no package');
     return { ...content, signedBy: keyName };
   }
 

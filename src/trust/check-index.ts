@@ -14,6 +14,8 @@ export interface IndexRules {
   /** The name under which clients ask for it, null for any. */
   readonly fileName: IndexFileName | null;
   readonly keyring: Keyring;
+  /** An index without packages is right by its format; false: it is INDEX_EMPTY all the same. */
+  readonly acceptEmpty: boolean;
   /** Takes the entries in slices; the next is read when it has settled. */
   readonly onEntries: (entries: readonly IndexEntry[]) => Promise<void>;
 }
@@ -67,7 +69,8 @@ export class IndexCheck implements Check<IndexFindings> {
     if (this.#fault !== undefined) throw this.#fault;
     const content = this.#member.finish();
     await this.#handOn();
-    if (content.packages === 0) throw new FormatError('INDEX_EMPTY', 'the index names no package');
+    if (content.packages === 0 && !this.#rules.acceptEmpty)
+      throw new FormatError('INDEX_EMPTY', 'the index names no package');
     return { ...content, signedBy: keyName };
   }
 

@@ -39,6 +39,8 @@ interface VerifyOptions {
 export interface VerifyIndexOptions extends VerifyOptions {
   /** What `A:` must be: the last component of the repository's path; null asks only for a safe component. */
   readonly arch: string | null;
+  /** True: an index without packages is accepted, and whoever asked decides about it. Otherwise it is held as INDEX_EMPTY. */
+  readonly acceptEmpty?: boolean;
   /** The name under which clients ask for the index, which says its format and where its packages lie; default: any. */
   readonly fileName?: IndexFileName;
   /** Takes the entries in slices of at most 1000, before the verdict: drop them unless the index is accepted. */
@@ -91,8 +93,9 @@ export class Verifier implements AsyncDisposable {
    * reading or writing, a crashed thread, the signal's reason once aborted.
    */
   async verifyIndex(options: VerifyIndexOptions): Promise<IndexVerdict> {
-    const { sourceFd, destination, arch, fileName = null, keyring, signal } = options;
-    const job: IndexJob = { kind: 'index', id: this.#nextId++, sourceFd, destination, arch, fileName, keyring };
+    const { sourceFd, destination, arch, fileName = null, keyring, acceptEmpty = false, signal } = options;
+    const id = this.#nextId++;
+    const job: IndexJob = { kind: 'index', id, sourceFd, destination, arch, fileName, keyring, acceptEmpty };
     const outcome = await this.#run(job, options.onEntries, signal);
     if (outcome.verdict !== 'accepted') return outcome;
     if (!('warning' in outcome))

@@ -26,6 +26,7 @@ export interface PackageJob extends JobBase {
 export interface IndexJob extends JobBase {
   readonly kind: 'index';
   readonly arch: string | null;
+  readonly acceptEmpty: boolean;
   readonly fileName: IndexFileName | null;
 }
 export type Job = PackageJob | IndexJob;
@@ -107,7 +108,8 @@ async function verifyIndex(job: IndexJob): Promise<Outcome> {
   if (size > limits.indexFileBytes)
     return reject('LIMIT', `an index of ${size} bytes, at most ${limits.indexFileBytes}`);
   const onEntries = (entries: readonly IndexEntry[]): Promise<void> => sendEntries(job.id, entries);
-  const check = indexCheck({ arch: job.arch, fileName: job.fileName, keyring: job.keyring, onEntries });
+  const { arch, fileName, keyring, acceptEmpty } = job;
+  const check = indexCheck({ arch, fileName, keyring, acceptEmpty, onEntries });
   const result = await workbench.pass(options, check);
   if (result.verdict !== 'accepted') return result;
   const { unknownField, ...found } = result.found;

@@ -7,6 +7,20 @@ import { ConfigError } from '../../src/errors.ts';
 import { exec } from '../../src/system/exec.ts';
 import { fingerprint, good, publicPem, world } from './world.ts';
 
+const defaultGuards = {
+  actions: {
+    mass_removal: 'hold',
+    empty_index: 'hold',
+    older_index: 'hold',
+    downgrade: 'hold',
+    rebuilt: 'hold',
+    vanished_repository: 'hold',
+  },
+  maxRemovedPercent: 30,
+  maxRemoved: 500,
+  mayVanish: [],
+};
+
 test('a small configuration gets the documented defaults', async (t) => {
   const { directory, load } = world(t);
   assert.deepEqual(await load(good), {
@@ -33,10 +47,11 @@ test('a small configuration gets the documented defaults', async (t) => {
           maxPackages: 200_000,
           maxRepositories: 1000,
         },
+        approval: 'if-held',
+        guards: defaultGuards,
       },
     ],
     publish: { graceMs: 172_800_000, keepTreesForMs: 21_600_000, maxTrees: 4 },
-    guards: { maxRemovedPercent: 30 },
     reserveBytes: 64 * 2 ** 20,
     quarantine: { keepMs: 30 * 86_400_000, maxBytes: 10 * 2 ** 30, maxBatches: 1000 },
     mirrors: [
@@ -85,14 +100,30 @@ quarantine: { keep: 7d, max_size: 1000000, max_batches: 3 }
   assert.deepEqual(config.listen, { host: '::1', port: 0 });
   assert.equal(config.workers, 16);
   assert.deepEqual(config.publish, { graceMs: 0, keepTreesForMs: 5_400_000, maxTrees: 2 });
-  assert.deepEqual(config.guards, { maxRemovedPercent: 30 });
   assert.equal(config.reserveBytes, 2 ** 30);
   assert.deepEqual(config.quarantine, { keepMs: 7 * 86_400_000, maxBytes: 1_000_000, maxBatches: 3 });
+  assert.deepEqual(config.inboxes[0].guards, defaultGuards);
   assert.deepEqual(config.mirrors, [
     { name: 'paris', url: 'http://mirror.example.fr/pmos/', transport: { type: 'directory', path: '/mnt/mirror' } },
   ]);
   assert.deepEqual(config.schedule, { rescanMs: 1000, probeMs: 300_000, scrub: '0 4 * * 0' });
   assert.equal(config.log.level, 'debug');
+});
+
+test('the guards of an inbox stand before those of all', async (t) => {
+  const { load } = world(t);
+  const own = '    guards: { downgrade: allow, may_vanish: ["main/{arch}"] }\n    approval: required\n    keys:';
+  const config = await load(
+    `${good.replace('    keys:', own)}guards: { downgrade: reject, rebuilt: reject, max_removed: 7 }\n`,
+  );
+  const [inbox] = config.inboxes;
+  assert.equal(inbox?.approval, 'required');
+  assert.deepEqual(inbox.guards.actions, { ...defaultGuards.actions, downgrade: 'allow', rebuilt: 'reject' });
+  assert.deepEqual([inbox.guards.maxRemoved, inbox.guards.maxRemovedPercent], [7, 30]);
+  assert.deepEqual(
+    inbox.guards.mayVanish.map((template) => template.text),
+    ['main/{arch}'],
+  );
 });
 
 /** A configuration with a mistake of every kind, mended by nothing but its own messages. */
@@ -294,7 +325,7 @@ test('the example configuration shows every key, and the defaults as they are', 
   assert.deepEqual(await load(spelledOut), await load(example));
   const keys = new Set(lines.flatMap((line) => /^ *(?:- )?([a-z_]+):/.exec(line)?.[1] ?? []));
   const known =
-    'root state socket listen workers inboxes builder path repositories keys settle missing_packages package_signatures signature_algorithms publish grace keep_trees_for max_trees guards max_removed_percent reserve quarantine keep max_size max_batches quotas max_file max_batch max_inbox max_packages max_repositories mirrors name url transport type host port user identity host_key timeout fsync schedule rescan probe scrub log level';
+    'root state socket listen workers inboxes builder path repositories keys settle missing_packages package_signatures signature_algorithms approval publish grace keep_trees_for max_trees guards max_removed_percent max_removed mass_removal empty_index older_index downgrade rebuilt vanished_repository may_vanish reserve quarantine keep max_size max_batches quotas max_file max_batch max_inbox max_packages max_repositories mirrors name url transport type host port user identity host_key timeout fsync schedule rescan probe scrub log level';
   assert.deepEqual([...keys].sort(), known.split(' ').sort());
 });
 

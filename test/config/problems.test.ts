@@ -149,6 +149,38 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     ['8:32: guards.max_removed_percent: 101, expected a whole number from 0 to 100'],
   ],
   [
+    'a guard that is no choice',
+    'mirrors:',
+    'guards: { downgrade: warn }\nmirrors:',
+    ['8:22: guards.downgrade: "warn", expected hold, reject or allow'],
+  ],
+  [
+    'an unknown guard',
+    'mirrors:',
+    'guards: { down_grade: hold }\nmirrors:',
+    ['8:11: guards.down_grade: unknown key, did you mean downgrade?'],
+  ],
+  [
+    'a template of what may vanish',
+    'mirrors:',
+    'guards: { may_vanish: ["/staging"] }\nmirrors:',
+    [
+      '8:24: guards.may_vanish[0]: "/staging" begins or ends with a slash, expected a path such as main/{arch} or staging/*/*/{arch}',
+    ],
+  ],
+  [
+    'a guard of an inbox',
+    '    keys:',
+    '    guards: { max_removed: -1 }\n    keys:',
+    ['7:28: inboxes[0].guards.max_removed: -1, expected a whole number from 0 to 1000000'],
+  ],
+  [
+    'an approval that is no choice',
+    '    keys:',
+    '    approval: always\n    keys:',
+    ['7:15: inboxes[0].approval: "always", expected if-held or required'],
+  ],
+  [
     'a word that is no choice',
     'mirrors:',
     'log: { level: loud }\nmirrors:',

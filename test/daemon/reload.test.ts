@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { toGuards } from '../../src/config/guards-schema.ts';
 import type { MirrorConfig } from '../../src/config/mirror-schema.ts';
 import type { Config, InboxConfig } from '../../src/config/schema.ts';
 import { planReload } from '../../src/daemon/reload.ts';
@@ -14,6 +15,8 @@ const inbox = (builder: string): InboxConfig => ({
   missingPackages: 'hold',
   packageSignatures: 'if-present',
   quotas: { maxFileBytes: 1, maxBatchBytes: 1, maxInboxBytes: 1, maxPackages: 1, maxRepositories: 1 },
+  approval: 'if-held',
+  guards: toGuards({}, {}),
 });
 const mirror = (name: string, path = '/mnt'): MirrorConfig => ({
   name,
@@ -29,7 +32,6 @@ const config = (over: Partial<Config> = {}): Config => ({
   workers: 1,
   inboxes: [inbox('a')],
   publish: { graceMs: 1, keepTreesForMs: 1, maxTrees: 4 },
-  guards: { maxRemovedPercent: 30 },
   reserveBytes: 1,
   quarantine: { keepMs: 1, maxBytes: 1, maxBatches: 1 },
   mirrors: [mirror('paris'), mirror('oslo')],
@@ -58,7 +60,8 @@ test('a new reserve or new quotas restart the inbox, a new quarantine nothing', 
 });
 
 test('new guards restart the inboxes, a new probe interval the mirrors', () => {
-  assert.deepEqual([...planReload(config(), config({ guards: { maxRemovedPercent: 10 } })).stop], ['inbox:a']);
+  const strict = { ...inbox('a'), guards: toGuards({ downgrade: 'reject' }, {}) };
+  assert.deepEqual([...planReload(config(), config({ inboxes: [strict] })).stop], ['inbox:a']);
   const probes = planReload(
     config({ mirrors: [mirror('paris')] }),
     config({ mirrors: [mirror('paris')], schedule: { rescanMs: 1000, probeMs: 5, scrub: null } }),

@@ -3,11 +3,13 @@ import test from 'node:test';
 import * as fc from 'fast-check';
 import { type Assessment, planBatch, reasonsOf } from '../../src/ingest/batch.ts';
 
-const kinds = ['closed', 'incomplete', 'refused', 'guarded'] as const;
-const one = (kind: (typeof kinds)[number], repository: string = kind, index = `${repository}/i`): Assessment =>
-  kind === 'closed'
-    ? { repository, index, sha256: 'a', kind }
-    : { repository, index, sha256: 'a', kind, reasons: [{ code: 'INCOMPLETE', path: repository, detail: '' }] };
+const kinds = ['closed', 'leaving', 'incomplete', 'refused', 'guarded'] as const;
+const one = (kind: (typeof kinds)[number], repository: string = kind, index = `${repository}/i`): Assessment => {
+  const base = { repository, index, sha256: 'a', base: 1, vanished: kind === 'leaving' };
+  return kind === 'closed' || kind === 'leaving'
+    ? { ...base, kind }
+    : { ...base, kind, reasons: [{ code: 'INCOMPLETE', path: repository, detail: '' }] };
+};
 const names = (group: readonly Assessment[]): string[] => group.map((a) => a.repository);
 
 const anyBatch = fc.uniqueArray(
@@ -23,6 +25,8 @@ const anyFacts = fc.record({
 for (const [kind, settled, missingPackages, fate] of [
   ['closed', false, 'hold', 'publish'],
   ['closed', true, 'hold', 'publish'],
+  ['leaving', false, 'publish', 'wait'],
+  ['leaving', true, 'hold', 'publish'],
   ['incomplete', false, 'hold', 'wait'],
   ['incomplete', true, 'hold', 'hold'],
   ['incomplete', false, 'publish', 'wait'],
@@ -46,7 +50,8 @@ test('each repository has one fate, and during an upload it is to wait', () => {
       const all = [...decision.publish, ...decision.wait, ...decision.hold, ...decision.reject];
       assert.deepEqual(names(all).sort(), names(assessments).sort());
       if (facts.uploading) assert.equal(decision.wait.length, assessments.length);
-      assert.ok(decision.publish.every((a) => a.kind === 'closed' || (a.kind === 'incomplete' && facts.settled)));
+      const goesOut = ['closed', ...(facts.settled ? ['incomplete', 'leaving'] : [])];
+      assert.ok(decision.publish.every((a) => goesOut.includes(a.kind)));
     }),
   );
 });

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { createSigningKey } from '../../src/apk/make.ts';
 import { SampleRepository } from '../../src/cli/sample-builder.ts';
+import { toGuards } from '../../src/config/guards-schema.ts';
 import { parseTemplate } from '../../src/config/template.ts';
 import { InboxService } from '../../src/ingest/service.ts';
 import { openStore } from '../../src/store/store.ts';
@@ -42,11 +43,13 @@ test('a batch whose key was removed after it was judged and before it went out i
       settleMs: 0,
       missingPackages: 'hold',
       packageSignatures: 'if-present',
+      approval: 'if-held',
+      guards: toGuards({}, {}),
       quotas: { maxFileBytes: 1e9, maxBatchBytes: 1e9, maxInboxBytes: 1e9, maxPackages: 10, maxRepositories: 10 },
     },
     {
       root,
-      maxRemovedPercent: 30,
+      isOfAnother: () => false,
       reserveBytes: 0,
       quarantine: { keep: () => Promise.resolve() },
       rescanMs: 1000,

@@ -5,8 +5,23 @@ import { applyQuotas, type Demand } from '../../src/ingest/quotas.ts';
 
 const quotas = { maxFileBytes: 100, maxBatchBytes: 200, maxInboxBytes: 300, maxPackages: 9, maxRepositories: 9 };
 const hold = { quotas, missingPackages: 'hold' } as const;
-const closed = (repository: string): Assessment => ({ repository, index: repository, sha256: 'x', kind: 'closed' });
-const incomplete = (repository: string): Assessment => ({ repository, index: repository, sha256: 'x', kind: 'incomplete', reasons: [] });
+const closed = (repository: string): Assessment => ({
+  repository,
+  index: repository,
+  sha256: 'x',
+  base: null,
+  vanished: false,
+  kind: 'closed',
+});
+const incomplete = (repository: string): Assessment => ({
+  repository,
+  index: repository,
+  sha256: 'x',
+  base: null,
+  vanished: false,
+  kind: 'incomplete',
+  reasons: [],
+});
 const demand = (repository: string, bytes: number, largest = 50): Demand => ({
   index: repository,
   repository,
@@ -49,7 +64,15 @@ test('of a batch that is too large the largest are held until the rest fits; wha
 });
 
 test('of an inbox that is too full the largest are held; what is held or refused already does not count', () => {
-  const refused: Assessment = { repository: 'r', index: 'r', sha256: null, kind: 'refused', reasons: [] };
+  const refused: Assessment = {
+    repository: 'r',
+    index: 'r',
+    sha256: null,
+    base: null,
+    vanished: false,
+    kind: 'refused',
+    reasons: [],
+  };
   const huge = demand('h', 10_000, 10_000);
   const demands = [demand('a', 160), demand('b', 150), demand('r', 5000), huge];
   const found = words(applyQuotas([closed('a'), incomplete('b'), refused, closed('h')], demands, hold));

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { createSigningKey, makeIndex, makePackage } from '../../src/apk/make.ts';
 import type { InboxConfig } from '../../src/config/schema.ts';
+import { toGuards } from '../../src/config/guards-schema.ts';
 import { parseTemplate, type Template } from '../../src/config/template.ts';
 import { Candidate } from '../../src/ingest/candidate.ts';
 import { findIndexes } from '../../src/ingest/indexes.ts';
@@ -92,6 +93,8 @@ test('an index or a package that cannot be read holds its repository until it ca
     settleMs: 0,
     missingPackages: 'hold',
     packageSignatures: 'if-present',
+    approval: 'if-held',
+    guards: toGuards({}, {}),
     quotas: { maxFileBytes: 1e9, maxBatchBytes: 1e9, maxInboxBytes: 1e9, maxPackages: 10, maxRepositories: 10 },
   };
   const deps: CandidateDeps = {
@@ -100,7 +103,6 @@ test('an index or a package that cannot be read holds its repository until it ca
     store,
     verifier,
     keyring: keyringOf(key),
-    maxRemovedPercent: 30,
     reserveBytes: 0,
     clock: systemClock,
     signal: new AbortController().signal,
@@ -120,6 +122,8 @@ test('an index or a package that cannot be read holds its repository until it ca
     repository: 'main/x86_64',
     index: 'main/x86_64/APKINDEX.tar.gz',
     sha256: null,
+    base: null,
+    vanished: false,
     kind: 'guarded',
     reasons: held,
   });

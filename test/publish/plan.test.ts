@@ -39,6 +39,7 @@ test('packages come before indexes, the trace after them, and every directory is
         [packageRow('v1/main/x86_64', 'old.apk', null)],
       ],
       indexes: [indexRow('v1/main/x86_64', 'ingest/b/1.index')],
+      left: [],
       trace,
     }),
   ];
@@ -91,7 +92,9 @@ test('cut off after any step and done again from the start, the steps give the s
         expected[`${p.repository}/${p.name}`] = p.content;
         return packageRow(p.repository, p.name, `ingest/${n}`);
       });
-      const steps: Step[] = [...planTree({ tree: 'b', currentTree: null, packages: [rows], indexes: [], trace })];
+      const steps: Step[] = [
+        ...planTree({ tree: 'b', currentTree: null, packages: [rows], indexes: [], left: [], trace }),
+      ];
       await applySteps(root, steps.slice(0, cut));
       await applySteps(root, steps);
       const entries = readdirSync(join(root, 'trees/b'), { recursive: true, withFileTypes: true });

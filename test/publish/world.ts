@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type IndexEntry, type IndexFileName, packageFileName } from '../../src/apk/entry.ts';
 import { Publisher, type VerifiedBatch, type VerifiedChange } from '../../src/publish/publisher.ts';
 import type { Generation } from '../../src/store/generations.ts';
+import type { IndexRemoval } from '../../src/store/journal.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
 import type { Clock } from '../../src/system/clock.ts';
 import { silentLog } from '../../src/system/log.ts';
@@ -119,16 +120,22 @@ export class PublishWorld implements Disposable {
     return this.publisher.publish(this.batch(changes));
   }
 
-  batch(changes: readonly VerifiedChange[]): VerifiedBatch {
+  batch(changes: readonly VerifiedChange[], removals: readonly IndexRemoval[] = []): VerifiedBatch {
     const { id } = this.store.batches.record({
       key: `key ${this.#batches++}`,
       builder: 'b',
       state: 'waiting',
       updatedAtMs: this.clock.nowMs,
-      repositories: changes.map((c) => ({ path: c.repository, sha256: c.index.sha256 })),
+      repositories: changes.map((c) => ({
+        path: c.repository,
+        index: `${c.repository}/${c.indexFile}`,
+        sha256: c.index.sha256,
+        base: c.base,
+      })),
       reasons: [],
     });
-    return { id, builder: 'b', changes };
+    const times = { settleMs: 1000, copyMs: 20, verifyMs: 3 };
+    return { id, builder: 'b', changes, removals, times };
   }
 
   /** Path -> content of everything in a tree, the served one unless told otherwise. */

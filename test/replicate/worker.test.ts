@@ -67,6 +67,8 @@ interface World extends AsyncDisposable {
   /** Publishes a generation in which the repository names exactly these packages. */
   publish(...names: string[]): Promise<void>;
   publishTo(repository: string, ...names: string[]): Promise<void>;
+  /** Publishes a generation in which the index of main/x86_64 has left. */
+  leave(): void;
   untilInStep(): Promise<void>;
 }
 
@@ -131,6 +133,7 @@ async function createWorld(graceMs = 3_600_000, now = (): number => systemClock.
       signedBy: 'k',
       builder: 'b',
       description: null,
+      newestBuildTime: null,
       source: null,
     };
     const intent = { number, publishedAtMs: Date.now(), tree: 'a', batch: 'x', added: 0, removed: 0 };
@@ -149,6 +152,14 @@ async function createWorld(graceMs = 3_600_000, now = (): number => systemClock.
     failures,
     publish: (...names) => publishTo('main/x86_64', ...names),
     publishTo,
+    leave: () => {
+      number++;
+      const intent = { number, publishedAtMs: Date.now(), tree: 'a', batch: 'x', added: 0, removed: 0 };
+      const removals = [{ repository: 'main/x86_64', file: 'APKINDEX.tar.gz' as const, base: number - 1 }];
+      const times = { settleMs: null, copyMs: null, verifyMs: null };
+      store.journal.commit(toEnd(store.journal.begin(intent, [], { removals, times })), null, Date.now());
+      worker.wake();
+    },
     untilInStep: async () => {
       for (let i = 0; i < 500; i++) {
         if (worker.phase.phase === 'idle' && store.mirrors.get('paris').confirmed === number) return;
@@ -164,6 +175,21 @@ async function createWorld(graceMs = 3_600_000, now = (): number => systemClock.
     },
   };
 }
+
+test('a repository that leaves: its index goes at once, also from a mirror that nothing is known of', async () => {
+  await using world = await createWorld();
+  await world.publish('a');
+  await world.untilInStep();
+  world.transport.calls.length = 0;
+  world.leave();
+  await world.untilInStep();
+  assert.deepEqual(world.transport.calls.slice(0, 2), ['put lockstep.json', 'remove main/x86_64/APKINDEX.tar.gz']);
+  world.transport.calls.length = 0;
+  world.store.mirrors.doubt('paris');
+  world.worker.wake();
+  await world.untilInStep();
+  assert.deepEqual(world.transport.calls.slice(0, 2), ['put lockstep.json', 'remove main/x86_64/APKINDEX.tar.gz']);
+});
 
 test('an unknown mirror is compared once, then gets only what changed: packages before the index', async () => {
   await using world = await createWorld();

@@ -53,6 +53,7 @@ async function stage(
     builder,
     source: 'i',
     description: null,
+    newestBuildTime: null,
   };
   return { ...difference, repository, candidate, index };
 }
@@ -238,7 +239,7 @@ const batch = (key: string, state: NewBatch['state'], more: Partial<NewBatch> = 
   builder: 'b',
   state,
   updatedAtMs: 1_700_000_000_000,
-  repositories: [{ path: 'main/x86_64', sha256: key }],
+  repositories: [{ path: 'main/x86_64', index: 'main/x86_64/APKINDEX.tar.gz', sha256: key, base: null }],
   reasons: [],
   ...more,
 });

@@ -67,7 +67,7 @@ test('killed at any moment, the daemon has served a whole generation and goes on
   await using primary = await Primary.create({
     inbox: '    settle: 300ms',
     repositories: ['main/{arch}'],
-    more: 'publish: { grace: 0s, keep_trees_for: 0s, max_trees: 2 }',
+    more: 'publish: { grace: 0s, keep_trees_for: 0s, max_trees: 2 }\nguards: { downgrade: allow, rebuilt: allow }',
   });
   const next = random(20261122);
   const repositories = ['main/x86_64', 'main/armhf'].map((path) => primary.repository(path));

@@ -1,0 +1,66 @@
+/** `lockstepd history`: the generations and the decisions, newest first. */
+import { OperationError, UsageError } from '../errors.ts';
+import { type HistoryPage, type HistoryView, renderHistoryText } from '../observe/history.ts';
+import { type Command, exitCode, type Io } from './command.ts';
+import { askConfigured, defaultConfigFile, readArgs, requireSuccess } from './options.ts';
+
+const defaultLimit = 20;
+const maximumLimit = 10_000;
+/** Entries in one answer of the daemon. */
+const pieceSize = 100;
+
+export const command: Command = {
+  name: 'history',
+  summary: 'show what was published and decided, newest first',
+  help: `Usage: lockstepd history [--limit N] [--json] [--config FILE]
+
+Each generation: when, by which builder and key, how many packages came and went, in which repositories, and how
+long verifying, copying and publishing took together. Each decision about a held batch: who and why.
+
+  --limit N       entries, 1 to ${maximumLimit} (default ${defaultLimit})
+  --json          the same as JSON, with every stage and digest
+  --config FILE   the daemon's configuration (default ${defaultConfigFile})
+
+Example:
+  lockstepd history --json | jq '.entries[] | select(.kind == "decision") | [.at, .who, .why]'
+`,
+  run: history,
+};
+
+async function history(args: readonly string[], io: Io): Promise<number> {
+  const { values } = readArgs('history', {
+    args: [...args],
+    options: { json: { type: 'boolean' }, limit: { type: 'string' }, config: { type: 'string' } },
+  });
+  const limit = wholeNumber(values.limit ?? String(defaultLimit));
+  const entries: HistoryView[] = [];
+  let before: HistoryPage['next'] = null;
+  do {
+    io.signal.throwIfAborted();
+    const answer = await askConfigured(io, values.config ?? defaultConfigFile, '/control/history', {
+      limit: Math.min(pieceSize, limit - entries.length),
+      before,
+    });
+    requireSuccess(answer);
+    if (!isHistory(answer.body))
+      throw new OperationError('STATE', 'the daemon answered with something else than a history');
+    const piece: HistoryPage = answer.body;
+    entries.push(...piece.entries);
+    before = piece.next;
+  } while (before !== null && entries.length < limit);
+  if (values.json) io.out(`${JSON.stringify({ version: 1, entries }, null, 1)}\n`);
+  else io.out(renderHistoryText(entries));
+  return exitCode.ok;
+}
+
+function wholeNumber(written: string): number {
+  const limit = /^\d{1,5}$/.test(written) ? Number(written) : Number.NaN;
+  if (limit >= 1 && limit <= maximumLimit) return limit;
+  throw new UsageError(
+    `history: --limit ${JSON.stringify(written)}: expected a whole number from 1 to ${maximumLimit}`,
+  );
+}
+
+function isHistory(body: unknown): body is HistoryPage {
+  return typeof body === 'object' && body !== null && 'version' in body && body.version === 1 && 'entries' in body;
+}
