@@ -6,7 +6,7 @@ import type { Config, InboxConfig } from './config/schema.ts';
 import { matchesAny } from './config/template.ts';
 import { forgetBuilders } from './daemon/builders.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
-import { gatherFacts, targetsOf } from './daemon/facts.ts';
+import { gatherFacts, statusLine, targetsOf } from './daemon/facts.ts';
 import { createInbox, type InboxParts } from './daemon/inboxes.ts';
 import { createMirror } from './daemon/mirrors.ts';
 import { KeyKeeper } from './daemon/keys.ts';
@@ -143,7 +143,7 @@ export class Daemon {
       generation: this.#facts().generation,
       listen: at ? `${at.host}:${at.port}` : undefined,
     });
-    await this.#notifier.ready(this.#statusLine());
+    await this.#notifier.ready(statusLine(this.#facts()));
   }
 
   /** Resolves only by rejecting, when a service fails by itself. */
@@ -200,7 +200,7 @@ export class Daemon {
       log.error('reload_failed', { detail: messageOf(error), kept: 'the old configuration' });
       throw error instanceof ConfigError ? error : new Error(messageOf(error), { cause: error });
     } finally {
-      await this.#notifier.ready(this.#statusLine());
+      await this.#notifier.ready(statusLine(this.#facts()));
     }
   }
 
@@ -277,7 +277,7 @@ export class Daemon {
     this.#supervisor.start('quarantine', (signal) => keepQuarantine(this.#quarantine, clock, log, signal));
     const beat = (): string => {
       this.#beatAt = clock.monotonic();
-      return this.#statusLine();
+      return statusLine(this.#facts());
     };
     this.#supervisor.start('heartbeat', (signal) => keepBeating(beat, this.#notifier, clock, signal));
     const every = this.#notifier.watchdogIntervalMs;
@@ -325,12 +325,6 @@ export class Daemon {
   async #renderMetrics(): Promise<string> {
     const [root, state] = await Promise.all([freeBytes(this.#config.root), freeBytes(this.#config.state)]);
     return this.#metrics.render(this.#facts(), this.#options.clock.now(), { root, state });
-  }
-
-  #statusLine(): string {
-    const facts = this.#facts();
-    const inStep = facts.mirrors.filter((m) => m.state === 'in-sync').length;
-    return `generation ${facts.generation}, ${inStep} of ${facts.mirrors.length} mirrors in step`;
   }
 
   #isAlive(): boolean {
