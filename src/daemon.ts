@@ -5,8 +5,10 @@ import type { MirrorConfig } from './config/mirror-schema.ts';
 import type { Config, InboxConfig } from './config/schema.ts';
 import { forgetBuilders } from './daemon/builders.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
+import { ingestEvents } from './daemon/events.ts';
 import { gatherFacts, targetsOf } from './daemon/facts.ts';
 import { createMirror } from './daemon/mirrors.ts';
+import { KeyKeeper } from './daemon/keys.ts';
 import { planReload } from './daemon/reload.ts';
 import { Supervisor } from './daemon/supervisor.ts';
 import { feedWatchdog, keepBeating, keepHouse, scrubOnSchedule } from './daemon/timers.ts';
@@ -28,7 +30,6 @@ import { freeBytes } from './system/durable.ts';
 import { Mutex } from './system/limit.ts';
 import type { Log } from './system/log.ts';
 import { createNotifier, type Notifier } from './system/notify.ts';
-import { type Keyring, loadKeyring } from './trust/keyring.ts';
 import { Verifier } from './trust/verify.ts';
 
 export interface DaemonOptions {
@@ -63,7 +64,7 @@ export class Daemon {
   readonly #prober: Prober;
   readonly #watcher: IndexWatcher;
   readonly #notifier: Notifier;
-  readonly #keyrings = new Map<string, Keyring>();
+  readonly #keys: KeyKeeper;
   readonly #inboxes = new Map<string, { readonly config: InboxConfig; readonly service: InboxService }>();
   readonly #mirrors = new Map<string, MirrorParts>();
   readonly #locks = new DisposableStack();
@@ -87,6 +88,8 @@ export class Daemon {
     this.#prober = new Prober({ version, clock });
     this.#notifier = createNotifier({ env: options.env, log });
     this.#supervisor = new Supervisor(log, (error) => this.#failure.reject(error));
+    const onChange = (builder: string): void => this.#inboxes.get(builder)?.service.wake();
+    this.#keys = new KeyKeeper({ store: this.#store, clock, log, onChange });
     this.#watcher = new IndexWatcher((path) => this.#wakeInbox(path), log);
     // Nobody may be waiting yet when the first service fails.
     this.#failure.promise.catch(() => {});
@@ -107,7 +110,7 @@ export class Daemon {
     const { root, state } = this.#config;
     this.#locks.use(holdLock(join(state, '.lock'), `state ${state}`));
     this.#locks.use(holdLock(join(root, '.lock'), `root ${root}`));
-    for (const inbox of this.#config.inboxes) this.#keyrings.set(inbox.builder, await loadKeyring([inbox.keys]));
+    await this.#keys.configure(this.#config);
     this.#server = await startServer({
       listen: this.#config.listen,
       socket: this.#config.socket,
@@ -162,6 +165,7 @@ export class Daemon {
     await this.#publisher.stop();
     await this.#server?.close();
     await this.#watcher[Symbol.asyncDispose]();
+    await this.#keys[Symbol.asyncDispose]();
     await this.#verifier[Symbol.asyncDispose]();
     this.#store[Symbol.dispose]();
     this.#locks.dispose();
@@ -183,9 +187,7 @@ export class Daemon {
     await this.#notifier.reloading();
     try {
       const next = await this.#options.loadConfig();
-      const keyrings = new Map<string, Keyring>();
-      for (const inbox of next.inboxes) keyrings.set(inbox.builder, await loadKeyring([inbox.keys]));
-      await this.#apply(next, keyrings);
+      await this.#apply(next);
       this.#metrics.configReload(true);
       log.info('reloaded', { config: next.file });
     } catch (error) {
@@ -197,7 +199,7 @@ export class Daemon {
     }
   }
 
-  async #apply(next: Config, keyrings: ReadonlyMap<string, Keyring>): Promise<void> {
+  async #apply(next: Config): Promise<void> {
     const before = this.#config.inboxes;
     const plan = planReload(this.#config, next);
     for (const key of plan.needsRestart) this.#options.log.warn('reload_needs_restart', { key });
@@ -205,8 +207,7 @@ export class Daemon {
     for (const builder of this.#inboxes.keys()) if (plan.stop.has(`inbox:${builder}`)) this.#inboxes.delete(builder);
     for (const name of this.#mirrors.keys()) if (plan.stop.has(`mirror:${name}`)) this.#mirrors.delete(name);
     this.#config = plan.config;
-    this.#keyrings.clear();
-    for (const [builder, keyring] of keyrings) this.#keyrings.set(builder, keyring);
+    await this.#keys.configure(plan.config);
     this.#metrics.setTargets(targetsOf(next));
     await forgetBuilders(this.#config, before, this.#store.batches);
     for (const mirror of next.mirrors) if (!this.#mirrors.has(mirror.name)) this.#startMirror(mirror);
@@ -223,23 +224,14 @@ export class Daemon {
       rescanMs: this.#config.schedule.rescanMs,
       store: this.#store,
       verifier: this.#verifier,
-      keyring: () => this.#keyrings.get(config.builder) ?? { keys: [] },
+      keyring: () => this.#keys.keyring(config.builder),
       publish: async (batch) => {
         const generation = await this.#publisher.publish(batch);
         for (const { worker } of this.#mirrors.values()) worker.wake();
+        this.#keys.wake();
         return generation;
       },
-      events: {
-        batchEnded: (builder, state, reasons) =>
-          this.#metrics.batchEnded(
-            builder,
-            state,
-            reasons.map((r) => r.code),
-          ),
-        stage: (stage, seconds) => this.#metrics.stage(stage, seconds),
-        rescanFound: (count) => this.#metrics.rescanFound(count),
-        watch: (paths) => this.#watcher.add(paths),
-      },
+      events: ingestEvents(this.#metrics, this.#watcher),
       clock,
       log,
     };
@@ -269,6 +261,7 @@ export class Daemon {
 
   #startTimers(): void {
     const { clock, log } = this.#options;
+    this.#supervisor.start('keys', (signal) => this.#keys.run(signal));
     this.#supervisor.start('housekeeping', (signal) => keepHouse(this.#publisher, clock, log, signal));
     const beat = (): string => {
       this.#beatAt = clock.monotonic();
@@ -312,6 +305,7 @@ export class Daemon {
     return gatherFacts(
       this.#store,
       [...this.#mirrors.values()].map(({ config, worker }) => ({ config, phase: worker.phase })),
+      this.#keys,
     );
   }
 

@@ -2,6 +2,7 @@
 import { FormatError } from '../errors.ts';
 import { inflateMember, type Member, MemberStream, whatFollows } from './gzip.ts';
 import { limits } from './limits.ts';
+import { checkPath } from './path.ts';
 import { type TarEntry, TarReader } from './tar.ts';
 
 /** Data members up to this size, inflating to no more than this many times it, are inflated in one go: a stream costs more. */
@@ -89,19 +90,7 @@ function inflateSmall(chunk: Buffer): Member | undefined {
   }
 }
 
-/** Clients skip such paths with a warning (p53), so a package that has them is not what it says. */
 function checkEntry(entry: TarEntry): void {
   checkPath(entry.name);
   if (entry.type === '1') checkPath(entry.linkName);
-}
-
-function checkPath(path: string): void {
-  const escapes = path === '' || path.startsWith('/') || path.split('/').some((part) => part === '.' || part === '..');
-  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
-  if (escapes || /[\u0000-\u001f\u007f]/.test(path)) {
-    throw new FormatError(
-      'DATA_PATH',
-      `a path that clients refuse in the data member: ${JSON.stringify(path.slice(0, 200))}`,
-    );
-  }
 }

@@ -14,11 +14,9 @@ export interface Head {
 
 /**
  * Reads the signature members at the start of `bytes`, the beginning of a file. `undefined` means that more of the file
- * is needed. Throws FORMAT_UNSUPPORTED for v3 files, FORMAT_GZIP, FORMAT_TAR, FORMAT_MEMBERS, FORMAT_SIGNATURE, SIG_BAD, LIMIT.
+ * is needed. Throws FORMAT_GZIP, FORMAT_TAR, FORMAT_MEMBERS, FORMAT_SIGNATURE, SIG_BAD, LIMIT.
  */
 export function readHead(bytes: Buffer): Head | undefined {
-  if (bytes.toString('latin1', 0, 3) === 'ADB')
-    throw new FormatError('FORMAT_UNSUPPORTED', 'an apk v3 file, which this version does not read');
   const signatures: Signature[] = [];
   let start = 0;
   for (let members = 0; ; members += 1) {

@@ -24,4 +24,14 @@ export const limits = {
   /** Inflated data of a package may be this much, and this many times its compressed size on top. */
   dataBytes: 64 * MiB,
   dataRatio: 200,
+  /** v3: the payload of the ADB block, which is held in memory. */
+  adbPackageBytes: 32 * MiB,
+  adbIndexBytes: 128 * MiB,
+  /** v3: a SIG block; the signature of an RSA key of 16384 bits has 2048 bytes. */
+  adbSignatureBytes: 4 * KiB,
+  adbSignatures: 16,
+  /** v3: files and directories of one package; shared values could make a small file name any number of them. */
+  adbFiles: 500_000,
+  /** v3: the largest zstd window, 2 to the power of this: what clients take. */
+  zstdWindowLog: 27,
 } as const;

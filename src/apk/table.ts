@@ -3,6 +3,7 @@ import type { IndexEntry } from './entry.ts';
 
 /** Per slot: 8 bytes of hash of the key, 20 bytes of identity, 8 bytes of size. A slot of zeros is free. */
 const slotBytes = 36;
+const identityBytes = 20;
 const maxLoad = 0.8;
 
 export class EntryTable {
@@ -17,10 +18,16 @@ export class EntryTable {
 
   /** Notes an entry under its name, version and architecture. `conflict`: noted before with another identity or size. */
   add(entry: Pick<IndexEntry, 'name' | 'version' | 'arch' | 'identity' | 'size'>): 'new' | 'same' | 'conflict' {
+    return this.addAs(`${entry.name}\0${entry.version}\0${entry.arch}`, entry);
+  }
+
+  /** As `add`, under a key of the caller's. Of a long identity the first 20 bytes count. */
+  addAs(key: string, entry: Pick<IndexEntry, 'identity' | 'size'>): 'new' | 'same' | 'conflict' {
     if (this.#size + 1 > this.#capacity * maxLoad) this.#grow();
     const slot = this.#slot;
-    writeHash(slot, `${entry.name}\0${entry.version}\0${entry.arch}`);
-    slot.write(entry.identity, 8, 'hex');
+    writeHash(slot, key);
+    const digest = entry.identity.slice(entry.identity.indexOf(':') + 1);
+    slot.write(digest.slice(0, 2 * identityBytes), 8, 'hex');
     slot.writeDoubleLE(entry.size, 28);
     const at = this.#find(slot);
     if (!this.#isFree(at)) return slot.compare(this.#slots, at, at + slotBytes) === 0 ? 'same' : 'conflict';

@@ -37,6 +37,7 @@ async function status(args: readonly string[], io: Io): Promise<number> {
   return allInStep(answer.body) ? exitCode.ok : exitCode.behind;
 }
 
-function isStatus(body: unknown): body is Status {
+/** True for the document of `/status.json`. */
+export function isStatus(body: unknown): body is Status {
   return typeof body === 'object' && body !== null && 'version' in body && body.version === 1;
 }

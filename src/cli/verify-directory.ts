@@ -2,7 +2,7 @@
 import { constants } from 'node:fs';
 import { open, readdir, realpath } from 'node:fs/promises';
 import { basename, dirname, join, sep } from 'node:path';
-import { type IndexEntry, indexFileNames, packageFileName } from '../apk/entry.ts';
+import { type IndexEntry, isIndexFileName, packageFileName } from '../apk/entry.ts';
 import { errnoOf, messageOf, type VerificationCode } from '../errors.ts';
 import type { Keyring } from '../trust/keyring.ts';
 import type { IndexVerdict, PackageVerdict, SignaturePolicy, Verifier } from '../trust/verify.ts';
@@ -39,13 +39,21 @@ export async function verifyFile(
 ): Promise<Line[]> {
   const { path, real, kind, entry } = file;
   const { verifier, keyring, packageSignatures, signal } = tools;
+  const name = basename(path);
   try {
     // Never waits for a writer of a FIFO; a descriptor that is no regular file is the verifier's to refuse.
     await using handle = await open(real, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
     const sourceFd = handle.fd;
     const verdict =
       kind === 'index'
-        ? await verifier.verifyIndex({ sourceFd, arch: archOf(real), keyring, onEntries, signal })
+        ? await verifier.verifyIndex({
+            sourceFd,
+            arch: archOf(real),
+            ...(isIndexFileName(name) ? { fileName: name } : {}),
+            keyring,
+            onEntries,
+            signal,
+          })
         : await verifier.verifyPackage({
             sourceFd,
             entry,
@@ -86,7 +94,7 @@ export async function verifyDirectory(root: string, tools: Tools, tell: (line: L
   const packages = new Set<string>();
   const indexes: string[] = [];
   for await (const name of walk(top, '', tell, root)) {
-    if (isIndex(basename(name))) indexes.push(name);
+    if (isIndexFileName(basename(name))) indexes.push(name);
     else if (name.endsWith('.apk')) packages.add(name);
   }
   const place = { root, top, tools, tell };
@@ -140,10 +148,6 @@ async function verifyBelow(
     return [{ path, verdict: 'rejected', code: 'NOT_REGULAR', detail: 'a symlink that leads out of the directory' }];
   }
   return verifyFile({ path, real, kind, entry }, place.tools, onEntries);
-}
-
-function isIndex(name: string): boolean {
-  return indexFileNames.some((known) => known === name) || /^packages\.adb$/i.test(name);
 }
 
 /** The names of all files below, hidden ones left out; directories are not entered through symlinks, which could be loops. */

@@ -2,6 +2,8 @@
 import { join, resolve } from 'node:path/posix';
 import { z } from 'zod';
 import type { LogLevel } from '../system/log.ts';
+import { type AlgorithmName, algorithmNames } from '../trust/algorithms.ts';
+import type { KeySource } from '../trust/keyring.ts';
 import {
   describe,
   duration,
@@ -15,6 +17,7 @@ import {
   toProblems,
   wholeNumber,
 } from './fields.ts';
+import { keySources } from './keys-schema.ts';
 import { type MirrorConfig, mirror, type SchemaContext, toMirror } from './mirror-schema.ts';
 import { absolutePath, name, plainPath } from './names.ts';
 import { parseTemplate, type Template, templateExample } from './template.ts';
@@ -49,8 +52,10 @@ export interface InboxConfig {
   readonly builder: string;
   readonly path: string;
   readonly repositories: readonly Template[];
-  /** Directory of trusted public keys. */
-  readonly keys: string;
+  /** Directories of trusted public keys. */
+  readonly keys: readonly KeySource[];
+  /** Null: every algorithm that apk accepts. */
+  readonly signatureAlgorithms: readonly AlgorithmName[] | null;
   readonly settleMs: number;
   readonly missingPackages: 'hold' | 'publish';
   readonly packageSignatures: 'require' | 'if-present' | 'ignore';
@@ -94,10 +99,11 @@ const inbox = mapping('an inbox', {
   builder: name('a name'),
   path: text('a path below root', plainPath),
   repositories: listOf('path templates', text(templateExample, parseTemplate), 1),
-  keys: absolutePath('the absolute path of a directory of public keys'),
+  keys: keySources,
   settle: duration('0', '1d').prefault('5s'),
   missing_packages: oneOf('hold', 'publish').prefault('hold'),
   package_signatures: oneOf('require', 'if-present', 'ignore').prefault('if-present'),
+  signature_algorithms: listOf('signature algorithms', oneOf(...algorithmNames), 1).prefault([...algorithmNames]),
 });
 
 const document = mapping('a configuration', {
@@ -141,6 +147,10 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): C
       settleMs: entry.settle,
       missingPackages: entry.missing_packages,
       packageSignatures: entry.package_signatures,
+      // All of them is no limit.
+      signatureAlgorithms: algorithmNames.every((algorithm) => entry.signature_algorithms.includes(algorithm))
+        ? null
+        : entry.signature_algorithms,
     })),
     publish: { graceMs: publish.grace, keepTreesForMs: publish.keep_trees_for, maxTrees: publish.max_trees },
     guards: { maxRemovedPercent: guards.max_removed_percent },

@@ -1,8 +1,10 @@
 /** Gathers what the status page, the metrics and the command line show, from the store and the workers. */
+import type { KeyState } from '../config/key-scope.ts';
 import type { MirrorConfig } from '../config/mirror-schema.ts';
+import type { KeyProblemFacts, MirrorFacts, MirrorState, StatusFacts } from '../observe/status.ts';
 import type { Config } from '../config/schema.ts';
-import type { MirrorFacts, MirrorState, StatusFacts } from '../observe/status.ts';
 import { lastFailureOf, type MirrorPhase } from '../replicate/mirror.ts';
+import type { IndexRow } from '../store/generations.ts';
 import type { Store } from '../store/store.ts';
 
 const endedBatchesShown = 20;
@@ -12,7 +14,13 @@ export interface MirrorSource {
   readonly phase: MirrorPhase;
 }
 
-export function gatherFacts(store: Store, mirrors: readonly MirrorSource[]): StatusFacts {
+/** What the keys of today say. */
+export interface KeyJudge {
+  stateOf(index: IndexRow): KeyState;
+  problems(): readonly KeyProblemFacts[];
+}
+
+export function gatherFacts(store: Store, mirrors: readonly MirrorSource[], keys: KeyJudge): StatusFacts {
   const current = store.generations.current();
   const number = current?.number ?? 0;
   return {
@@ -20,12 +28,18 @@ export function gatherFacts(store: Store, mirrors: readonly MirrorSource[]): Sta
     publishedAtMs: current?.publishedAtMs ?? null,
     repositories: store.generations.indexesAt(number).map((index) => ({
       path: index.repository,
+      index: index.file,
       generation: index.since,
       indexSha256: index.sha256,
       packages: index.packages,
+      builder: index.builder,
+      signedBy: index.signedBy,
+      signedKey: index.signedKey ?? null,
+      keyState: keys.stateOf(index),
     })),
     mirrors: mirrors.map((mirror) => mirrorFacts(store, mirror, number)),
     batches: store.batches.recent(endedBatchesShown),
+    keyProblems: keys.problems(),
   };
 }
 

@@ -2,7 +2,8 @@
 import { messageOf } from '../errors.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { observedGeneration, type RepositoryObservation, type ServedIndex } from '../observe/observation.ts';
-import type { Prober, RepositoryProbe } from '../observe/probe.ts';
+import type { IndexProbe, Prober } from '../observe/probe.ts';
+import type { IndexRow } from '../store/generations.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
 import { Wake } from '../system/limit.ts';
@@ -61,38 +62,44 @@ export class ProbeService {
     const { store, prober, metrics, clock, log } = this.#deps;
     const current = store.generations.current();
     if (!current) return;
-    const repositories = store.generations.indexesAt(current.number).map((index) => index.repository);
-    const result = await prober.probe({ mirror: this.#mirror, url: this.#url, repositories }, { signal });
+    const rows = store.generations.indexesAt(current.number);
+    const indexes = rows.map((row) => `${row.repository}/${row.file}`);
+    const result = await prober.probe({ mirror: this.#mirror, url: this.#url, indexes }, { signal });
     metrics.probed(this.#mirror, result);
-    const failed = [...result.repositories].find(([, answer]) => 'failed' in answer);
+    const failed = [...result.indexes].find(([, answer]) => 'failed' in answer);
     if (!result.success) {
       log.warn('probe_failed', {
         mirror: this.#mirror,
-        repository: failed?.[0],
+        index: failed?.[0],
         detail: failed && 'failed' in failed[1] ? failed[1].failed : 'no answer',
       });
       return;
     }
-    const seen = [...result.repositories].map(([path, answer]) => this.#place(path, answer));
+    const seen = rows.map((row, n) => this.#place(row, result.indexes.get(indexes[n] ?? '') ?? { absent: true }));
     const observation = observedGeneration(seen, current.number);
     store.mirrors.observe(this.#mirror, observation, clock.now());
     if (observation.unknownContent && !this.#unknownLogged) {
       log.error('mirror_content_unknown', {
         mirror: this.#mirror,
-        repositories: seen.filter((s) => s.served === 'unknown').map((s) => s.path),
+        indexes: seen.filter((s) => s.served === 'unknown').map((s) => s.path),
       });
     }
     this.#unknownLogged = observation.unknownContent;
   }
 
-  #place(path: string, answer: RepositoryProbe): RepositoryObservation {
+  #place(row: IndexRow, answer: IndexProbe): RepositoryObservation {
     const { generations } = this.#deps.store;
-    return { path, served: this.#served(path, answer), firstGeneration: generations.firstGenerationOf(path) ?? 1 };
+    const { repository, file } = row;
+    return {
+      path: `${repository}/${file}`,
+      served: this.#served(repository, answer),
+      firstGeneration: generations.firstGenerationOf(repository, file) ?? 1,
+    };
   }
 
-  #served(path: string, answer: RepositoryProbe): ServedIndex {
+  #served(repository: string, answer: IndexProbe): ServedIndex {
     if (!('sha256' in answer)) return 'absent';
-    const range = this.#deps.store.generations.rangeOf(path, answer.sha256);
+    const range = this.#deps.store.generations.rangeOf(repository, answer.sha256);
     return range ? { lastGeneration: range.last } : 'unknown';
   }
 }

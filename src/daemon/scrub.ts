@@ -31,7 +31,8 @@ export async function scrubOnce(deps: ScrubDeps, signal: AbortSignal): Promise<S
   if (!lease) return null;
   const report = { files: 0, bytes: 0, corrupt: 0 };
   try {
-    for (const { repository } of deps.store.generations.indexesAt(lease.generation)) {
+    const indexes = deps.store.generations.indexesAt(lease.generation);
+    for (const repository of new Set(indexes.map((index) => index.repository))) {
       for (const page of deps.store.generations.packagesOf(repository, lease.generation)) {
         for (const row of page) {
           const problem = await problemOf(deps, join(lease.directory, repository, row.file), row.sha256, signal);

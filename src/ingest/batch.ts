@@ -1,10 +1,13 @@
 /** Decides what becomes of the changed repositories of one inbox: publish, wait, hold or reject. Pure: facts in, decision out. */
+import type { IndexFileName } from '../apk/entry.ts';
 import type { Reason } from '../store/batches.ts';
 import type { IndexFacts, Verified } from '../trust/verify.ts';
 
 /** What was found out about one repository whose index in the inbox is not the published one. */
 export type Assessment = {
   readonly repository: string;
+  /** Path of the index: a repository may have more than one. */
+  readonly index: string;
   /** Digest of the index, null when it could not be read at all. */
   readonly sha256: string | null;
 } & (
@@ -23,6 +26,7 @@ export interface ClosedBatch {
   readonly builder: string;
   readonly changes: readonly {
     readonly repository: string;
+    readonly indexFile: IndexFileName;
     readonly candidate: number;
     readonly base: number | null;
     readonly index: Verified<IndexFacts>;
@@ -47,7 +51,8 @@ export interface BatchDecision {
 
 /**
  * While an upload runs, everything waits. Afterwards closed repositories go out together at once; anything else waits
- * until nothing has changed for the settle time, because a transfer without a visible lock may still be bringing it.
+ * until nothing has changed for the settle time, because a transfer without a visible lock may still be bringing it. The
+ * indexes of one repository share a fate, that of the one which fares worst: clients of either see the same packages.
  */
 export function planBatch(assessments: readonly Assessment[], facts: InboxFacts): BatchDecision {
   const fate = (a: Assessment): keyof BatchDecision => {
@@ -57,8 +62,20 @@ export function planBatch(assessments: readonly Assessment[], facts: InboxFacts)
     if (a.kind === 'refused') return 'reject';
     return a.kind === 'incomplete' && facts.missingPackages === 'publish' ? 'publish' : 'hold';
   };
-  const of = (wanted: keyof BatchDecision): Assessment[] => assessments.filter((a) => fate(a) === wanted);
+  const fates = new Map<string, keyof BatchDecision>();
+  for (const assessment of assessments) {
+    const known = fates.get(assessment.repository) ?? 'publish';
+    fates.set(assessment.repository, worse(known, fate(assessment)));
+  }
+  const of = (wanted: keyof BatchDecision): Assessment[] =>
+    assessments.filter((a) => fates.get(a.repository) === wanted);
   return { publish: of('publish'), wait: of('wait'), hold: of('hold'), reject: of('reject') };
+}
+
+/** What may still be mended comes first: it is waited for, whatever else is wrong. */
+function worse(a: keyof BatchDecision, b: keyof BatchDecision): keyof BatchDecision {
+  const order: readonly (keyof BatchDecision)[] = ['wait', 'reject', 'hold', 'publish'];
+  return order.find((fate) => fate === a || fate === b) ?? 'publish';
 }
 
 /** The reasons of an assessment; a closed one has none. */

@@ -1,7 +1,8 @@
 /** One repository of an inbox whose index is not the published one: its private copies, and how far it is from being whole. */
 import { copyFile, mkdir, rename, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { IndexEntry } from '../apk/entry.ts';
+import { type IndexEntry, type IndexFileName, packageFileName } from '../apk/entry.ts';
+import { keyringOf } from '../config/key-scope.ts';
 import { errnoOf, messageOf, type VerificationCode } from '../errors.ts';
 import type { Reason } from '../store/batches.ts';
 import type { Difference } from '../store/staging.ts';
@@ -21,6 +22,9 @@ const reasonsShown = 200;
 
 export class Candidate {
   readonly repository: string;
+  /** Path of the index, below the inbox and below the public tree. */
+  readonly path: string;
+  readonly fileName: IndexFileName;
   /** The uploaded index as it was seen; another value means another candidate. */
   readonly stat: string;
   readonly id: number;
@@ -29,13 +33,13 @@ export class Candidate {
   #refusal: (Reason & { readonly held: boolean }) | null = null;
   #diskFull: Reason | null = null;
   readonly #deps: CandidateDeps;
-  readonly #fileName: string;
 
   private constructor(found: FoundIndex, deps: CandidateDeps) {
     this.repository = found.repository;
+    this.path = found.path;
+    this.fileName = found.fileName;
     this.stat = found.seen.stat;
-    this.id = deps.store.staging.newCandidate(deps.inbox.builder, found.repository);
-    this.#fileName = found.fileName;
+    this.id = deps.store.staging.newCandidate(deps.inbox.builder, found.repository, found.fileName);
     this.#deps = deps;
   }
 
@@ -75,7 +79,7 @@ export class Candidate {
 
   /** True when there is nothing to publish: the index is the current one and nothing that it names came new. */
   isPublished(): boolean {
-    const current = this.#deps.store.generations.indexOf(this.repository);
+    const current = this.#deps.store.generations.indexOf(this.repository, this.fileName);
     if (!this.#facts || current?.sha256 !== this.#facts.sha256) return false;
     const { present, ready, failed } = this.#deps.store.staging.counts(this.id);
     return present + ready + failed === 0;
@@ -115,7 +119,7 @@ export class Candidate {
 
   /** What stands between this candidate and its publication now. */
   assess(): Assessment {
-    const base = { repository: this.repository, sha256: this.#facts?.sha256 ?? null };
+    const base = { repository: this.repository, index: this.path, sha256: this.#facts?.sha256 ?? null };
     if (this.#diskFull) return { ...base, kind: 'guarded', reasons: [this.#diskFull] };
     if (!this.#facts) return { ...base, ...this.#refused() };
     const replay = this.#replay(this.#facts);
@@ -124,6 +128,12 @@ export class Candidate {
     const counts = staging.counts(this.id);
     if (counts.failed > 0) {
       return { ...base, kind: staging.hasRejected(this.id) ? 'refused' : 'guarded', reasons: this.#problems() };
+    }
+    const conflict = staging.conflict(this.id);
+    if (conflict !== null) {
+      const path = `${this.repository}/${conflict}`;
+      const detail = 'another index of this directory names it with other content: give them different names';
+      return { ...base, kind: 'refused', reasons: [{ code: 'INDEX_DUPLICATE', path, detail }] };
     }
     const decision = batches.decision(this.repository, this.#facts.sha256);
     const removal = this.#massRemoval();
@@ -141,7 +151,7 @@ export class Candidate {
   async quarantine(directory: string): Promise<void> {
     const target = join(directory, this.repository);
     await mkdir(target, { recursive: true, mode: 0o750 });
-    await ifThere(copyFile(this.#path(this.indexSource), join(target, this.#fileName)));
+    await ifThere(copyFile(this.#path(this.indexSource), join(target, this.fileName)));
     for (const page of this.#deps.store.staging.rows(this.id, ['failed'])) {
       for (const row of page) {
         await ifThere(rename(this.#path(copyOf(this.#deps.inbox, row)), join(target, row.file)));
@@ -174,12 +184,15 @@ export class Candidate {
       case 'file':
     }
     await using handle = opened.handle;
+    let elsewhere: string | undefined;
     const verdict = await this.#deps.verifier.verifyIndex({
       sourceFd: handle.fd,
       destination: this.#path(this.indexSource),
       arch: found.arch,
-      keyring: this.#deps.keyring,
+      fileName: found.fileName,
+      keyring: keyringOf(this.#deps.keyring, this.repository, this.#deps.clock.now()),
       onEntries: (entries: readonly IndexEntry[]) => {
+        elsewhere ??= entries.map(packageFileName).find((file) => file.includes('/'));
         staging.add(this.id, entries);
         this.#deps.onProgress();
       },
@@ -187,6 +200,11 @@ export class Candidate {
     });
     if (verdict.verdict !== 'accepted') {
       this.#refuse(verdict.code, verdict.detail, verdict.verdict === 'held');
+      return;
+    }
+    if (elsewhere !== undefined) {
+      // Another repository may lie there; which of the two a file belongs to must never be a question.
+      this.#refuse('OUT_OF_SCOPE', `pkgname-spec puts packages into other directories: ${elsewhere}`, false);
       return;
     }
     this.#difference = await inPieces(staging.compare(this.id));
@@ -198,7 +216,7 @@ export class Candidate {
   }
 
   #refuse(code: VerificationCode, detail: string, held: boolean): void {
-    this.#refusal = { code, detail, held, path: `${this.repository}/${this.#fileName}` };
+    this.#refusal = { code, detail, held, path: `${this.repository}/${this.fileName}` };
   }
 
   #refused(): { readonly kind: 'refused' | 'guarded'; readonly reasons: readonly Reason[] } {

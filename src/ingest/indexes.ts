@@ -1,5 +1,5 @@
 /** Finds the repositories of an inbox: walks the path templates level by level and looks for an index in each match. */
-import { indexFileNames } from '../apk/entry.ts';
+import { type IndexFileName, indexFileNames } from '../apk/entry.ts';
 import { isComponentName, matchTemplate, type Template } from '../config/template.ts';
 import { eachLimited } from '../system/limit.ts';
 import { escapeText } from '../system/log.ts';
@@ -8,9 +8,11 @@ import type { Inbox, Seen } from './walk.ts';
 export interface FoundIndex {
   /** Path of the repository below the inbox and below the public tree. */
   readonly repository: string;
-  /** What the template's `{arch}` stands for here, or the last component. */
-  readonly arch: string;
-  readonly fileName: string;
+  /** Path of the index itself. */
+  readonly path: string;
+  /** What the template's `{arch}` stands for here, or the last component; null where it is no part of a package's path. */
+  readonly arch: string | null;
+  readonly fileName: IndexFileName;
   readonly seen: Exclude<Seen, { readonly kind: 'absent' }>;
 }
 
@@ -32,24 +34,28 @@ export async function findIndexes(inbox: Inbox, templates: readonly Template[]):
   const indexes: FoundIndex[] = [];
   const badNames = new Set<string>();
   const watchable = new Set<string>(['']);
-  const places = new Map<string, readonly [components: readonly string[], arch: string]>();
+  const places = new Map<string, readonly [components: readonly string[], arch: string | null]>();
   for (const template of templates) {
     for (const components of await expand(inbox, template, badNames, watchable)) {
       const repository = components.join('/');
       const match = matchTemplate(template, repository);
-      if (match) places.set(repository, [components, match.arch ?? components.at(-1) ?? '']);
+      if (match) places.set(repository, [components, match.arch]);
     }
   }
   await eachLimited(places, looksAtOnce, async ([repository, [components, arch]]) => {
     await using directory = await inbox.directory(components);
     if (!directory) return;
     for (const fileName of indexFileNames) {
-      watchable.add(`${repository}/${fileName}`);
+      const path = `${repository}/${fileName}`;
+      watchable.add(path);
       const seen = await directory.see(fileName);
-      if (seen.kind !== 'absent') indexes.push({ repository, arch, fileName, seen });
+      if (seen.kind === 'absent') continue;
+      // Clients of this one look beside the index; those of the others below the directory of the architecture.
+      const beside = fileName === 'packages.adb';
+      indexes.push({ repository, path, arch: arch ?? (beside ? null : (components.at(-1) ?? '')), fileName, seen });
     }
   });
-  indexes.sort((a, b) => (a.repository < b.repository ? -1 : 1));
+  indexes.sort((a, b) => (a.path < b.path ? -1 : 1));
   return { indexes, badNames: [...badNames].sort(), watchable: [...watchable] };
 }
 

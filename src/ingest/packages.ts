@@ -1,11 +1,13 @@
 /** Brings the packages that an index names out of the inbox: looks for them, and takes private copies that are verified on the way. */
 import { link, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { keyringOf } from '../config/key-scope.ts';
 import type { InboxConfig } from '../config/schema.ts';
 import { errnoOf, messageOf, OperationError } from '../errors.ts';
 import type { Reason } from '../store/batches.ts';
 import type { StagedRow } from '../store/staging.ts';
 import type { Store } from '../store/store.ts';
+import type { Clock } from '../system/clock.ts';
 import { eachLimited } from '../system/limit.ts';
 import type { Keyring } from '../trust/keyring.ts';
 import type { Verifier } from '../trust/verify.ts';
@@ -16,7 +18,9 @@ export interface CandidateDeps {
   readonly root: string;
   readonly store: Store;
   readonly verifier: Verifier;
+  /** What the candidate is judged by; `keyringOf` makes it fit for a repository and a moment. */
   readonly keyring: Keyring;
+  readonly clock: Clock;
   readonly maxRemovedPercent: number;
   readonly signal: AbortSignal;
   /** Told of each package that was looked at or copied. */
@@ -116,7 +120,7 @@ async function verifyCopy(
       sourceFd: fd,
       destination,
       entry: row.entry,
-      keyring: deps.keyring,
+      keyring: keyringOf(deps.keyring, repository, deps.clock.now()),
       packageSignatures: deps.inbox.packageSignatures,
       inflate: true,
       signal: deps.signal,
@@ -138,12 +142,12 @@ async function verifyCopy(
  * Bytes with this identity were verified before, under the keys and rules of this inbox: nothing needs to be read again.
  * They get a name of our own, so that nobody can take them away again: another candidate, the reuse of a tree, a prune.
  */
-async function takeKnown({ deps }: Wanted, row: StagedRow): Promise<boolean> {
+async function takeKnown({ deps, repository }: Wanted, row: StagedRow): Promise<boolean> {
   const { generations, staging } = deps.store;
   const known = staging.known(row.entry, deps.inbox.builder);
   if (!known) return false;
   if (known.packageArch !== 'noarch' && known.packageArch !== row.entry.arch) return false;
-  if (deps.inbox.packageSignatures === 'require' && known.signedBy === null) return false;
+  if (deps.inbox.packageSignatures === 'require' && !maySignToday(known.signedBy, repository, deps)) return false;
   const source = copyOf(deps.inbox, row);
   const current = generations.current()?.number;
   if (!(await linkFresh(join(deps.root, known.source), join(deps.root, source)))) return false;
@@ -151,6 +155,13 @@ async function takeKnown({ deps }: Wanted, row: StagedRow): Promise<boolean> {
   if (known.published && generations.current()?.number !== current) return false;
   staging.setReady(row.id, { ...known, source });
   return true;
+}
+
+/** Whether a package whose signer was noted may do without another look. With a list of algorithms it may not: they were not noted. */
+function maySignToday(signedBy: string | null, repository: string, deps: CandidateDeps): boolean {
+  if (signedBy === null || deps.keyring.algorithms !== undefined) return false;
+  const { keys } = keyringOf(deps.keyring, repository, deps.clock.now());
+  return keys.some(({ name, refusal }) => name === signedBy && refusal === undefined);
 }
 
 /** False when the file is not there any more or can have no more names. */

@@ -37,7 +37,7 @@ export class InboxService {
   readonly #ledger: Ledger;
   readonly #wake = new Wake();
   readonly #candidates = new Map<string, Candidate>();
-  /** Index files that are known to be published, by repository: the value of stat then. */
+  /** Index files that are known to be published, by path: the value of stat then. */
   readonly #published = new Map<string, string>();
   #uploading = false;
   /** The last look at the inbox was taken while an upload ran. */
@@ -163,20 +163,20 @@ export class InboxService {
     const deps = this.#candidateDeps(signal);
     let fresh = 0;
     for (const index of found) {
-      const known = this.#candidates.get(index.repository);
+      const known = this.#candidates.get(index.path);
       const same = known?.stat === index.seen.stat;
       const settled = same && !known.unread && known.isJudgedBy(deps.keyring);
-      if (settled || this.#published.get(index.repository) === index.seen.stat) continue;
+      if (settled || this.#published.get(index.path) === index.seen.stat) continue;
       if (!same) this.#changed();
       const startedAt = this.#deps.clock.monotonic();
       const candidate = await Candidate.read(inbox, index, deps);
       this.#deps.events.stage('verify', (this.#deps.clock.monotonic() - startedAt) / 1000);
       if (known) this.#replaced.push(known);
-      this.#candidates.set(index.repository, candidate);
+      this.#candidates.set(index.path, candidate);
       if (!same && !candidate.isPublished()) fresh++;
     }
-    for (const [repository, candidate] of this.#candidates) {
-      const gone = !found.some((index) => index.repository === repository);
+    for (const [path, candidate] of this.#candidates) {
+      const gone = !found.some((index) => index.path === path);
       if (gone || candidate.isComplete()) await this.#forget(candidate, !gone);
     }
     if (fresh > 0 && !announced) this.#deps.events.rescanFound(fresh);
@@ -187,13 +187,16 @@ export class InboxService {
     const first = planBatch(this.#assess(nameProblems), await this.#facts());
     if (first.publish.length > 0) {
       const startedAt = this.#deps.clock.monotonic();
-      for (const { repository } of first.publish) await this.#candidates.get(repository)?.copy(inbox);
+      for (const { index } of first.publish) await this.#candidates.get(index)?.copy(inbox);
       this.#deps.events.stage('copy', (this.#deps.clock.monotonic() - startedAt) / 1000);
     }
     signal.throwIfAborted();
     const decision = planBatch(this.#assess(nameProblems), await this.#facts());
-    const copied = decision.publish.filter((a) => first.publish.some((b) => b.repository === a.repository));
+    const copied = decision.publish.filter((a) => first.publish.some((b) => b.index === a.index));
     const waiting = [...decision.wait, ...decision.publish.filter((a) => !copied.includes(a))];
+    // The keys have changed since it was judged: the next pass judges it anew.
+    const keyring = this.#deps.keyring();
+    if (copied.some((a) => this.#candidates.get(a.repository)?.isJudgedBy(keyring) === false)) return true;
     this.#ledger.supersede([waiting, copied, decision.hold, decision.reject]);
     if (waiting.length > 0) this.#ledger.record('waiting', waiting, waiting.flatMap(reasonsOf));
     if (copied.length > 0) await this.#publish(copied);
@@ -209,7 +212,7 @@ export class InboxService {
 
   async #publish(assessments: readonly Assessment[]): Promise<void> {
     const { clock, events, log } = this.#deps;
-    const candidates = assessments.flatMap((a) => this.#candidates.get(a.repository) ?? []);
+    const candidates = assessments.flatMap((a) => this.#candidates.get(a.index) ?? []);
     const reasons = assessments.flatMap(reasonsOf);
     const batch = this.#ledger.record('waiting', assessments, reasons);
     const startedAt = clock.monotonic();
@@ -220,7 +223,16 @@ export class InboxService {
         builder: this.#config.builder,
         changes: candidates.flatMap((c) =>
           c.facts
-            ? [{ repository: c.repository, candidate: c.id, base: c.base, index: c.facts, indexSource: c.indexSource }]
+            ? [
+                {
+                  repository: c.repository,
+                  indexFile: c.fileName,
+                  candidate: c.id,
+                  base: c.base,
+                  index: c.facts,
+                  indexSource: c.indexSource,
+                },
+              ]
             : [],
         ),
       });
@@ -237,7 +249,7 @@ export class InboxService {
       generation: generation.number,
       added: generation.added,
       removed: generation.removed,
-      repositories: assessments.map((a) => a.repository),
+      repositories: [...new Set(assessments.map((a) => a.repository))],
     });
     for (const candidate of candidates) await this.#forget(candidate, !candidate.hasMissing());
   }
@@ -262,14 +274,14 @@ export class InboxService {
   async #reject(assessments: readonly Assessment[]): Promise<void> {
     const ended = this.#ledger.end('rejected', assessments);
     if (!ended.changed) return;
-    const candidates = assessments.flatMap((a) => this.#candidates.get(a.repository) ?? []);
+    const candidates = assessments.flatMap((a) => this.#candidates.get(a.index) ?? []);
     const batch = { id: ended.id, builder: this.#config.builder, reasons: assessments.flatMap(reasonsOf), candidates };
     await quarantineBatch(this.#deps.root, batch, this.#deps.clock.now());
   }
 
   async #forget(candidate: Candidate, published: boolean): Promise<void> {
-    if (published) this.#published.set(candidate.repository, candidate.stat);
-    this.#candidates.delete(candidate.repository);
+    if (published) this.#published.set(candidate.path, candidate.stat);
+    this.#candidates.delete(candidate.path);
     await candidate.drop();
   }
 
@@ -303,7 +315,7 @@ export class InboxService {
   }
 
   #candidateDeps(signal: AbortSignal): CandidateDeps {
-    const { root, store, verifier, maxRemovedPercent } = this.#deps;
+    const { root, store, verifier, maxRemovedPercent, clock } = this.#deps;
     return {
       inbox: this.#config,
       root,
@@ -311,6 +323,7 @@ export class InboxService {
       verifier,
       keyring: this.#deps.keyring(),
       maxRemovedPercent,
+      clock,
       signal,
       onProgress: () => this.#beat(),
     };
@@ -331,5 +344,5 @@ export class InboxService {
 
 function badName(path: string): Assessment {
   const reasons = [{ code: 'NAME' as const, path, detail: 'a directory name that no repository may have' }];
-  return { repository: path, sha256: null, kind: 'refused', reasons };
+  return { repository: path, index: path, sha256: null, kind: 'refused', reasons };
 }

@@ -10,16 +10,16 @@ export interface ProbeTarget {
   readonly mirror: string;
   /** Where the mirror serves its tree: http or https, with or without a final `/`. */
   readonly url: string;
-  /** Relative paths of the repositories to look at. */
-  readonly repositories: readonly string[];
+  /** Relative paths of the indexes to look at. */
+  readonly indexes: readonly string[];
 }
 
-/** What one repository of a mirror answered; `failed` is one line for the operator. */
-export type RepositoryProbe = { readonly sha256: string } | { readonly absent: true } | { readonly failed: string };
+/** What a mirror answered when asked for one index; `failed` is one line for the operator. */
+export type IndexProbe = { readonly sha256: string } | { readonly absent: true } | { readonly failed: string };
 
 export interface ProbeResult {
-  readonly repositories: ReadonlyMap<string, RepositoryProbe>;
-  /** True when every repository answered; an index that is absent is an answer. */
+  readonly indexes: ReadonlyMap<string, IndexProbe>;
+  /** True when every index was answered; an index that is absent is an answer. */
   readonly success: boolean;
   readonly durationSeconds: number;
   /** The mirror's clock minus ours, as precise as its whole-second Date header; null when it sent none. */
@@ -30,7 +30,7 @@ export interface ProberOptions {
   /** Our version, for the User-Agent. */
   readonly version: string;
   readonly clock: Clock;
-  /** Deadline of one repository, redirects included; default 20 s. */
+  /** Deadline of one index, redirects included; default 20 s. */
   readonly timeoutMs?: number;
   /** The largest index that is read; default 64 MiB. */
   readonly maxBytes?: number;
@@ -52,13 +52,13 @@ interface Session {
   skewSeconds: number | null;
 }
 
-const repositoriesAtATime = 4;
+const indexesAtATime = 4;
 const maxRedirects = 3;
 // A server may answer 304 to an index that went back in time (If-Modified-Since compares dates, weak tags compare size
 // and second). After so many in a row the index is fetched whole.
 const maxNotModified = 10;
 
-/** Probes mirrors; keeps, per mirror and repository, what a conditional request needs. */
+/** Probes mirrors; keeps, per mirror and index, what a conditional request needs. */
 export class Prober {
   readonly #options: Required<ProberOptions>;
   readonly #remembered = new Map<string, Map<string, Remembered>>();
@@ -68,46 +68,46 @@ export class Prober {
   }
 
   /**
-   * Looks at every repository of the target, four at a time. What goes wrong at the mirror is in the result; rejects only
+   * Looks at every index of the target, four at a time. What goes wrong at the mirror is in the result; rejects only
    * with the signal's reason once aborted.
    */
   async probe(target: ProbeTarget, options: { readonly signal: AbortSignal }): Promise<ProbeResult> {
     options.signal.throwIfAborted();
     const started = this.#options.clock.monotonic();
-    const http = new HttpAgent({ keepAlive: true, maxSockets: repositoriesAtATime });
-    const https = new HttpsAgent({ keepAlive: true, maxSockets: repositoriesAtATime });
+    const http = new HttpAgent({ keepAlive: true, maxSockets: indexesAtATime });
+    const https = new HttpsAgent({ keepAlive: true, maxSockets: indexesAtATime });
     const session: Session = { http, https, signal: options.signal, skewSeconds: null };
     const before = this.#remembered.get(target.mirror) ?? new Map<string, Remembered>();
     const after = new Map<string, Remembered>();
-    const repositories = new Map<string, RepositoryProbe>();
-    const queue = target.repositories.values();
+    const indexes = new Map<string, IndexProbe>();
+    const queue = target.indexes.values();
     const work = async (): Promise<void> => {
       for (const path of queue) {
-        const { answer, remember } = await this.#probeRepository(indexUrl(target.url, path), before.get(path), session);
-        repositories.set(path, answer);
+        const { answer, remember } = await this.#probeIndex(indexUrl(target.url, path), before.get(path), session);
+        indexes.set(path, answer);
         if (remember) after.set(path, remember);
       }
     };
     try {
-      await Promise.all(Array.from({ length: repositoriesAtATime }, work));
+      await Promise.all(Array.from({ length: indexesAtATime }, work));
     } finally {
       http.destroy();
       https.destroy();
     }
     this.#remembered.set(target.mirror, after);
     return {
-      repositories,
-      success: [...repositories.values()].every((answer) => !('failed' in answer)),
+      indexes,
+      success: [...indexes.values()].every((answer) => !('failed' in answer)),
       durationSeconds: (this.#options.clock.monotonic() - started) / 1000,
       clockSkewSeconds: session.skewSeconds,
     };
   }
 
-  async #probeRepository(
+  async #probeIndex(
     url: URL | null,
     known: Remembered | undefined,
     session: Session,
-  ): Promise<{ answer: RepositoryProbe; remember?: Remembered | undefined }> {
+  ): Promise<{ answer: IndexProbe; remember?: Remembered | undefined }> {
     session.signal.throwIfAborted();
     if (url === null) return { answer: { failed: 'the mirror has no usable URL: expected http:// or https://' } };
     const usable = known?.url === url.href && known.notModified < maxNotModified ? known : undefined;
@@ -172,7 +172,7 @@ export class Prober {
     url: URL,
     known: Remembered | undefined,
     signal: AbortSignal,
-  ): Promise<{ answer: RepositoryProbe; remember?: Remembered }> {
+  ): Promise<{ answer: IndexProbe; remember?: Remembered }> {
     const code = response.statusCode ?? 0;
     if (code === 200) {
       const sha256 = await digestOf(response, this.#options.maxBytes, signal);
@@ -202,9 +202,9 @@ async function digestOf(response: IncomingMessage, maxBytes: number, signal: Abo
   return hash.digest('hex');
 }
 
-function indexUrl(base: string, repository: string): URL | null {
-  const path = repository.split('/').map(encodeURIComponent).join('/');
-  const url = URL.parse(`${path}/APKINDEX.tar.gz`, base.endsWith('/') ? base : `${base}/`);
+function indexUrl(base: string, index: string): URL | null {
+  const path = index.split('/').map(encodeURIComponent).join('/');
+  const url = URL.parse(path, base.endsWith('/') ? base : `${base}/`);
   return url !== null && isHttp(url) ? url : null;
 }
 

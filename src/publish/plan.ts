@@ -13,7 +13,6 @@ export type Step =
   | { readonly kind: 'switch'; readonly tree: string };
 
 export const traceFile = 'lockstep.json';
-export const indexFile = 'APKINDEX.tar.gz';
 
 export interface TreePlanInput {
   readonly tree: string;
@@ -41,7 +40,7 @@ export function* planTree(input: TreePlanInput): Generator<Step> {
   }
   for (const directory of directories) yield { kind: 'sync', directory };
   for (const index of input.indexes) {
-    const path = `${index.repository}/${indexFile}`;
+    const path = `${index.repository}/${index.file}`;
     directories.add(`${base}/${index.repository}`);
     yield { kind: 'link', source: sourceOf(index.source, path), path: `${base}/${path}` };
   }
@@ -69,6 +68,7 @@ export function traceContent(generation: number, publishedAt: string, indexes: r
     published_at: publishedAt,
     repositories: indexes.map((index) => ({
       path: index.repository,
+      index: index.file,
       index_sha256: index.sha256,
       packages: index.packages,
     })),

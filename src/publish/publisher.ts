@@ -1,6 +1,7 @@
 /** Makes verified batches the next generation, one at a time, and keeps the trees that hold generations. */
 import { chmod, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { IndexFileName } from '../apk/entry.ts';
 import { messageOf } from '../errors.ts';
 import type { Generation, IndexRow } from '../store/generations.ts';
 import type { RepositoryChange } from '../store/journal.ts';
@@ -27,6 +28,8 @@ export interface PublisherOptions {
 /** What a publish takes: only what `verify` accepted can be put in here. */
 export interface VerifiedChange {
   readonly repository: string;
+  /** The name of the index in the directory of the repository. */
+  readonly indexFile: IndexFileName;
   readonly candidate: number;
   /** The generation since which the repository had the index that the candidate was compared with; null: none. */
   readonly base: number | null;
@@ -196,21 +199,23 @@ export class Publisher {
 
   async #stampIndexes(batch: VerifiedBatch, nowMs: number): Promise<RepositoryChange[]> {
     const changes: RepositoryChange[] = [];
-    for (const { repository, candidate, base, index, indexSource } of batch.changes) {
-      const previous: IndexRow | null = this.#store.generations.indexOf(repository);
+    for (const { repository, indexFile, candidate, base, index, indexSource } of batch.changes) {
+      const previous: IndexRow | null = this.#store.generations.indexOf(repository, indexFile);
       const mtimeSeconds = nextMtimeSeconds(nowMs, previous?.mtimeSeconds ?? null);
       await setMtimeDurable(join(this.#options.root, indexSource), mtimeSeconds);
-      const { sha256, size, packages, signedBy, description } = index;
+      const { sha256, size, packages, signedBy, signedKey, description } = index;
       changes.push({
         repository,
         candidate,
         base,
         index: {
+          file: indexFile,
           sha256,
           size,
           mtimeSeconds,
           packages,
           signedBy,
+          ...(signedKey === undefined ? {} : { signedKey }),
           description,
           builder: batch.builder,
           source: indexSource,

@@ -8,9 +8,9 @@ export function filesOf(rows: readonly PackageRow[]): PushFile[] {
 }
 
 /** The index files of `indexes`. */
-export function indexFilesOf(indexes: readonly IndexRow[], fileName: string): PushFile[] {
+export function indexFilesOf(indexes: readonly IndexRow[]): PushFile[] {
   return indexes.map((index) => ({
-    path: `${index.repository}/${fileName}`,
+    path: `${index.repository}/${index.file}`,
     size: index.size,
     mtimeSeconds: index.mtimeSeconds,
   }));

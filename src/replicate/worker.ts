@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { messageOf, type PushFailureReason, TransportError } from '../errors.ts';
-import { indexFile, traceFile } from '../publish/plan.ts';
+import { traceFile } from '../publish/plan.ts';
 import type { Lease } from '../publish/publisher.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
@@ -232,7 +232,7 @@ export class MirrorWorker {
     const indexes = this.#deps.store.generations.indexesAt(lease.generation).filter((index) => index.since > from);
     const { size, mtimeMs } = await stat(join(lease.directory, traceFile));
     const trace: PushFile = { path: traceFile, size, mtimeSeconds: Math.floor(mtimeMs / 1000) };
-    return [...indexFilesOf(indexes, indexFile), trace];
+    return [...indexFilesOf(indexes), trace];
   }
 
   /**
@@ -243,7 +243,8 @@ export class MirrorWorker {
     const { generations } = this.#deps.store;
     const strangers: string[] = [];
     const keepAfterMs = this.#deps.clock.now() - this.#deps.graceMs;
-    for (const { repository } of generations.indexesAt(lease.generation)) {
+    const repositories = new Set(generations.indexesAt(lease.generation).map((index) => index.repository));
+    for (const repository of repositories) {
       signal.throwIfAborted();
       const remote = await this.#list(repository, signal);
       for (const page of generations.packagesOf(repository, lease.generation)) {

@@ -1,4 +1,5 @@
 /** Generations in the store: what each one added and removed, which indexes it serves, which tree holds it. */
+import type { IndexFileName } from '../apk/entry.ts';
 import type { Database, Row } from './database.ts';
 
 export interface Generation {
@@ -14,12 +15,17 @@ export interface Generation {
 /** One repository's index over the generations in which it was (or is) current. */
 export interface IndexRow {
   readonly repository: string;
+  /** Its name in the directory of the repository, which may hold more than one. */
+  readonly file: IndexFileName;
   readonly since: number;
   readonly sha256: string;
   readonly size: number;
   readonly mtimeSeconds: number;
   readonly packages: number;
+  /** The name of the key. */
   readonly signedBy: string;
+  /** The key's fingerprint; absent when it was not noted. */
+  readonly signedKey?: string;
   readonly builder: string;
   /** Where its bytes lie while the generation is pending, relative to the root; null: in the trees. */
   readonly source: string | null;
@@ -75,16 +81,20 @@ export class GenerationStore {
     return this.#db
       .all(
         `SELECT *, since = (SELECT number FROM generation WHERE state = 'pending') AS fresh FROM repository_index
-         WHERE since <= ? AND (until IS NULL OR until > ?) ORDER BY repository`,
+         WHERE since <= ? AND (until IS NULL OR until > ?) ORDER BY repository, file`,
         at,
         at,
       )
       .map(toIndexRow);
   }
 
-  /** The current index of one repository. */
-  indexOf(repository: string): IndexRow | null {
-    const row = this.#db.get('SELECT * FROM repository_index WHERE repository = ? AND until IS NULL', repository);
+  /** The current index of that name in one repository. */
+  indexOf(repository: string, file: IndexFileName): IndexRow | null {
+    const row = this.#db.get(
+      'SELECT * FROM repository_index WHERE repository = ? AND file = ? AND until IS NULL',
+      repository,
+      file,
+    );
     return row ? toIndexRow(row) : null;
   }
 
@@ -98,9 +108,13 @@ export class GenerationStore {
     return row ? { first: Number(row.since), last: row.until === null ? null : Number(row.until) - 1 } : null;
   }
 
-  /** The generation in which a repository first appeared. */
-  firstGenerationOf(repository: string): number | null {
-    const row = this.#db.get('SELECT min(since) AS first FROM repository_index WHERE repository = ?', repository);
+  /** The generation in which an index first appeared. */
+  firstGenerationOf(repository: string, file: IndexFileName): number | null {
+    const row = this.#db.get(
+      'SELECT min(since) AS first FROM repository_index WHERE repository = ? AND file = ?',
+      repository,
+      file,
+    );
     return row?.first === null || row === undefined ? null : Number(row.first);
   }
 
@@ -112,7 +126,7 @@ export class GenerationStore {
     yield* this.#since(
       `added > ? AND added <= ? AND present = 1 AND pruned = 0 AND NOT EXISTS
          (SELECT 1 FROM package q WHERE q.repository = package.repository AND q.file = package.file AND q.id > package.id
-          AND q.added <= ? AND q.present = 1)`,
+          AND q.added <= ? AND q.present = 1 AND q.pruned = 0)`,
       [from, to, to],
     );
   }
@@ -258,12 +272,14 @@ export function toGeneration(row: Row | undefined): Generation | null {
 function toIndexRow(row: Row): IndexRow {
   return {
     repository: String(row.repository),
+    file: row.file as IndexFileName,
     since: Number(row.since),
     sha256: String(row.sha256),
     size: Number(row.size),
     mtimeSeconds: Number(row.mtime),
     packages: Number(row.packages),
     signedBy: String(row.signed_by),
+    ...(row.signed_key === null ? {} : { signedKey: String(row.signed_key) }),
     builder: String(row.builder),
     source: row.fresh !== 1 || row.source === null ? null : String(row.source),
   };

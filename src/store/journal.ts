@@ -2,7 +2,7 @@
 import { OperationError } from '../errors.ts';
 import type { Database } from './database.ts';
 import { type Generation, type IndexRow, toGeneration } from './generations.ts';
-import { pieceSize } from './staging.ts';
+import { pieceSize } from './staging-queries.ts';
 
 export interface RepositoryChange {
   readonly repository: string;
@@ -37,8 +37,8 @@ export class Journal {
    * repository is not any more what the candidate was compared with.
    */
   *begin(generation: Generation, changes: readonly RepositoryChange[]): Generator<void, Generation> {
-    for (const { repository, base } of changes) {
-      if (this.#sinceOf(repository) === base) continue;
+    for (const { repository, base, index } of changes) {
+      if (this.#sinceOf(repository, index.file) === base) continue;
       throw new OperationError(
         'STATE',
         `${repository}: published by somebody else since it was compared: it is looked at again`,
@@ -119,8 +119,12 @@ export class Journal {
     this.#db.run("DELETE FROM generation WHERE number = ? AND state = 'preparing'", number);
   }
 
-  #sinceOf(repository: string): number | null {
-    const row = this.#db.get('SELECT since FROM repository_index WHERE repository = ? AND until IS NULL', repository);
+  #sinceOf(repository: string, file: string): number | null {
+    const row = this.#db.get(
+      'SELECT since FROM repository_index WHERE repository = ? AND file = ? AND until IS NULL',
+      repository,
+      file,
+    );
     return row ? Number(row.since) : null;
   }
 
@@ -140,14 +144,15 @@ export class Journal {
     return changes;
   }
 
-  *#addPackages({ candidate, repository }: RepositoryChange, generation: Generation): Generator<void, number> {
+  *#addPackages({ candidate, repository, index }: RepositoryChange, generation: Generation): Generator<void, number> {
     let changes = 0;
     for (const [from, to] of this.#pieces('staged', candidate)) {
       changes += this.#db.run(
-        `INSERT INTO package (repository, file, name, identity, size, sha256, mtime, arch, signed_by, present, added, source)
-         SELECT ?, file, name, identity, size, sha256, mtime, package_arch, signed_by, state = 'ready', ?, source
+        `INSERT INTO package (repository, index_file, file, name, identity, size, sha256, mtime, arch, signed_by, present, added, source)
+         SELECT ?, ?, file, name, identity, size, sha256, mtime, package_arch, signed_by, state = 'ready', ?, source
          FROM staged WHERE id >= ? AND id < ? AND candidate = ?`,
         repository,
+        index.file,
         generation.number,
         from,
         to,
@@ -173,19 +178,22 @@ export class Journal {
   #replaceIndex(change: RepositoryChange, generation: Generation): void {
     const { index } = change;
     this.#db.run(
-      'UPDATE repository_index SET until = ? WHERE repository = ? AND until IS NULL',
+      'UPDATE repository_index SET until = ? WHERE repository = ? AND file = ? AND until IS NULL',
       generation.number,
       change.repository,
+      index.file,
     );
     this.#db.run(
-      `INSERT INTO repository_index (repository, since, sha256, size, mtime, signed_by, description, packages, builder, source)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO repository_index (repository, file, since, sha256, size, mtime, signed_by, signed_key, description, packages, builder, source)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       change.repository,
+      index.file,
       generation.number,
       index.sha256,
       index.size,
       index.mtimeSeconds,
       index.signedBy,
+      index.signedKey ?? null,
       index.description,
       index.packages,
       index.builder,

@@ -21,25 +21,28 @@ export const migrations: readonly string[] = [
 
   CREATE TABLE repository_index (
     repository TEXT NOT NULL,
+    file TEXT NOT NULL,
     since INTEGER NOT NULL,
     until INTEGER,
     sha256 TEXT NOT NULL,
     size INTEGER NOT NULL,
     mtime INTEGER NOT NULL,
     signed_by TEXT NOT NULL,
+    signed_key TEXT,
     description TEXT,
     packages INTEGER NOT NULL,
     builder TEXT NOT NULL,
     source TEXT,
-    PRIMARY KEY (repository, since)
+    PRIMARY KEY (repository, file, since)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX repository_index_digest ON repository_index (repository, sha256);
   CREATE INDEX repository_index_since ON repository_index (since);
-  CREATE UNIQUE INDEX repository_index_current ON repository_index (repository) WHERE until IS NULL;
+  CREATE UNIQUE INDEX repository_index_current ON repository_index (repository, file) WHERE until IS NULL;
 
   CREATE TABLE package (
     id INTEGER PRIMARY KEY,
     repository TEXT NOT NULL,
+    index_file TEXT NOT NULL,
     file TEXT NOT NULL,
     name TEXT NOT NULL,
     identity TEXT NOT NULL,
@@ -56,7 +59,7 @@ export const migrations: readonly string[] = [
     source TEXT
   ) STRICT;
   CREATE INDEX package_file ON package (repository, file);
-  CREATE UNIQUE INDEX package_current ON package (repository, file) WHERE removed IS NULL;
+  CREATE UNIQUE INDEX package_current ON package (repository, index_file, file) WHERE removed IS NULL;
   CREATE INDEX package_added ON package (added);
   CREATE INDEX package_removed ON package (removed) WHERE removed IS NOT NULL;
   CREATE INDEX package_expiring ON package (removed_at) WHERE removed IS NOT NULL;

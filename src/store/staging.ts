@@ -1,9 +1,10 @@
 /** Candidates: what an uploaded index adds to its repository and takes away, row by row, until it is published or dropped. Lives as long as the process. */
-import type { IndexEntry } from '../apk/entry.ts';
+import type { IndexEntry, IndexFileName } from '../apk/entry.ts';
 import { packageFileName } from '../apk/entry.ts';
 import type { VerificationCode } from '../errors.ts';
 import { Bits } from './bits.ts';
 import type { Database, Row } from './database.ts';
+import { countRemovals, findConflict, type Place, pieceSize } from './staging-queries.ts';
 
 /** `missing`: not seen in the inbox; `present`: seen with the right size; `ready`: a verified private copy lies there; `failed`: refused. */
 export type StagedState = 'missing' | 'present' | 'ready' | 'failed';
@@ -50,12 +51,10 @@ export interface Difference {
 
 /** Rows that become objects at a time: few enough to die young. */
 const pageSize = 500;
-/** Rows that one statement changes: some ten milliseconds, so that the daemon stays responsive between two of them. */
-export const pieceSize = 2000;
 
 interface Reading {
   readonly builder: string;
-  readonly repository: string;
+  readonly place: Place;
   /** Ids of served packages that the index names unchanged. */
   readonly unchanged: Bits;
 }
@@ -63,15 +62,18 @@ interface Reading {
 export class StagingStore {
   readonly #db: Database;
   readonly #reading = new Map<number, Reading>();
+  readonly #places = new Map<number, Place>();
   #next = 1;
 
   constructor(db: Database) {
     this.#db = db;
   }
 
-  newCandidate(builder: string, repository: string): number {
+  newCandidate(builder: string, repository: string, indexFile: IndexFileName): number {
     const candidate = this.#next++;
-    this.#reading.set(candidate, { builder, repository, unchanged: new Bits() });
+    const place = { repository, indexFile };
+    this.#places.set(candidate, place);
+    this.#reading.set(candidate, { builder, place, unchanged: new Bits() });
     return candidate;
   }
 
@@ -86,8 +88,9 @@ export class StagingStore {
       for (const e of entries) {
         const file = packageFileName(e);
         const served = this.#db.get(
-          'SELECT id, identity, size, present FROM package WHERE repository = ? AND file = ? AND removed IS NULL',
-          reading.repository,
+          'SELECT id, identity, size, present FROM package WHERE repository = ? AND index_file = ? AND file = ? AND removed IS NULL',
+          reading.place.repository,
+          reading.place.indexFile,
           file,
         );
         if (served?.identity === e.identity && served.size === e.size && served.present === 1) {
@@ -115,14 +118,20 @@ export class StagingStore {
     const reading = this.#reading.get(candidate);
     if (!reading) throw new RangeError(`candidate ${candidate} was compared already`);
     this.#reading.delete(candidate);
-    const { repository, unchanged } = reading;
-    const base = this.#db.get('SELECT since FROM repository_index WHERE repository = ? AND until IS NULL', repository);
+    const { place, unchanged } = reading;
+    const { repository, indexFile } = place;
+    const base = this.#db.get(
+      'SELECT since FROM repository_index WHERE repository = ? AND file = ? AND until IS NULL',
+      repository,
+      indexFile,
+    );
     let live = 0;
     let after = '';
     for (;;) {
       const rows = this.#db.all(
-        'SELECT id, file, name, present FROM package WHERE repository = ? AND file > ? AND removed IS NULL ORDER BY file LIMIT ?',
+        'SELECT id, file, name, present FROM package WHERE repository = ? AND index_file = ? AND file > ? AND removed IS NULL ORDER BY file LIMIT ?',
         repository,
+        indexFile,
         after,
         pageSize,
       );
@@ -136,12 +145,13 @@ export class StagingStore {
       after = String(last.file);
       yield;
     }
-    return { base: base ? Number(base.since) : null, live, removals: yield* this.#removals(candidate, repository) };
+    return { base: base ? Number(base.since) : null, live, removals: yield* countRemovals(this.#db, candidate, place) };
   }
 
   /** Forgets the candidate. Yields between pieces. */
   *drop(candidate: number): Generator<void> {
     this.#reading.delete(candidate);
+    this.#places.delete(candidate);
     for (const table of ['staged', 'leaving']) {
       const sql = `DELETE FROM ${table} WHERE id IN (SELECT id FROM ${table} WHERE candidate = ? LIMIT ?)`;
       while (this.#db.run(sql, candidate, pieceSize).changes > 0) yield;
@@ -270,7 +280,7 @@ export class StagingStore {
       return { ...toReady({ ...copied, arch: copied.package_arch ?? null }, String(copied.source)), published: false };
     const published = this.#db.get(
       `SELECT p.*, t.tree AS tree FROM package p
-       JOIN repository_index i ON i.repository = p.repository AND i.until IS NULL AND i.builder = ?
+       JOIN repository_index i ON i.repository = p.repository AND i.file = p.index_file AND i.until IS NULL AND i.builder = ?
        JOIN (SELECT number, tree FROM generation WHERE state = 'published' ORDER BY number DESC LIMIT 1) t ON p.added <= t.number
        WHERE p.identity = ? AND p.size = ? AND p.file = ? AND p.removed IS NULL AND p.present = 1 LIMIT 1`,
       builder,
@@ -281,6 +291,25 @@ export class StagingStore {
     if (!published) return null;
     const source = `trees/${String(published.tree)}/${String(published.repository)}/${file}`;
     return { ...toReady(published, source), published: true };
+  }
+
+  /**
+   * A verified file of the candidate whose name another index of its directory gives to other bytes, published or about to
+   * be; null when there is none. Both could not be served.
+   */
+  conflict(candidate: number): string | null {
+    const place = this.#places.get(candidate);
+    if (!place) return null;
+    const { repository, indexFile } = place;
+    const others = [...this.#places].filter(
+      ([id, other]) => id !== candidate && other.repository === repository && other.indexFile !== indexFile,
+    );
+    return findConflict(
+      this.#db,
+      candidate,
+      place,
+      others.map(([id]) => id),
+    );
   }
 
   #noteLeaving(candidate: number, rows: readonly Row[]): void {
@@ -295,29 +324,6 @@ export class StagingStore {
         );
       }
     });
-  }
-
-  /** Files of one name sort between `name-` and `name.`, which is what lets the index on files find the versions of a package. */
-  *#removals(candidate: number, repository: string): Generator<void, number> {
-    const { low, high } =
-      this.#db.get('SELECT min(id) AS low, max(id) AS high FROM leaving WHERE candidate = ?', candidate) ?? {};
-    let removals = 0;
-    for (let from = Number(low ?? 1); from <= Number(high ?? 0); from += pieceSize) {
-      const found = this.#db.get(
-        `SELECT count(*) AS n FROM leaving l WHERE l.id >= ? AND l.id < ? AND l.candidate = ? AND l.present = 1
-           AND NOT EXISTS (SELECT 1 FROM staged s WHERE s.candidate = l.candidate AND s.name = l.name)
-           AND NOT EXISTS (SELECT 1 FROM package p WHERE p.repository = ? AND p.file > l.name || '-' AND p.file < l.name || '.'
-             AND p.name = l.name AND p.removed IS NULL
-             AND NOT EXISTS (SELECT 1 FROM leaving k WHERE k.candidate = l.candidate AND k.package = p.id))`,
-        from,
-        from + pieceSize,
-        candidate,
-        repository,
-      );
-      removals += Number(found?.n);
-      yield;
-    }
-    return removals;
   }
 }
 
@@ -344,6 +350,7 @@ function toStagedRow(row: Row): StagedRow {
       identity: String(row.identity),
       size: Number(row.size),
       buildTime: row.build_time === null ? null : Number(row.build_time),
+      file: String(row.file),
     },
   };
 }

@@ -1,5 +1,5 @@
 /** Decides whether a v2 index is signed by a trusted key and keeps every rule of its format. */
-import type { IndexEntry } from '../apk/entry.ts';
+import type { IndexEntry, IndexFileName } from '../apk/entry.ts';
 import { whatFollows } from '../apk/gzip.ts';
 import { readHead } from '../apk/head.ts';
 import { type IndexContent, IndexMember } from '../apk/index-member.ts';
@@ -11,6 +11,8 @@ import { beginSignatureCheck, type SignatureCheck } from './signature.ts';
 
 export interface IndexRules {
   readonly arch: string | null;
+  /** The name under which clients ask for it, null for any. */
+  readonly fileName: IndexFileName | null;
   readonly keyring: Keyring;
   /** Takes the entries in slices; the next is read when it has settled. */
   readonly onEntries: (entries: readonly IndexEntry[]) => Promise<void>;

@@ -2,11 +2,12 @@
 import { rm } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import type { IndexEntry } from '../apk/entry.ts';
+import type { IndexEntry, IndexFileName } from '../apk/entry.ts';
 import { OperationError } from '../errors.ts';
 import type { SignaturePolicy } from './check-package.ts';
 import type { IndexFacts, PackageFacts, Rejection, Warning } from './facts.ts';
 import type { Keyring } from './keyring.ts';
+import { keyFingerprint } from './public-key.ts';
 import type { Answer, IndexJob, Job, Order, Outcome, PackageJob, WorkerSettings } from './worker.ts';
 
 export type { IndexFacts, SignaturePolicy };
@@ -29,6 +30,7 @@ interface VerifyOptions {
    * read (NOT_REGULAR, SIZE_MISMATCH, an index over the size limit). Error or abort: removed.
    */
   readonly destination?: string;
+  /** As `keyringAt` makes it for the file's repository and the present instant. */
   readonly keyring: Keyring;
   readonly signal?: AbortSignal;
 }
@@ -36,6 +38,8 @@ interface VerifyOptions {
 export interface VerifyIndexOptions extends VerifyOptions {
   /** What `A:` must be: the last component of the repository's path; null asks only for a safe component. */
   readonly arch: string | null;
+  /** The name under which clients ask for the index, which says its format and where its packages lie; default: any. */
+  readonly fileName?: IndexFileName;
   /** Takes the entries in slices of at most 1000, before the verdict: drop them unless the index is accepted. */
   readonly onEntries: (entries: readonly IndexEntry[]) => void;
 }
@@ -84,13 +88,15 @@ export class Verifier implements AsyncDisposable {
    * reading or writing, a crashed thread, the signal's reason once aborted.
    */
   async verifyIndex(options: VerifyIndexOptions): Promise<IndexVerdict> {
-    const { sourceFd, destination, arch, keyring, signal } = options;
-    const job: IndexJob = { kind: 'index', id: this.#nextId++, sourceFd, destination, arch, keyring };
+    const { sourceFd, destination, arch, fileName = null, keyring, signal } = options;
+    const job: IndexJob = { kind: 'index', id: this.#nextId++, sourceFd, destination, arch, fileName, keyring };
     const outcome = await this.#run(job, options.onEntries, signal);
     if (outcome.verdict !== 'accepted') return outcome;
     if (!('warning' in outcome))
       throw new Error('the verifying thread answered a question about an index with a package');
-    const index = outcome.facts as Verified<IndexFacts>;
+    const key = keyring.keys.find(({ name }) => name === outcome.facts.signedBy);
+    const facts = key === undefined ? outcome.facts : { ...outcome.facts, signedKey: keyFingerprint(key.pem) };
+    const index = facts as Verified<IndexFacts>;
     return outcome.warning === null
       ? { verdict: 'accepted', index }
       : { verdict: 'accepted', index, warning: outcome.warning };

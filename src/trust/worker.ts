@@ -1,10 +1,10 @@
 /** The thread that verifies: takes one job at a time from the Verifier, answers with plain facts or the reason of a rejection. */
 import { parentPort, workerData } from 'node:worker_threads';
-import type { IndexEntry } from '../apk/entry.ts';
+import type { IndexEntry, IndexFileName } from '../apk/entry.ts';
 import { limits } from '../apk/limits.ts';
 import { errnoOf, messageOf } from '../errors.ts';
-import { IndexCheck } from './check-index.ts';
-import { PackageCheck, type SignaturePolicy } from './check-package.ts';
+import { indexCheck, packageCheck } from './check-format.ts';
+import type { SignaturePolicy } from './check-package.ts';
 import { type IndexFacts, type PackageFacts, type Rejection, reject, type Warning } from './facts.ts';
 import { stateOf } from './intake.ts';
 import type { Keyring } from './keyring.ts';
@@ -26,6 +26,7 @@ export interface PackageJob extends JobBase {
 export interface IndexJob extends JobBase {
   readonly kind: 'index';
   readonly arch: string | null;
+  readonly fileName: IndexFileName | null;
 }
 export type Job = PackageJob | IndexJob;
 
@@ -91,10 +92,10 @@ async function verifyPackage(job: PackageJob): Promise<Outcome> {
   if (job.entry !== null && size !== job.entry.size) {
     const mismatch = reject('SIZE_MISMATCH', `the file has ${size} bytes, the index says ${job.entry.size}`);
     if (!job.explainSize) return mismatch;
-    const why = await workbench.pass({ ...options, destination: undefined }, new PackageCheck(job, size));
+    const why = await workbench.pass({ ...options, destination: undefined }, packageCheck(job, size));
     return why.verdict === 'accepted' ? mismatch : why;
   }
-  const result = await workbench.pass(options, new PackageCheck(job, size));
+  const result = await workbench.pass(options, packageCheck(job, size));
   if (result.verdict !== 'accepted') return result;
   return { verdict: 'accepted', facts: { ...result.found, size, sha256: result.sha256, mtimeSeconds } };
 }
@@ -106,7 +107,7 @@ async function verifyIndex(job: IndexJob): Promise<Outcome> {
   if (size > limits.indexFileBytes)
     return reject('LIMIT', `an index of ${size} bytes, at most ${limits.indexFileBytes}`);
   const onEntries = (entries: readonly IndexEntry[]): Promise<void> => sendEntries(job.id, entries);
-  const check = new IndexCheck({ arch: job.arch, keyring: job.keyring, onEntries });
+  const check = indexCheck({ arch: job.arch, fileName: job.fileName, keyring: job.keyring, onEntries });
   const result = await workbench.pass(options, check);
   if (result.verdict !== 'accepted') return result;
   const { unknownField, ...found } = result.found;

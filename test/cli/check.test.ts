@@ -58,6 +58,17 @@ test('check warns of an open address and of what only systemd hands over, and st
   assert.deepEqual(inService, { code: 0, out, err: open });
 });
 
+test('check warns of a key scope that matches nothing', async (t) => {
+  const { directory } = world(t);
+  const file = join(directory, 'lockstepd.yaml');
+  writeFileSync(file, good.replace('$T/keys', '{ dir: $T/keys, may_sign: [edge/x86] }').replaceAll('$T', directory));
+  assert.deepEqual(await run(['--config', file]), {
+    code: 0,
+    out: `${file}: ok: 1 inbox, 1 mirror\n`,
+    err: `${file}: warning: inbox one: may_sign edge/x86 of ${directory}/keys matches no repository that the inbox may hold\n`,
+  });
+});
+
 test('check refuses arguments that it does not know', async () => {
   for (const args of [['--confg', 'x'], ['file.yaml'], ['--config']]) {
     await assert.rejects(run(args), UsageError, args.join(' '));

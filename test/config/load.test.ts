@@ -5,7 +5,7 @@ import test, { type TestContext } from 'node:test';
 import { loadConfig } from '../../src/config/load.ts';
 import { ConfigError } from '../../src/errors.ts';
 import { exec } from '../../src/system/exec.ts';
-import { fingerprint, good, world } from './world.ts';
+import { fingerprint, good, publicPem, world } from './world.ts';
 
 test('a small configuration gets the documented defaults', async (t) => {
   const { directory, load } = world(t);
@@ -21,10 +21,11 @@ test('a small configuration gets the documented defaults', async (t) => {
         builder: 'one',
         path: join(directory, 'mirror/inbox/one'),
         repositories: [{ text: 'main/{arch}', components: [{ kind: 'literal', value: 'main' }, { kind: 'arch' }] }],
-        keys: join(directory, 'keys'),
+        keys: [{ directory: join(directory, 'keys'), maySign: null }],
         settleMs: 5000,
         missingPackages: 'hold',
         packageSignatures: 'if-present',
+        signatureAlgorithms: null,
       },
     ],
     publish: { graceMs: 172_800_000, keepTreesForMs: 21_600_000, maxTrees: 4 },
@@ -183,7 +184,7 @@ test('outside of the service a credential is taken on trust', async (t) => {
 test('a look without the disk needs none of the files', async (t) => {
   const text = good.replace('$T/identity', '/nonexistent/identity').replace('$T/keys', '/nonexistent/keys');
   const config = await world(t).load(text, { ignoreDisk: true });
-  assert.equal(config.inboxes[0]?.keys, '/nonexistent/keys');
+  assert.deepEqual(config.inboxes[0]?.keys, [{ directory: '/nonexistent/keys', maySign: null }]);
 });
 
 test('a key or an identity that this user cannot read is refused', async (t) => {
@@ -248,7 +249,7 @@ function onThisDisk(text: string, directory: string): string {
   mkdirSync(join(directory, 'etc/keys/bpo'), { recursive: true });
   mkdirSync(join(directory, 'etc/keys/build.example.org'), { recursive: true });
   for (const builder of ['bpo', 'build.example.org'])
-    writeFileSync(join(directory, `etc/keys/${builder}/k.rsa.pub`), 'k');
+    writeFileSync(join(directory, `etc/keys/${builder}/k.rsa.pub`), publicPem);
   writeFileSync(join(directory, 'etc/push-key'), 'a key', { mode: 0o600 });
   return text
     .replaceAll('/etc/lockstepd', join(directory, 'etc'))
@@ -280,7 +281,7 @@ test('the example configuration shows every key, and the defaults as they are', 
   assert.deepEqual(await load(spelledOut), await load(example));
   const keys = new Set(lines.flatMap((line) => /^ *(?:- )?([a-z_]+):/.exec(line)?.[1] ?? []));
   const known =
-    'root state socket listen workers inboxes builder path repositories keys settle missing_packages package_signatures publish grace keep_trees_for max_trees guards max_removed_percent mirrors name url transport type host port user identity host_key timeout fsync schedule rescan probe scrub log level';
+    'root state socket listen workers inboxes builder path repositories keys settle missing_packages package_signatures signature_algorithms publish grace keep_trees_for max_trees guards max_removed_percent mirrors name url transport type host port user identity host_key timeout fsync schedule rescan probe scrub log level';
   assert.deepEqual([...keys].sort(), known.split(' ').sort());
 });
 

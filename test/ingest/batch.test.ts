@@ -4,10 +4,10 @@ import * as fc from 'fast-check';
 import { type Assessment, planBatch, reasonsOf } from '../../src/ingest/batch.ts';
 
 const kinds = ['closed', 'incomplete', 'refused', 'guarded'] as const;
-const one = (kind: (typeof kinds)[number], repository: string = kind): Assessment =>
+const one = (kind: (typeof kinds)[number], repository: string = kind, index = `${repository}/i`): Assessment =>
   kind === 'closed'
-    ? { repository, sha256: 'a', kind }
-    : { repository, sha256: 'a', kind, reasons: [{ code: 'INCOMPLETE', path: repository, detail: '' }] };
+    ? { repository, index, sha256: 'a', kind }
+    : { repository, index, sha256: 'a', kind, reasons: [{ code: 'INCOMPLETE', path: repository, detail: '' }] };
 const names = (group: readonly Assessment[]): string[] => group.map((a) => a.repository);
 
 const anyBatch = fc.uniqueArray(
@@ -67,4 +67,23 @@ test('what others are does not change the fate of a repository', () => {
 test('a closed repository has no reasons, any other keeps its own', () => {
   assert.deepEqual(reasonsOf(one('closed')), []);
   assert.equal(reasonsOf(one('refused')).length, 1);
+});
+
+test('the indexes of one repository share a fate; other repositories have their own', () => {
+  const facts = { uploading: false, settled: true, missingPackages: 'hold' as const };
+  const v2 = one('closed', 'r', 'r/APKINDEX.tar.gz');
+  const other = one('closed', 'other');
+  for (const [kind, fate] of [
+    ['closed', 'publish'],
+    ['incomplete', 'hold'],
+    ['guarded', 'hold'],
+    ['refused', 'reject'],
+  ] as const) {
+    const v3 = one(kind, 'r', 'r/Packages.adb');
+    const decision = planBatch([v2, v3, other], facts);
+    assert.ok(decision[fate].includes(v2) && decision[fate].includes(v3), `${kind}: ${fate}`);
+    assert.ok(decision.publish.includes(other));
+  }
+  const unsettled = planBatch([v2, one('refused', 'r', 'r/Packages.adb')], { ...facts, settled: false });
+  assert.equal(unsettled.wait.length, 2, 'what may still be mended is waited for');
 });

@@ -29,11 +29,15 @@ function makeProber(changes: { timeoutMs?: number; maxBytes?: number; clock?: Cl
   return new Prober({ version: '0.1.0', clock: systemClock, ...changes });
 }
 
-const look = (prober: Prober, url: string, repositories = ['main/x86_64'], signal = never): Promise<ProbeResult> =>
-  prober.probe({ mirror: 'paris', url, repositories }, { signal });
+const look = (
+  prober: Prober,
+  url: string,
+  indexes = ['main/x86_64/APKINDEX.tar.gz'],
+  signal = never,
+): Promise<ProbeResult> => prober.probe({ mirror: 'paris', url, indexes }, { signal });
 
-function failureOf(result: ProbeResult, repository = 'main/x86_64'): string {
-  const answer = result.repositories.get(repository);
+function failureOf(result: ProbeResult, index = 'main/x86_64/APKINDEX.tar.gz'): string {
+  const answer = result.indexes.get(index);
   assert.ok(answer && 'failed' in answer, `failed, got ${JSON.stringify(answer)}`);
   assert.equal(result.success, false);
   return answer.failed;
@@ -41,13 +45,16 @@ function failureOf(result: ProbeResult, repository = 'main/x86_64'): string {
 
 test('each index is fetched below the URL and told by its SHA-256', async (t) => {
   const { url, requests } = await serve(t, (request, response) => response.end(`index at ${request.url}`));
-  const repositories = ['main/x86_64', 'staging/a b/c#d/aarch64'];
-  const result = await look(makeProber(), url, repositories);
+  const indexes = ['main/x86_64/APKINDEX.tar.gz', 'staging/a b/c#d/aarch64/packages.adb'];
+  const result = await look(makeProber(), url, indexes);
   assert.deepEqual(
-    result.repositories,
+    result.indexes,
     new Map([
-      ['main/x86_64', { sha256: sha256('index at /pub/main/x86_64/APKINDEX.tar.gz') }],
-      ['staging/a b/c#d/aarch64', { sha256: sha256('index at /pub/staging/a%20b/c%23d/aarch64/APKINDEX.tar.gz') }],
+      ['main/x86_64/APKINDEX.tar.gz', { sha256: sha256('index at /pub/main/x86_64/APKINDEX.tar.gz') }],
+      [
+        'staging/a b/c#d/aarch64/packages.adb',
+        { sha256: sha256('index at /pub/staging/a%20b/c%23d/aarch64/packages.adb') },
+      ],
     ]),
   );
   assert.equal(result.success, true);
@@ -72,7 +79,7 @@ test('at most four repositories are asked at a time', async (t) => {
     url,
     Array.from({ length: 30 }, (_, i) => `r${i}/x86_64`),
   );
-  assert.equal(result.repositories.size, 30);
+  assert.equal(result.indexes.size, 30);
   assert.equal(requests.length, 30);
   assert.ok(most === 4, `${most} at a time`);
 });
@@ -89,7 +96,7 @@ test('a 304 keeps the last digest: by tag, or by date where there is no tag', as
     const prober = makeProber();
     for (let round = 0; round < 3; round++) {
       const result = await look(prober, url);
-      assert.deepEqual(result.repositories.get('main/x86_64'), { sha256: sha256('index') });
+      assert.deepEqual(result.indexes.get('main/x86_64/APKINDEX.tar.gz'), { sha256: sha256('index') });
     }
     const conditional = requests.map((r) => r.headers['if-none-match'] ?? r.headers['if-modified-since'] ?? null);
     assert.deepEqual(conditional, [null, Object.values(validator)[0], Object.values(validator)[0]]);
@@ -106,7 +113,8 @@ test('a server that says 304 for ever is asked for the whole index now and then'
   await look(prober, url);
   content = 'second';
   const seen: unknown[] = [];
-  for (let round = 0; round < 11; round++) seen.push((await look(prober, url)).repositories.get('main/x86_64'));
+  for (let round = 0; round < 11; round++)
+    seen.push((await look(prober, url)).indexes.get('main/x86_64/APKINDEX.tar.gz'));
   assert.ok(seen.slice(0, 10).every((answer) => isDeepStrictEqual(answer, { sha256: sha256('first') })));
   assert.deepEqual(seen[10], { sha256: sha256('second') });
 });
@@ -128,9 +136,9 @@ test('changed content is seen, and what a mirror answers after a failure is cond
   state = 'broken';
   assert.match(failureOf(await look(prober, url)), /HTTP status 503/);
   state = 'one';
-  assert.deepEqual((await look(prober, url)).repositories.get('main/x86_64'), { sha256: sha256('one') });
+  assert.deepEqual((await look(prober, url)).indexes.get('main/x86_64/APKINDEX.tar.gz'), { sha256: sha256('one') });
   state = 'two';
-  assert.deepEqual((await look(prober, url)).repositories.get('main/x86_64'), { sha256: sha256('two') });
+  assert.deepEqual((await look(prober, url)).indexes.get('main/x86_64/APKINDEX.tar.gz'), { sha256: sha256('two') });
 });
 
 test('another URL for a mirror starts without conditions', async (t) => {
@@ -151,8 +159,8 @@ test('404 and 410 say that there is no index, which is an answer', async (t) => 
   const { url } = await serve(t, (request, response) =>
     response.writeHead(request.url?.includes('gone') ? 410 : 404).end('no'),
   );
-  const result = await look(makeProber(), url, ['main/x86_64', 'gone/x86_64']);
-  assert.deepEqual([...result.repositories.values()], [{ absent: true }, { absent: true }]);
+  const result = await look(makeProber(), url, ['main/x86_64/APKINDEX.tar.gz', 'gone/x86_64/APKINDEX.tar.gz']);
+  assert.deepEqual([...result.indexes.values()], [{ absent: true }, { absent: true }]);
   assert.equal(result.success, true);
 });
 
@@ -160,9 +168,9 @@ test('one repository that fails fails the probe and leaves the others', async (t
   const { url } = await serve(t, (request, response) =>
     response.writeHead(request.url?.includes('bad') ? 500 : 200).end('x'),
   );
-  const result = await look(makeProber(), url, ['bad/x86_64', 'main/x86_64']);
-  assert.match(failureOf(result, 'bad/x86_64'), /500/);
-  assert.deepEqual(result.repositories.get('main/x86_64'), { sha256: sha256('x') });
+  const result = await look(makeProber(), url, ['bad/x86_64/APKINDEX.tar.gz', 'main/x86_64/APKINDEX.tar.gz']);
+  assert.match(failureOf(result, 'bad/x86_64/APKINDEX.tar.gz'), /500/);
+  assert.deepEqual(result.indexes.get('main/x86_64/APKINDEX.tar.gz'), { sha256: sha256('x') });
 });
 
 test('three redirects are followed, a loop is not', async (t) => {
@@ -172,7 +180,9 @@ test('three redirects are followed, a loop is not', async (t) => {
     if (step < last) response.writeHead(302, { location: `?n=${step + 1}` }).end();
     else response.end('there');
   });
-  assert.deepEqual((await look(makeProber(), url)).repositories.get('main/x86_64'), { sha256: sha256('there') });
+  assert.deepEqual((await look(makeProber(), url)).indexes.get('main/x86_64/APKINDEX.tar.gz'), {
+    sha256: sha256('there'),
+  });
   requests.length = 0;
   assert.match(failureOf(await look(makeProber(), url, ['loop/x86_64']), 'loop/x86_64'), /more than 3 times/);
   assert.equal(requests.length, 4);
@@ -203,7 +213,7 @@ test('an endless body is cut at the limit', async (t) => {
 
 test('a body of exactly the limit is accepted', async (t) => {
   const { url } = await serve(t, (_request, response) => response.end('1234'));
-  assert.deepEqual((await look(makeProber({ maxBytes: 4 }), url)).repositories.get('main/x86_64'), {
+  assert.deepEqual((await look(makeProber({ maxBytes: 4 }), url)).indexes.get('main/x86_64/APKINDEX.tar.gz'), {
     sha256: sha256('1234'),
   });
 });

@@ -15,6 +15,7 @@ function packageRow(repository: string, file: string, source: string | null): Pa
 function indexRow(repository: string, source: string | null): IndexRow {
   return {
     repository,
+    file: 'APKINDEX.tar.gz',
     since: 1,
     sha256: 'cafe',
     size: 1,
@@ -63,7 +64,7 @@ test('the trace names generation, time and the digest of each index', () => {
     version: 1,
     generation: 7,
     published_at: '2026-11-22T00:00:00Z',
-    repositories: [{ path: 'main/x86_64', index_sha256: 'cafe', packages: 1 }],
+    repositories: [{ path: 'main/x86_64', index: 'APKINDEX.tar.gz', index_sha256: 'cafe', packages: 1 }],
   });
 });
 

@@ -174,6 +174,7 @@ for (const cut of cuts) {
     const change = await world.stage('main/x86_64', next['main/x86_64']);
     const { sha256, size, packages, signedBy } = change.index;
     const index = {
+      file: 'APKINDEX.tar.gz' as const,
       sha256,
       size,
       packages,
@@ -247,6 +248,7 @@ test('the copies of a pending generation are gone: it is forgotten, the old one 
   const change = await world.stage('main/x86_64', { 'b@1': 'B' });
   const { sha256, size, packages, signedBy } = change.index;
   const index = {
+    file: 'APKINDEX.tar.gz' as const,
     sha256,
     size,
     packages,

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type IndexEntry, packageFileName } from '../../src/apk/entry.ts';
+import { type IndexEntry, type IndexFileName, packageFileName } from '../../src/apk/entry.ts';
 import { Publisher, type VerifiedBatch, type VerifiedChange } from '../../src/publish/publisher.ts';
 import type { Generation } from '../../src/store/generations.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
@@ -66,9 +66,13 @@ export class PublishWorld implements Disposable {
   }
 
   /** Compares an index with what is published and puts private copies of what is new under `ingest/`. */
-  async stage(repository: string, content: Content): Promise<VerifiedChange> {
+  async stage(
+    repository: string,
+    content: Content,
+    indexFile: IndexFileName = 'APKINDEX.tar.gz',
+  ): Promise<VerifiedChange> {
     const { staging } = this.store;
-    const candidate = staging.newCandidate('b', repository);
+    const candidate = staging.newCandidate('b', repository, indexFile);
     staging.add(candidate, entriesOf(content));
     const { base } = await inPieces(staging.compare(candidate));
     const bytesOf = (file: string): string => {
@@ -104,7 +108,7 @@ export class PublishWorld implements Disposable {
       newestBuildTime: 1,
       mtimeSeconds: 1,
     } as unknown as Verified<IndexFacts>;
-    return { repository, candidate, base, index, indexSource };
+    return { repository, indexFile, candidate, base, index, indexSource };
   }
 
   /** Index contents by repository, as one generation. */

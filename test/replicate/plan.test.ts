@@ -33,6 +33,7 @@ test('only what differs in size or time is sent', () => {
 test('indexes are sent under their name with size and time', () => {
   const index = {
     repository: 'main/x86_64',
+    file: 'Packages.adb' as const,
     since: 1,
     sha256: '',
     size: 7,
@@ -42,9 +43,7 @@ test('indexes are sent under their name with size and time', () => {
     builder: '',
     source: null,
   };
-  assert.deepEqual(indexFilesOf([index], 'APKINDEX.tar.gz'), [
-    { path: 'main/x86_64/APKINDEX.tar.gz', size: 7, mtimeSeconds: 8 },
-  ]);
+  assert.deepEqual(indexFilesOf([index]), [{ path: 'main/x86_64/Packages.adb', size: 7, mtimeSeconds: 8 }]);
 });
 
 test('on a mirror only packages and temporary files of pushes are ours to remove', () => {

@@ -99,7 +99,7 @@ async function createWorld(graceMs = 3_600_000, now = (): number => systemClock.
   });
   const publishTo = async (repository: string, ...names: string[]): Promise<void> => {
     number++;
-    const candidate = store.staging.newCandidate('b', repository);
+    const candidate = store.staging.newCandidate('b', repository, 'APKINDEX.tar.gz');
     store.staging.add(
       candidate,
       names.map((name) => ({
@@ -123,6 +123,7 @@ async function createWorld(graceMs = 3_600_000, now = (): number => systemClock.
         });
     }
     const index = {
+      file: 'APKINDEX.tar.gz' as const,
       sha256: `index-${number}`,
       size: 100,
       mtimeSeconds: number,

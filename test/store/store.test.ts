@@ -27,7 +27,7 @@ async function stage(
 ): Promise<RepositoryChange & Difference> {
   const { repository = 'main/x86_64', builder = 'b', absent = [] } = options;
   const { staging } = store;
-  const candidate = staging.newCandidate(builder, repository);
+  const candidate = staging.newCandidate(builder, repository, 'APKINDEX.tar.gz');
   staging.add(candidate, entriesOf(content));
   const difference = await inPieces(staging.compare(candidate));
   for (const page of staging.rows(candidate, ['missing'])) {
@@ -44,6 +44,7 @@ async function stage(
     }
   }
   const index = {
+    file: 'APKINDEX.tar.gz' as const,
     sha256: JSON.stringify(content),
     size: 1,
     mtimeSeconds: 1,

@@ -39,11 +39,11 @@ test('the repository of 2017: indexes verify, every package that is there matche
 
 const samples = resolve(import.meta.dirname, '../../../shared/data/samples');
 
-/** Every v2 key of the samples together, as the verdicts were taken; the two melange.rsa.pub of the world collide, one is here. */
+/** Every key of the samples together, as the verdicts were taken; the two melange.rsa.pub of the world collide, one is here. */
 async function everyKey(): Promise<Keyring> {
   const names = await readdir(samples, { recursive: true });
   const directories = new Set(
-    names.filter((name) => name.endsWith('.rsa.pub')).map((name) => dirname(join(samples, name))),
+    names.filter((name) => /\.(?:pub|pem)$/.test(name)).map((name) => dirname(join(samples, name))),
   );
   return loadKeyring([...directories]);
 }
@@ -60,15 +60,41 @@ test('real files of several distributions get the verdicts of apk', async (t) =>
   const lines = readFileSync(join(samples, 'verdicts.tsv'), 'utf8').trimEnd().split('\n');
   let seen = 0;
   for (const [path = '', verdict = ''] of lines.map((line) => line.split('\t'))) {
-    if (path.startsWith('openwrt-v3/')) continue;
     const expected = words[verdict];
     assert.ok(expected !== undefined, `${path}: a verdict that this test knows: ${verdict}`);
     const file = join(samples, path);
-    const found = basename(path).startsWith('APKINDEX')
+    const found = /^APKINDEX|\.adb$/.test(basename(path))
       ? (await verifyIndexAt(verifier, file, { keyring })).verdict
       : await verifyPackageAt(verifier, file, { keyring });
     assert.equal(word(found), expected, path);
     seen += 1;
   }
-  assert.ok(seen > 30, `only ${seen} files seen`);
+  assert.ok(seen > 65, `only ${seen} files seen`);
+});
+
+test('the v3 feeds of OpenWrt: each index names its packages by what they are', async (t) => {
+  if (!existsSync(samples)) return t.skip('../shared/data/samples absent');
+  await using verifier = new Verifier({ workers: 2 });
+  let matched = 0;
+  for (const feed of ['melmac', 'mossdef']) {
+    const directory = join(samples, 'openwrt-v3', feed);
+    const keyring = await loadKeyring([directory]);
+    const { verdict, entries } = await verifyIndexAt(verifier, join(directory, 'packages.adb'), {
+      keyring,
+      fileName: 'packages.adb',
+    });
+    assert.equal(word(verdict), 'accept');
+    for (const [n, entry] of entries.entries()) {
+      const path = join(directory, packageFileName(entry));
+      if (!existsSync(path)) continue;
+      assert.equal(word(await verifyPackageAt(verifier, path, { keyring, entry })), 'accept', path);
+      matched += 1;
+      const other = entries.at(n - 1);
+      if (other) {
+        const confused = await verifyPackageAt(verifier, path, { keyring, entry: { ...other, size: entry.size } });
+        assert.equal(word(confused), 'CONTROL_MISMATCH', path);
+      }
+    }
+  }
+  assert.equal(matched, 28);
 });

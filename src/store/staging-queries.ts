@@ -1,0 +1,64 @@
+/** The larger questions about a candidate: what it would take away, and whether another index of its directory is in its way. */
+import type { IndexFileName } from '../apk/entry.ts';
+import type { Database } from './database.ts';
+
+/** Rows that one statement changes: some ten milliseconds, so that the daemon stays responsive between two of them. */
+export const pieceSize = 2000;
+
+/** One index: a directory may hold several, each with packages of its own. */
+export interface Place {
+  readonly repository: string;
+  readonly indexFile: IndexFileName;
+}
+
+/**
+ * How many present packages leave without a successor of the same name. Yields between pieces. Files of one name sort between
+ * `name-` and `name.`, which is what lets the index on files find the versions of a package.
+ */
+export function* countRemovals(db: Database, candidate: number, place: Place): Generator<void, number> {
+  const { low, high } =
+    db.get('SELECT min(id) AS low, max(id) AS high FROM leaving WHERE candidate = ?', candidate) ?? {};
+  let removals = 0;
+  for (let from = Number(low ?? 1); from <= Number(high ?? 0); from += pieceSize) {
+    const found = db.get(
+      `SELECT count(*) AS n FROM leaving l WHERE l.id >= ? AND l.id < ? AND l.candidate = ? AND l.present = 1
+         AND NOT EXISTS (SELECT 1 FROM staged s WHERE s.candidate = l.candidate AND s.name = l.name)
+         AND NOT EXISTS (SELECT 1 FROM package p WHERE p.repository = ? AND p.index_file = ?
+           AND p.file > l.name || '-' AND p.file < l.name || '.' AND p.name = l.name AND p.removed IS NULL
+           AND NOT EXISTS (SELECT 1 FROM leaving k WHERE k.candidate = l.candidate AND k.package = p.id))`,
+      from,
+      from + pieceSize,
+      candidate,
+      place.repository,
+      place.indexFile,
+    );
+    removals += Number(found?.n);
+    yield;
+  }
+  return removals;
+}
+
+/**
+ * A verified file of the candidate whose name another index of the directory gives to other bytes, published or staged by
+ * one of the candidates `others`; null when there is none.
+ */
+export function findConflict(
+  db: Database,
+  candidate: number,
+  { repository, indexFile }: Place,
+  others: readonly number[],
+): string | null {
+  const found = db.get(
+    `SELECT s.file AS file FROM staged s WHERE s.candidate = ? AND s.state = 'ready' AND (
+       EXISTS (SELECT 1 FROM package p WHERE p.repository = ? AND p.file = s.file AND p.index_file <> ?
+         AND p.removed IS NULL AND p.present = 1 AND p.sha256 <> s.sha256
+         AND NOT EXISTS (SELECT 1 FROM leaving l WHERE l.package = p.id))
+       OR EXISTS (SELECT 1 FROM staged o WHERE o.candidate IN (SELECT value FROM json_each(?)) AND o.file = s.file
+         AND o.state = 'ready' AND o.sha256 <> s.sha256)) LIMIT 1`,
+    candidate,
+    repository,
+    indexFile,
+    JSON.stringify(others),
+  );
+  return found ? String(found.file) : null;
+}
