@@ -5,17 +5,16 @@ import type { MirrorConfig } from './config/mirror-schema.ts';
 import type { Config, InboxConfig } from './config/schema.ts';
 import { forgetBuilders } from './daemon/builders.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
-import { ingestEvents } from './daemon/events.ts';
 import { gatherFacts, targetsOf } from './daemon/facts.ts';
+import { createInbox, type InboxParts } from './daemon/inboxes.ts';
 import { createMirror } from './daemon/mirrors.ts';
 import { KeyKeeper } from './daemon/keys.ts';
 import { planReload } from './daemon/reload.ts';
 import { Supervisor } from './daemon/supervisor.ts';
-import { feedWatchdog, keepBeating, keepHouse, scrubOnSchedule } from './daemon/timers.ts';
+import { feedWatchdog, keepBeating, keepHouse, keepQuarantine, scrubOnSchedule } from './daemon/timers.ts';
 import { ConfigError, messageOf, OperationError } from './errors.ts';
 import type { IngestDeps } from './ingest/ports.ts';
-import { InboxService } from './ingest/service.ts';
-import { IndexWatcher } from './ingest/watch.ts';
+import { Quarantine } from './ingest/quarantine.ts';
 import { Metrics } from './observe/metrics.ts';
 import { Prober } from './observe/probe.ts';
 import { type RunningServer, startServer } from './observe/server.ts';
@@ -62,10 +61,10 @@ export class Daemon {
   readonly #publisher: Publisher;
   readonly #metrics: Metrics;
   readonly #prober: Prober;
-  readonly #watcher: IndexWatcher;
+  readonly #quarantine: Quarantine;
   readonly #notifier: Notifier;
   readonly #keys: KeyKeeper;
-  readonly #inboxes = new Map<string, { readonly config: InboxConfig; readonly service: InboxService }>();
+  readonly #inboxes = new Map<string, InboxParts>();
   readonly #mirrors = new Map<string, MirrorParts>();
   readonly #locks = new DisposableStack();
   /** Start and reloads change which services run: one after the other. */
@@ -90,7 +89,12 @@ export class Daemon {
     this.#supervisor = new Supervisor(log, (error) => this.#failure.reject(error));
     const onChange = (builder: string): void => this.#inboxes.get(builder)?.service.wake();
     this.#keys = new KeyKeeper({ store: this.#store, clock, log, onChange });
-    this.#watcher = new IndexWatcher((path) => this.#wakeInbox(path), log);
+    this.#quarantine = new Quarantine({
+      root: config.root,
+      batches: this.#store.batches,
+      limits: () => this.#config.quarantine,
+      clock,
+    });
     // Nobody may be waiting yet when the first service fails.
     this.#failure.promise.catch(() => {});
   }
@@ -164,8 +168,8 @@ export class Daemon {
     await this.#supervisor.stop(() => true);
     await this.#publisher.stop();
     await this.#server?.close();
-    await this.#watcher[Symbol.asyncDispose]();
     await this.#keys[Symbol.asyncDispose]();
+    for (const { watcher } of this.#inboxes.values()) await watcher[Symbol.asyncDispose]();
     await this.#verifier[Symbol.asyncDispose]();
     this.#store[Symbol.dispose]();
     this.#locks.dispose();
@@ -204,7 +208,11 @@ export class Daemon {
     const plan = planReload(this.#config, next);
     for (const key of plan.needsRestart) this.#options.log.warn('reload_needs_restart', { key });
     await this.#supervisor.stop((name) => plan.stop.has(name) || name === 'scrub');
-    for (const builder of this.#inboxes.keys()) if (plan.stop.has(`inbox:${builder}`)) this.#inboxes.delete(builder);
+    for (const [builder, { watcher }] of this.#inboxes) {
+      if (!plan.stop.has(`inbox:${builder}`)) continue;
+      await watcher[Symbol.asyncDispose]();
+      this.#inboxes.delete(builder);
+    }
     for (const name of this.#mirrors.keys()) if (plan.stop.has(`mirror:${name}`)) this.#mirrors.delete(name);
     this.#config = plan.config;
     await this.#keys.configure(plan.config);
@@ -218,26 +226,27 @@ export class Daemon {
 
   #startInbox(config: InboxConfig): void {
     const { clock, log } = this.#options;
-    const deps: IngestDeps = {
+    const deps: Omit<IngestDeps, 'events'> = {
       root: this.#config.root,
       maxRemovedPercent: this.#config.guards.maxRemovedPercent,
+      reserveBytes: this.#config.reserveBytes,
       rescanMs: this.#config.schedule.rescanMs,
       store: this.#store,
       verifier: this.#verifier,
       keyring: () => this.#keys.keyring(config.builder),
+      quarantine: this.#quarantine,
       publish: async (batch) => {
         const generation = await this.#publisher.publish(batch);
         for (const { worker } of this.#mirrors.values()) worker.wake();
         this.#keys.wake();
         return generation;
       },
-      events: ingestEvents(this.#metrics, this.#watcher),
       clock,
       log,
     };
-    const service = new InboxService(config, deps);
-    this.#inboxes.set(config.builder, { config, service });
-    this.#supervisor.start(`inbox:${config.builder}`, (signal) => service.run(signal));
+    const parts = createInbox(config, deps, this.#metrics);
+    this.#inboxes.set(config.builder, parts);
+    this.#supervisor.start(`inbox:${config.builder}`, (signal) => parts.service.run(signal));
   }
 
   #startMirror(config: MirrorConfig): void {
@@ -263,6 +272,7 @@ export class Daemon {
     const { clock, log } = this.#options;
     this.#supervisor.start('keys', (signal) => this.#keys.run(signal));
     this.#supervisor.start('housekeeping', (signal) => keepHouse(this.#publisher, clock, log, signal));
+    this.#supervisor.start('quarantine', (signal) => keepQuarantine(this.#quarantine, clock, log, signal));
     const beat = (): string => {
       this.#beatAt = clock.monotonic();
       return this.#statusLine();
@@ -324,9 +334,5 @@ export class Daemon {
     const now = this.#options.clock.monotonic();
     const oldest = Math.min(this.#beatAt, ...[...this.#inboxes.values()].map(({ service }) => service.progressAt));
     return now - oldest < stuckAfterMs;
-  }
-
-  #wakeInbox(path: string): void {
-    for (const { config, service } of this.#inboxes.values()) if (path.startsWith(`${config.path}/`)) service.wake();
   }
 }

@@ -42,6 +42,7 @@ export const verificationCodes = [
   'CHANGED_WHILE_READING',
   'NOT_REGULAR',
   'NAME',
+  'QUOTA',
   'DISK',
   'INCOMPLETE',
   'REPLAY',

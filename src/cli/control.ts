@@ -96,6 +96,6 @@ async function tell(io: Io, config: string | undefined, action: string, body: un
     for (const line of messageIn(answer).split('\n')) io.err(`${escapeText(line)}\n`);
     return exitCode.config;
   }
-  io.out(`${requireSuccess(answer)}\n`);
+  io.out(`${escapeText(requireSuccess(answer))}\n`);
   return exitCode.ok;
 }

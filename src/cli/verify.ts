@@ -8,7 +8,7 @@ import { peekSchema } from '../apk/adb-container.ts';
 import { kindOf, readHead } from '../apk/head.ts';
 import { FormatError, messageOf, UsageError } from '../errors.ts';
 import { systemClock } from '../system/clock.ts';
-import { escapeText } from '../system/log.ts';
+import { escapeJson, escapeText } from '../system/log.ts';
 import { type AlgorithmName, algorithmNames, isAlgorithmName } from '../trust/algorithms.ts';
 import { type Keyring, loadKeyring } from '../trust/keyring.ts';
 import { keyringAt } from '../trust/standing.ts';
@@ -192,5 +192,5 @@ function toText(line: Line): string {
 }
 
 function toJson({ path, verdict, code, detail }: Line): string {
-  return `${JSON.stringify({ path, verdict, code, detail })}\n`;
+  return `${escapeJson(JSON.stringify({ path, verdict, code, detail }))}\n`;
 }

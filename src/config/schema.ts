@@ -20,6 +20,15 @@ import {
 import { keySources } from './keys-schema.ts';
 import { type MirrorConfig, mirror, type SchemaContext, toMirror } from './mirror-schema.ts';
 import { absolutePath, name, plainPath } from './names.ts';
+import {
+  type QuarantineLimits,
+  type Quotas,
+  quarantine,
+  quotas,
+  reserve,
+  toQuarantine,
+  toQuotas,
+} from './quota-schema.ts';
 import { parseTemplate, type Template, templateExample } from './template.ts';
 import { cronExample, type Parsed, parseCron } from './units.ts';
 
@@ -38,6 +47,9 @@ export interface Config {
   readonly inboxes: readonly InboxConfig[];
   readonly publish: { readonly graceMs: number; readonly keepTreesForMs: number; readonly maxTrees: number };
   readonly guards: { readonly maxRemovedPercent: number };
+  /** Free space below root that no copy may use up, in bytes. */
+  readonly reserveBytes: number;
+  readonly quarantine: QuarantineLimits;
   readonly mirrors: readonly MirrorConfig[];
   readonly schedule: {
     readonly rescanMs: number;
@@ -59,6 +71,7 @@ export interface InboxConfig {
   readonly settleMs: number;
   readonly missingPackages: 'hold' | 'publish';
   readonly packageSignatures: 'require' | 'if-present' | 'ignore';
+  readonly quotas: Quotas;
 }
 
 /** Turns the value of a YAML document into a Config, or says everything that is wrong with its shape at once. */
@@ -104,6 +117,7 @@ const inbox = mapping('an inbox', {
   missing_packages: oneOf('hold', 'publish').prefault('hold'),
   package_signatures: oneOf('require', 'if-present', 'ignore').prefault('if-present'),
   signature_algorithms: listOf('signature algorithms', oneOf(...algorithmNames), 1).prefault([...algorithmNames]),
+  quotas,
 });
 
 const document = mapping('a configuration', {
@@ -119,6 +133,8 @@ const document = mapping('a configuration', {
     max_trees: wholeNumber(2, 64).prefault(4),
   }),
   guards: section({ max_removed_percent: wholeNumber(0, 100).prefault(30) }),
+  reserve,
+  quarantine,
   mirrors: orAbsent([], listOf('mirrors', mirror, 0)),
   schedule: section({
     rescan: duration('1s', '1d').prefault('60s'),
@@ -151,9 +167,12 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): C
       signatureAlgorithms: algorithmNames.every((algorithm) => entry.signature_algorithms.includes(algorithm))
         ? null
         : entry.signature_algorithms,
+      quotas: toQuotas(entry.quotas),
     })),
     publish: { graceMs: publish.grace, keepTreesForMs: publish.keep_trees_for, maxTrees: publish.max_trees },
     guards: { maxRemovedPercent: guards.max_removed_percent },
+    reserveBytes: written.reserve,
+    quarantine: toQuarantine(written.quarantine),
     mirrors: written.mirrors.map((entry) => toMirror(entry, context)),
     schedule: { rescanMs: schedule.rescan, probeMs: schedule.probe, scrub: schedule.scrub ?? null },
     log: { level: written.log.level },

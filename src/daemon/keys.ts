@@ -52,7 +52,7 @@ export class KeyKeeper implements AsyncDisposable {
 
   constructor(deps: KeyKeeperDeps) {
     this.#deps = deps;
-    this.#watcher = new IndexWatcher(() => this.#wake.wake(), deps.log);
+    this.#watcher = new IndexWatcher({ onChange: () => this.#wake.wake(), clock: deps.clock, log: deps.log });
   }
 
   /** The same object until a key comes, goes, changes, expires or begins to be valid. */
@@ -123,7 +123,7 @@ export class KeyKeeper implements AsyncDisposable {
   }
 
   async #read(inboxes: readonly InboxConfig[]): Promise<ReadonlyMap<string, InboxKeys>> {
-    if (this.#watcher.add(inboxes.flatMap(({ keys }) => keys.map(({ directory }) => directory))))
+    if (this.#watcher.watch(inboxes.flatMap(({ keys }) => keys.map(({ directory }) => directory))))
       this.#lookAgain = true;
     const nowMs = this.#deps.clock.now();
     const read = new Map<string, InboxKeys>();

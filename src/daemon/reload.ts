@@ -14,7 +14,10 @@ export interface ReloadPlan {
 const fixedKeys = ['root', 'state', 'socket', 'listen', 'workers', 'publish', 'log'] as const;
 
 export function planReload(old: Config, next: Config): ReloadPlan {
-  const sameRules = same([old.guards, old.schedule.rescanMs], [next.guards, next.schedule.rescanMs]);
+  const sameRules = same(
+    [old.guards, old.reserveBytes, old.schedule.rescanMs],
+    [next.guards, next.reserveBytes, next.schedule.rescanMs],
+  );
   const sameProbes = old.schedule.probeMs === next.schedule.probeMs;
   const { root, state, socket, listen, workers, publish, log } = old;
   // The root stays until a restart, and the inboxes with it: they lie below it.

@@ -20,6 +20,8 @@ export interface Recorded {
   readonly changed: boolean;
 }
 
+const reasonsKept = 500;
+
 export class Ledger {
   readonly #builder: string;
   readonly #deps: LedgerDeps;
@@ -36,7 +38,7 @@ export class Ledger {
       state,
       updatedAtMs: this.#deps.clock.now(),
       repositories: assessments.map((a) => ({ path: a.repository, sha256: a.sha256 })),
-      reasons,
+      reasons: bounded(reasons),
     });
   }
 
@@ -64,6 +66,14 @@ export class Ledger {
     const keys = groups.filter((group) => group.length > 0).map((group) => batchKey(this.#builder, group));
     this.#deps.batches.supersede(this.#builder, keys);
   }
+}
+
+/** However many repositories a batch has, its reasons are still a page and not a book. */
+function bounded(reasons: readonly Reason[]): readonly Reason[] {
+  const [first] = reasons;
+  if (reasons.length <= reasonsKept || !first) return reasons;
+  const more = { code: first.code, path: first.path, detail: `and ${reasons.length - reasonsKept} more reasons` };
+  return [...reasons.slice(0, reasonsKept), more];
 }
 
 /** The same indexes of the same repositories by the same builder are the same batch, however often they are looked at. */

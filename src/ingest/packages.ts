@@ -22,6 +22,8 @@ export interface CandidateDeps {
   readonly keyring: Keyring;
   readonly clock: Clock;
   readonly maxRemovedPercent: number;
+  /** Free space that no copy may use up, in bytes. */
+  readonly reserveBytes: number;
   readonly signal: AbortSignal;
   /** Told of each package that was looked at or copied. */
   readonly onProgress: () => void;
@@ -34,6 +36,10 @@ export interface Wanted {
   readonly deps: CandidateDeps;
 }
 
+/** Smaller files may lie in the directory itself, or not on the disk yet. */
+const sparseFromBytes = 1024 * 1024;
+/** A file system may compress a little; packages are compressed already. */
+const sparseRatio = 8;
 const looksAtOnce = 8;
 const copiesAtOnce = 4;
 
@@ -76,14 +82,17 @@ async function lookAt(wanted: Wanted, row: StagedRow, directory: InboxDirectory 
   const { staging } = wanted.deps.store;
   if (await takeKnown(wanted, row)) return true;
   const seen = directory === null ? ({ kind: 'absent', stat: 'absent' } as const) : await directory.see(row.file);
-  if (seen.stat === row.stat) return false;
+  const problem = seen.kind === 'file' ? sizeProblem(seen, row) : null;
+  // A hole that is filled in changes no time if whoever fills it sets the time back.
+  const stat = problem === null ? seen.stat : `${seen.stat} ${problem}`;
+  if (stat === row.stat) return false;
   if (seen.kind === 'absent') {
     staging.setState(row.id, 'missing', seen.stat);
     return row.stat !== null;
   }
-  if (seen.kind === 'refused') staging.setFailed(row.id, seen.stat, { ...seen, held: false });
-  else if (seen.size === row.entry.size) staging.setState(row.id, 'present', seen.stat);
-  else staging.setState(row.id, 'missing', seen.stat, sizeProblem(seen.size, row));
+  if (seen.kind === 'refused') staging.setFailed(row.id, stat, { ...seen, held: false });
+  else if (problem === null) staging.setState(row.id, 'present', stat);
+  else staging.setState(row.id, 'missing', stat, problem);
   return true;
 }
 
@@ -100,8 +109,9 @@ async function copyRow(wanted: Wanted, row: StagedRow, directory: InboxDirectory
     return null;
   }
   await using handle = opened.handle;
-  if (opened.size === row.entry.size) return await verifyCopy(wanted, row, handle.fd, opened.stat);
-  staging.setState(row.id, 'missing', opened.stat, sizeProblem(opened.size, row));
+  const problem = sizeProblem(opened, row);
+  if (problem === null) return await verifyCopy(wanted, row, handle.fd, opened.stat);
+  staging.setState(row.id, 'missing', `${opened.stat} ${problem}`, problem);
   return null;
 }
 
@@ -176,8 +186,14 @@ async function linkFresh(source: string, path: string): Promise<boolean> {
   }
 }
 
-function sizeProblem(size: number, row: StagedRow): string {
-  return `${size} bytes, expected ${row.entry.size}`;
+/** Why the file cannot be what the entry names, as far as that can be told without reading it. */
+function sizeProblem(
+  { size, onDisk }: { readonly size: number; readonly onDisk: number },
+  row: StagedRow,
+): string | null {
+  if (size !== row.entry.size) return `${size} bytes, expected ${row.entry.size}`;
+  if (size < sparseFromBytes || onDisk * sparseRatio >= size) return null;
+  return `${size} bytes, of which only ${onDisk} are on the disk: a file with holes`;
 }
 
 /** True for every way in which a full disk or quota shows. */

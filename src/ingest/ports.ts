@@ -7,6 +7,7 @@ import type { Log } from '../system/log.ts';
 import type { Keyring } from '../trust/keyring.ts';
 import type { Verifier } from '../trust/verify.ts';
 import type { ClosedBatch } from './batch.ts';
+import type { Quarantine } from './quarantine.ts';
 
 interface IngestEvents {
   batchEnded(builder: string, state: Exclude<BatchState, 'waiting'>, reasons: readonly Reason[]): void;
@@ -19,10 +20,12 @@ interface IngestEvents {
 export interface IngestDeps {
   readonly root: string;
   readonly maxRemovedPercent: number;
+  readonly reserveBytes: number;
   readonly rescanMs: number;
   readonly store: Store;
   readonly verifier: Verifier;
   readonly keyring: () => Keyring;
+  readonly quarantine: Pick<Quarantine, 'keep'>;
   readonly publish: (batch: ClosedBatch) => Promise<Generation>;
   readonly events: IngestEvents;
   readonly clock: Clock;

@@ -16,12 +16,12 @@ import { inPieces } from '../system/pieces.ts';
 import { removeTree } from '../system/remove-tree.ts';
 import { type Assessment, planBatch, reasonsOf } from './batch.ts';
 import { Candidate } from './candidate.ts';
-import { type FoundIndex, findIndexes } from './indexes.ts';
+import { type FoundIndex, findIndexes, type SurveyProblem } from './indexes.ts';
 import { Ledger } from './ledger.ts';
 import { seeUpload } from './locks.ts';
 import { type CandidateDeps, isDiskFull } from './packages.ts';
-import { quarantineBatch } from './quarantine.ts';
 import type { IngestDeps } from './ports.ts';
+import { applyQuotas } from './quotas.ts';
 import { Inbox } from './walk.ts';
 
 /** How often the lock of a quiet inbox is looked at, and of one that is being written to. Reading /proc/locks costs microseconds. */
@@ -30,6 +30,8 @@ const uploadPollMs = 15;
 const secondLookMs = 300;
 const heldPauseMs = 1000;
 const failedPauseMs = 5000;
+/** However often something wakes it, an inbox full of junk is not looked at all the time. */
+const longestPaceMs = 2000;
 
 export class InboxService {
   readonly #config: InboxConfig;
@@ -50,6 +52,8 @@ export class InboxService {
   /** Device and inode of the inbox that was looked at last; null when there was none. */
   #place: string | null = null;
   #progressAt: number;
+  /** No look at the inbox begins before this, on the monotonic clock. */
+  #pacedUntil = 0;
 
   constructor(config: InboxConfig, deps: IngestDeps) {
     this.#config = config;
@@ -112,6 +116,8 @@ export class InboxService {
       const before = this.#uploading;
       const place = await this.#seeUpload();
       const over = before && !this.#uploading;
+      const early = woken ? this.#pacedUntil - clock.monotonic() : 0;
+      if (early > 0) await clock.sleep(early, { signal });
       if (over || woken || place !== this.#place || (!this.#uploading && clock.monotonic() >= until)) return;
     }
   }
@@ -127,13 +133,15 @@ export class InboxService {
     const startedAt = this.#deps.clock.monotonic();
     await this.#seeUpload();
     this.#surveyedInUpload = this.#uploading;
-    const survey = await findIndexes(inbox, this.#config.repositories);
+    const survey = await findIndexes(inbox, this.#config.repositories, this.#config.quotas.maxRepositories);
+    const surveyedAt = this.#deps.clock.monotonic();
+    this.#pacedUntil = surveyedAt + Math.min(surveyedAt - startedAt, longestPaceMs);
     const newlyWatched = this.#deps.events.watch(survey.watchable.map((path) => join(this.#config.path, path)));
     await this.#readIndexes(inbox, survey.indexes, announced, signal);
     for (const candidate of this.#candidates.values()) if (await candidate.look(inbox)) this.#changed();
     for (const candidate of this.#replaced.splice(0)) await candidate.drop();
-    const nameProblems = survey.badNames.map(badName);
-    const waiting = await this.#settleBatches(inbox, nameProblems, signal);
+    const problems = survey.problems.map(problemOf);
+    const waiting = await this.#settleBatches(inbox, problems, signal);
     this.#deps.log.debug('inbox_looked', {
       builder: this.#config.builder,
       announced,
@@ -183,20 +191,20 @@ export class InboxService {
   }
 
   /** Copies, publishes, holds, rejects. True when something still waits. */
-  async #settleBatches(inbox: Inbox, nameProblems: readonly Assessment[], signal: AbortSignal): Promise<boolean> {
-    const first = planBatch(this.#assess(nameProblems), await this.#facts());
+  async #settleBatches(inbox: Inbox, problems: readonly Assessment[], signal: AbortSignal): Promise<boolean> {
+    const first = planBatch(this.#assess(problems), await this.#facts());
     if (first.publish.length > 0) {
       const startedAt = this.#deps.clock.monotonic();
       for (const { index } of first.publish) await this.#candidates.get(index)?.copy(inbox);
       this.#deps.events.stage('copy', (this.#deps.clock.monotonic() - startedAt) / 1000);
     }
     signal.throwIfAborted();
-    const decision = planBatch(this.#assess(nameProblems), await this.#facts());
+    const decision = planBatch(this.#assess(problems), await this.#facts());
     const copied = decision.publish.filter((a) => first.publish.some((b) => b.index === a.index));
     const waiting = [...decision.wait, ...decision.publish.filter((a) => !copied.includes(a))];
     // The keys have changed since it was judged: the next pass judges it anew.
     const keyring = this.#deps.keyring();
-    if (copied.some((a) => this.#candidates.get(a.repository)?.isJudgedBy(keyring) === false)) return true;
+    if (copied.some((a) => this.#candidates.get(a.index)?.isJudgedBy(keyring) === false)) return true;
     this.#ledger.supersede([waiting, copied, decision.hold, decision.reject]);
     if (waiting.length > 0) this.#ledger.record('waiting', waiting, waiting.flatMap(reasonsOf));
     if (copied.length > 0) await this.#publish(copied);
@@ -205,9 +213,11 @@ export class InboxService {
     return waiting.length > 0;
   }
 
-  #assess(nameProblems: readonly Assessment[]): Assessment[] {
+  #assess(problems: readonly Assessment[]): Assessment[] {
     const open = [...this.#candidates.values()].filter((candidate) => !candidate.isPublished());
-    return [...open.map((candidate) => candidate.assess()), ...nameProblems];
+    const assessments = open.map((candidate) => candidate.assess());
+    const demands = open.map((candidate) => candidate.demand);
+    return [...applyQuotas(assessments, demands, this.#config), ...problems];
   }
 
   async #publish(assessments: readonly Assessment[]): Promise<void> {
@@ -276,7 +286,7 @@ export class InboxService {
     if (!ended.changed) return;
     const candidates = assessments.flatMap((a) => this.#candidates.get(a.index) ?? []);
     const batch = { id: ended.id, builder: this.#config.builder, reasons: assessments.flatMap(reasonsOf), candidates };
-    await quarantineBatch(this.#deps.root, batch, this.#deps.clock.now());
+    await this.#deps.quarantine.keep(batch);
   }
 
   async #forget(candidate: Candidate, published: boolean): Promise<void> {
@@ -315,7 +325,7 @@ export class InboxService {
   }
 
   #candidateDeps(signal: AbortSignal): CandidateDeps {
-    const { root, store, verifier, maxRemovedPercent, clock } = this.#deps;
+    const { root, store, verifier, maxRemovedPercent, clock, reserveBytes } = this.#deps;
     return {
       inbox: this.#config,
       root,
@@ -324,6 +334,7 @@ export class InboxService {
       keyring: this.#deps.keyring(),
       maxRemovedPercent,
       clock,
+      reserveBytes,
       signal,
       onProgress: () => this.#beat(),
     };
@@ -342,7 +353,12 @@ export class InboxService {
   }
 }
 
-function badName(path: string): Assessment {
-  const reasons = [{ code: 'NAME' as const, path, detail: 'a directory name that no repository may have' }];
-  return { repository: path, index: path, sha256: null, kind: 'refused', reasons };
+function problemOf({ held, ...reason }: SurveyProblem): Assessment {
+  return {
+    repository: reason.path,
+    index: reason.path,
+    sha256: null,
+    kind: held ? 'guarded' : 'refused',
+    reasons: [reason],
+  };
 }

@@ -26,10 +26,19 @@ test('a small configuration gets the documented defaults', async (t) => {
         missingPackages: 'hold',
         packageSignatures: 'if-present',
         signatureAlgorithms: null,
+        quotas: {
+          maxFileBytes: 4 * 2 ** 30,
+          maxBatchBytes: 64 * 2 ** 30,
+          maxInboxBytes: 256 * 2 ** 30,
+          maxPackages: 200_000,
+          maxRepositories: 1000,
+        },
       },
     ],
     publish: { graceMs: 172_800_000, keepTreesForMs: 21_600_000, maxTrees: 4 },
     guards: { maxRemovedPercent: 30 },
+    reserveBytes: 64 * 2 ** 20,
+    quarantine: { keepMs: 30 * 86_400_000, maxBytes: 10 * 2 ** 30, maxBatches: 1000 },
     mirrors: [
       {
         name: 'paris',
@@ -67,6 +76,8 @@ publish: { grace: 0, keep_trees_for: 90m, max_trees: 2 }
 guards:
 schedule: { scrub: "0 4 * * 0", rescan: 1s, probe: 5m }
 log: { level: debug }
+reserve: 1GiB
+quarantine: { keep: 7d, max_size: 1000000, max_batches: 3 }
 `;
   const config = await load(text + more);
   assert.equal(config.inboxes[0]?.path, join(directory, 'mirror/inbox/one'));
@@ -75,6 +86,8 @@ log: { level: debug }
   assert.equal(config.workers, 16);
   assert.deepEqual(config.publish, { graceMs: 0, keepTreesForMs: 5_400_000, maxTrees: 2 });
   assert.deepEqual(config.guards, { maxRemovedPercent: 30 });
+  assert.equal(config.reserveBytes, 2 ** 30);
+  assert.deepEqual(config.quarantine, { keepMs: 7 * 86_400_000, maxBytes: 1_000_000, maxBatches: 3 });
   assert.deepEqual(config.mirrors, [
     { name: 'paris', url: 'http://mirror.example.fr/pmos/', transport: { type: 'directory', path: '/mnt/mirror' } },
   ]);
@@ -281,7 +294,7 @@ test('the example configuration shows every key, and the defaults as they are', 
   assert.deepEqual(await load(spelledOut), await load(example));
   const keys = new Set(lines.flatMap((line) => /^ *(?:- )?([a-z_]+):/.exec(line)?.[1] ?? []));
   const known =
-    'root state socket listen workers inboxes builder path repositories keys settle missing_packages package_signatures signature_algorithms publish grace keep_trees_for max_trees guards max_removed_percent mirrors name url transport type host port user identity host_key timeout fsync schedule rescan probe scrub log level';
+    'root state socket listen workers inboxes builder path repositories keys settle missing_packages package_signatures signature_algorithms publish grace keep_trees_for max_trees guards max_removed_percent reserve quarantine keep max_size max_batches quotas max_file max_batch max_inbox max_packages max_repositories mirrors name url transport type host port user identity host_key timeout fsync schedule rescan probe scrub log level';
   assert.deepEqual([...keys].sort(), known.split(' ').sort());
 });
 

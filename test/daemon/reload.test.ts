@@ -13,6 +13,7 @@ const inbox = (builder: string): InboxConfig => ({
   settleMs: 5000,
   missingPackages: 'hold',
   packageSignatures: 'if-present',
+  quotas: { maxFileBytes: 1, maxBatchBytes: 1, maxInboxBytes: 1, maxPackages: 1, maxRepositories: 1 },
 });
 const mirror = (name: string, path = '/mnt'): MirrorConfig => ({
   name,
@@ -29,6 +30,8 @@ const config = (over: Partial<Config> = {}): Config => ({
   inboxes: [inbox('a')],
   publish: { graceMs: 1, keepTreesForMs: 1, maxTrees: 4 },
   guards: { maxRemovedPercent: 30 },
+  reserveBytes: 1,
+  quarantine: { keepMs: 1, maxBytes: 1, maxBatches: 1 },
   mirrors: [mirror('paris'), mirror('oslo')],
   schedule: { rescanMs: 1000, probeMs: 1000, scrub: null },
   log: { level: 'info' },
@@ -43,6 +46,15 @@ test('the same configuration changes nothing', () => {
 test('a changed or removed mirror stops with its probe, the others go on', () => {
   const plan = planReload(config(), config({ mirrors: [mirror('paris', '/other'), mirror('new')] }));
   assert.deepEqual([...plan.stop].sort(), ['mirror:oslo', 'mirror:paris', 'probe:oslo', 'probe:paris']);
+});
+
+test('a new reserve or new quotas restart the inbox, a new quarantine nothing', () => {
+  assert.deepEqual([...planReload(config(), config({ reserveBytes: 2 })).stop], ['inbox:a']);
+  const [old] = [inbox('a')];
+  const raised = { ...old, quotas: { ...old.quotas, maxBatchBytes: 2 } };
+  assert.deepEqual([...planReload(config(), config({ inboxes: [raised] })).stop], ['inbox:a']);
+  const plan = planReload(config(), config({ quarantine: { keepMs: 2, maxBytes: 2, maxBatches: 2 } }));
+  assert.deepEqual([[...plan.stop], plan.needsRestart, plan.config.quarantine.keepMs], [[], [], 2]);
 });
 
 test('new guards restart the inboxes, a new probe interval the mirrors', () => {

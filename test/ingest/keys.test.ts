@@ -42,10 +42,13 @@ test('a batch whose key was removed after it was judged and before it went out i
       settleMs: 0,
       missingPackages: 'hold',
       packageSignatures: 'if-present',
+      quotas: { maxFileBytes: 1e9, maxBatchBytes: 1e9, maxInboxBytes: 1e9, maxPackages: 10, maxRepositories: 10 },
     },
     {
       root,
       maxRemovedPercent: 30,
+      reserveBytes: 0,
+      quarantine: { keep: () => Promise.resolve() },
       rescanMs: 1000,
       store,
       verifier,
