@@ -29,7 +29,9 @@ export class VanishedIndexes {
   look(place: string, survey: Survey): boolean {
     const before = this.#vanished;
     if (survey.indexes.length > 0) this.#seenIn = place;
-    if (this.#seenIn !== place) {
+    // What could not be looked at may still be there.
+    const whole = !survey.problems.some((problem) => problem.held);
+    if (this.#seenIn !== place || !whole) {
       this.#vanished = [];
     } else {
       const there = new Set(survey.indexes.map((index) => index.path));
