@@ -54,6 +54,7 @@ const pure = [
   'config/template.ts',
   'config/units.ts',
   'ingest/batch.ts',
+  'ingest/pace.ts',
   'ingest/quotas.ts',
   'ingest/guards.ts',
   'publish/plan.ts',

@@ -17,21 +17,22 @@ import { removeTree } from '../system/remove-tree.ts';
 import { type Assessment, type InboxFacts, planBatch, reasonsOf } from './batch.ts';
 import { Candidate } from './candidate.ts';
 import { closedBatch } from './closed.ts';
+import { Glance } from './glance.ts';
 import { type FoundIndex, findIndexes } from './indexes.ts';
 import { Ledger } from './ledger.ts';
 import { seeUpload } from './locks.ts';
 import { type CandidateDeps, isDiskFull } from './packages.ts';
+import { restAfter } from './pace.ts';
 import type { IngestDeps, OpenInbox } from './ports.ts';
 import { applyQuotas } from './quotas.ts';
+import { RetiredCandidates } from './retired.ts';
 import { problemOf, ScopeWatch } from './scope.ts';
 import { VanishedIndexes } from './vanished.ts';
 import { Inbox } from './walk.ts';
 
 /** How often the lock of a quiet inbox is looked at, and of one that is being written to. Reading /proc/locks costs microseconds. */
 const quietPollMs = 50;
-const uploadPollMs = 15;
-const secondLookMs = 300;
-const heldPauseMs = 1000;
+const uploadPollMs = 8;
 const failedPauseMs = 5000;
 /** However often something wakes it, an inbox full of junk is not looked at all the time. */
 const longestPaceMs = 2000;
@@ -52,6 +53,8 @@ export class InboxService {
   #changedAt: number;
   #announced = false;
   #missingLogged = false;
+  readonly #retired: RetiredCandidates;
+  readonly #glance: Glance;
   /** Candidates that have a successor, until it has taken over what they have copied. */
   readonly #replaced: Candidate[] = [];
   /** Device and inode of the inbox that was looked at last; null when there was none. */
@@ -63,6 +66,8 @@ export class InboxService {
   constructor(config: InboxConfig, deps: IngestDeps) {
     this.#config = config;
     this.#deps = deps;
+    this.#retired = new RetiredCandidates(deps.clock);
+    this.#glance = new Glance(config.path, deps.clock);
     this.#ledger = new Ledger(config.builder, { ...deps, batches: deps.store.batches });
     this.#vanished = new VanishedIndexes(config, deps);
     this.#scope = new ScopeWatch(config, deps.rescanMs);
@@ -101,8 +106,8 @@ export class InboxService {
         await this.#rest(await this.#passOrPause(signal), signal);
       }
     } finally {
-      for (const { id } of [...this.#candidates.values(), ...this.#replaced])
-        await inPieces(this.#deps.store.staging.drop(id));
+      const ids = [...this.#candidates.values(), ...this.#replaced].map((candidate) => candidate.id);
+      for (const id of [...ids, ...this.#retired.ids]) await inPieces(this.#deps.store.staging.drop(id));
     }
   }
 
@@ -134,6 +139,10 @@ export class InboxService {
       const over = before && !this.#uploading;
       const early = woken ? this.#pacedUntil - clock.monotonic() : 0;
       if (early > 0) await clock.sleep(early, { signal });
+      if (!this.#uploading) {
+        await this.#retired.dropDue();
+        if (await this.#glance.changed()) return;
+      }
       if (over || woken || place !== this.#place || (!this.#uploading && clock.monotonic() >= until)) return;
     }
   }
@@ -152,6 +161,7 @@ export class InboxService {
     const survey = await findIndexes(inbox, this.#config.repositories, this.#config.quotas.maxRepositories);
     const surveyedAt = this.#deps.clock.monotonic();
     this.#pacedUntil = surveyedAt + Math.min(surveyedAt - startedAt, longestPaceMs);
+    this.#glance.set(survey.indexes.map(({ path, seen }) => ({ path, stat: seen.stat })));
     const newlyWatched = this.#deps.events.watch(survey.watchable.map((path) => join(this.#config.path, path)));
     await this.#readIndexes(inbox, survey.indexes, announced, signal);
     for (const candidate of this.#candidates.values()) if (await candidate.look(inbox)) this.#changed();
@@ -168,15 +178,15 @@ export class InboxService {
       waiting,
       uploading: this.#uploading,
     });
-    const passMs = this.#deps.clock.monotonic() - startedAt;
-    if (this.#surveyedInUpload && !this.#uploading) return 0;
-    // A pass over a large, incomplete batch must not follow upon the last one at once.
-    if (waiting) return Math.max(50, 4 * passMs, Math.min(500, this.#config.settleMs - this.#unchangedMs()));
-    // What came between the look and the watch has woken nobody.
-    if (newlyWatched) return Math.min(secondLookMs, this.#deps.rescanMs);
-    // What completes a held batch comes without an event: only indexes are watched.
-    if (this.#candidates.size > 0) return Math.min(Math.max(heldPauseMs, 20 * passMs), this.#deps.rescanMs);
-    return this.#deps.rescanMs;
+    return restAfter({
+      uploadEnded: this.#surveyedInUpload && !this.#uploading,
+      waiting,
+      newlyWatched,
+      open: this.#candidates.size,
+      passMs: this.#deps.clock.monotonic() - startedAt,
+      settlesInMs: this.#config.settleMs - this.#unchangedMs(),
+      rescanMs: this.#deps.rescanMs,
+    });
   }
 
   /** Brings the candidates in line with the indexes that lie there. */
@@ -205,7 +215,7 @@ export class InboxService {
     for (const path of this.#published.keys()) if (!there.has(path)) this.#published.delete(path);
     for (const [path, candidate] of this.#candidates) {
       const gone = !there.has(path);
-      if (gone || candidate.isComplete()) await this.#forget(candidate, !gone);
+      if (gone || candidate.isComplete()) this.#forget(candidate, !gone);
     }
     if (fresh > 0 && !announced) this.#deps.events.rescanFound(fresh);
   }
@@ -265,7 +275,7 @@ export class InboxService {
       removed: generation.removed,
       repositories: [...new Set(assessments.map((a) => a.repository))],
     });
-    for (const candidate of candidates) await this.#forget(candidate, !candidate.hasMissing());
+    for (const candidate of candidates) this.#forget(candidate, !candidate.hasMissing());
   }
 
   /** A full disk holds the batch; a candidate that was compared with an older state is read again; anything else is for the log. */
@@ -278,7 +288,7 @@ export class InboxService {
         candidates.map((c) => c.assess()),
       );
     } else if (error instanceof OperationError && error.code === 'STATE') {
-      for (const candidate of candidates) await this.#forget(candidate, false);
+      for (const candidate of candidates) this.#forget(candidate, false);
       this.#wake.wake();
     } else {
       throw error;
@@ -293,10 +303,10 @@ export class InboxService {
     await this.#deps.quarantine.keep(batch);
   }
 
-  async #forget(candidate: Candidate, published: boolean): Promise<void> {
+  #forget(candidate: Candidate, published: boolean): void {
     if (published) this.#published.set(candidate.path, candidate.stat);
     this.#candidates.delete(candidate.path);
-    await candidate.drop();
+    this.#retired.add(candidate);
   }
 
   async #facts(): Promise<InboxFacts> {
@@ -322,7 +332,7 @@ export class InboxService {
     const hint = 'create it for the upload account';
     if (!this.#missingLogged) this.#deps.log.warn('inbox_absent', { builder, path, hint });
     this.#missingLogged = true;
-    for (const candidate of this.#candidates.values()) await this.#forget(candidate, false);
+    for (const candidate of this.#candidates.values()) this.#forget(candidate, false);
     this.#published.clear();
     this.#vanished.forget();
     this.#ledger.supersede([]);
