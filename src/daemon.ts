@@ -3,17 +3,18 @@ import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MirrorConfig } from './config/mirror-schema.ts';
 import type { Config, InboxConfig } from './config/schema.ts';
-import { matchesAny } from './config/template.ts';
+import { forgetBuilders } from './daemon/builders.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
 import { gatherFacts, targetsOf } from './daemon/facts.ts';
+import { createInbox, type InboxParts, isOfAnother } from './daemon/inboxes.ts';
 import { createMirror } from './daemon/mirrors.ts';
+import { KeyKeeper } from './daemon/keys.ts';
 import { planReload } from './daemon/reload.ts';
 import { Supervisor } from './daemon/supervisor.ts';
-import { feedWatchdog, keepBeating, keepHouse, scrubOnSchedule } from './daemon/timers.ts';
+import { feedWatchdog, keepBeating, keepHouse, keepQuarantine, scrubOnSchedule } from './daemon/timers.ts';
 import { ConfigError, messageOf, OperationError } from './errors.ts';
 import type { IngestDeps } from './ingest/ports.ts';
-import { InboxService } from './ingest/service.ts';
-import { IndexWatcher } from './ingest/watch.ts';
+import { Quarantine } from './ingest/quarantine.ts';
 import { Metrics } from './observe/metrics.ts';
 import { Prober } from './observe/probe.ts';
 import { type RunningServer, startServer } from './observe/server.ts';
@@ -28,7 +29,6 @@ import { freeBytes } from './system/durable.ts';
 import { Mutex } from './system/limit.ts';
 import type { Log } from './system/log.ts';
 import { createNotifier, type Notifier } from './system/notify.ts';
-import { type Keyring, loadKeyring } from './trust/keyring.ts';
 import { Verifier } from './trust/verify.ts';
 
 export interface DaemonOptions {
@@ -61,10 +61,10 @@ export class Daemon {
   readonly #publisher: Publisher;
   readonly #metrics: Metrics;
   readonly #prober: Prober;
-  readonly #watcher: IndexWatcher;
+  readonly #quarantine: Quarantine;
   readonly #notifier: Notifier;
-  readonly #keyrings = new Map<string, Keyring>();
-  readonly #inboxes = new Map<string, { readonly config: InboxConfig; readonly service: InboxService }>();
+  readonly #keys: KeyKeeper;
+  readonly #inboxes = new Map<string, InboxParts>();
   readonly #mirrors = new Map<string, MirrorParts>();
   readonly #locks = new DisposableStack();
   /** Start and reloads change which services run: one after the other. */
@@ -87,7 +87,14 @@ export class Daemon {
     this.#prober = new Prober({ version, clock });
     this.#notifier = createNotifier({ env: options.env, log });
     this.#supervisor = new Supervisor(log, (error) => this.#failure.reject(error));
-    this.#watcher = new IndexWatcher((path) => this.#wakeInbox(path), log);
+    const onChange = (builder: string): void => this.#inboxes.get(builder)?.service.wake();
+    this.#keys = new KeyKeeper({ store: this.#store, clock, log, onChange });
+    this.#quarantine = new Quarantine({
+      root: config.root,
+      batches: this.#store.batches,
+      limits: () => this.#config.quarantine,
+      clock,
+    });
     // Nobody may be waiting yet when the first service fails.
     this.#failure.promise.catch(() => {});
   }
@@ -107,7 +114,7 @@ export class Daemon {
     const { root, state } = this.#config;
     this.#locks.use(holdLock(join(state, '.lock'), `state ${state}`));
     this.#locks.use(holdLock(join(root, '.lock'), `root ${root}`));
-    for (const inbox of this.#config.inboxes) this.#keyrings.set(inbox.builder, await loadKeyring([inbox.keys]));
+    await this.#keys.configure(this.#config);
     this.#server = await startServer({
       listen: this.#config.listen,
       socket: this.#config.socket,
@@ -123,6 +130,7 @@ export class Daemon {
     });
     await chmod(this.#config.socket, 0o660);
     await this.#publisher.recover();
+    await forgetBuilders(this.#config, [], this.#store.batches);
     for (const mirror of this.#config.mirrors) this.#startMirror(mirror);
     for (const inbox of this.#config.inboxes) this.#startInbox(inbox);
     this.#startTimers();
@@ -160,7 +168,8 @@ export class Daemon {
     await this.#supervisor.stop(() => true);
     await this.#publisher.stop();
     await this.#server?.close();
-    await this.#watcher[Symbol.asyncDispose]();
+    await this.#keys[Symbol.asyncDispose]();
+    for (const { watcher } of this.#inboxes.values()) await watcher[Symbol.asyncDispose]();
     await this.#verifier[Symbol.asyncDispose]();
     this.#store[Symbol.dispose]();
     this.#locks.dispose();
@@ -182,9 +191,7 @@ export class Daemon {
     await this.#notifier.reloading();
     try {
       const next = await this.#options.loadConfig();
-      const keyrings = new Map<string, Keyring>();
-      for (const inbox of next.inboxes) keyrings.set(inbox.builder, await loadKeyring([inbox.keys]));
-      await this.#apply(next, keyrings);
+      await this.#apply(next);
       this.#metrics.configReload(true);
       log.info('reloaded', { config: next.file });
     } catch (error) {
@@ -196,54 +203,50 @@ export class Daemon {
     }
   }
 
-  async #apply(next: Config, keyrings: ReadonlyMap<string, Keyring>): Promise<void> {
+  async #apply(next: Config): Promise<void> {
+    const before = this.#config.inboxes;
     const plan = planReload(this.#config, next);
     for (const key of plan.needsRestart) this.#options.log.warn('reload_needs_restart', { key });
     await this.#supervisor.stop((name) => plan.stop.has(name) || name === 'scrub');
-    for (const builder of this.#inboxes.keys()) if (plan.stop.has(`inbox:${builder}`)) this.#inboxes.delete(builder);
+    for (const [builder, { watcher }] of this.#inboxes) {
+      if (!plan.stop.has(`inbox:${builder}`)) continue;
+      await watcher[Symbol.asyncDispose]();
+      this.#inboxes.delete(builder);
+    }
     for (const name of this.#mirrors.keys()) if (plan.stop.has(`mirror:${name}`)) this.#mirrors.delete(name);
     this.#config = plan.config;
-    this.#keyrings.clear();
-    for (const [builder, keyring] of keyrings) this.#keyrings.set(builder, keyring);
+    await this.#keys.configure(plan.config);
     this.#metrics.setTargets(targetsOf(next));
+    await forgetBuilders(this.#config, before, this.#store.batches);
     for (const mirror of next.mirrors) if (!this.#mirrors.has(mirror.name)) this.#startMirror(mirror);
-    for (const inbox of next.inboxes) if (!this.#inboxes.has(inbox.builder)) this.#startInbox(inbox);
+    for (const inbox of plan.config.inboxes) if (!this.#inboxes.has(inbox.builder)) this.#startInbox(inbox);
     this.#startScrub();
     for (const { service } of this.#inboxes.values()) service.wake();
   }
 
   #startInbox(config: InboxConfig): void {
     const { clock, log } = this.#options;
-    const deps: IngestDeps = {
+    const deps: Omit<IngestDeps, 'events'> = {
       root: this.#config.root,
-      isOfAnother: (path) =>
-        this.#config.inboxes.some((i) => i.builder !== config.builder && matchesAny(i.repositories, path)),
+      isOfAnother: (path) => isOfAnother(path, config.builder, this.#config),
+      reserveBytes: this.#config.reserveBytes,
       rescanMs: this.#config.schedule.rescanMs,
       store: this.#store,
       verifier: this.#verifier,
-      keyring: () => this.#keyrings.get(config.builder) ?? { keys: [] },
+      keyring: () => this.#keys.keyring(config.builder),
+      quarantine: this.#quarantine,
       publish: async (batch) => {
         const generation = await this.#publisher.publish(batch);
         for (const { worker } of this.#mirrors.values()) worker.wake();
+        this.#keys.wake();
         return generation;
-      },
-      events: {
-        batchEnded: (builder, state, reasons) =>
-          this.#metrics.batchEnded(
-            builder,
-            state,
-            reasons.map((r) => r.code),
-          ),
-        stage: (stage, seconds) => this.#metrics.stage(stage, seconds),
-        rescanFound: (count) => this.#metrics.rescanFound(count),
-        watch: (paths) => this.#watcher.add(paths),
       },
       clock,
       log,
     };
-    const service = new InboxService(config, deps);
-    this.#inboxes.set(config.builder, { config, service });
-    this.#supervisor.start(`inbox:${config.builder}`, (signal) => service.run(signal));
+    const parts = createInbox(config, deps, this.#metrics);
+    this.#inboxes.set(config.builder, parts);
+    this.#supervisor.start(`inbox:${config.builder}`, (signal) => parts.service.run(signal));
   }
 
   #startMirror(config: MirrorConfig): void {
@@ -267,7 +270,9 @@ export class Daemon {
 
   #startTimers(): void {
     const { clock, log } = this.#options;
+    this.#supervisor.start('keys', (signal) => this.#keys.run(signal));
     this.#supervisor.start('housekeeping', (signal) => keepHouse(this.#publisher, clock, log, signal));
+    this.#supervisor.start('quarantine', (signal) => keepQuarantine(this.#quarantine, clock, log, signal));
     const beat = (): string => {
       this.#beatAt = clock.monotonic();
       return this.#statusLine();
@@ -301,8 +306,7 @@ export class Daemon {
         return parts !== undefined;
       },
       mirrorNames: () => [...this.#mirrors.keys()],
-      openInbox: (builder) => this.#inboxes.get(builder)?.service.open ?? null,
-      wakeInbox: (builder) => this.#inboxes.get(builder)?.service.wake(),
+      inbox: (builder) => this.#inboxes.get(builder)?.service ?? null,
       reload: () => this.reload(),
     };
   }
@@ -311,6 +315,7 @@ export class Daemon {
     return gatherFacts(
       this.#store,
       [...this.#mirrors.values()].map(({ config, worker }) => ({ config, phase: worker.phase })),
+      this.#keys,
     );
   }
 
@@ -329,9 +334,5 @@ export class Daemon {
     const now = this.#options.clock.monotonic();
     const oldest = Math.min(this.#beatAt, ...[...this.#inboxes.values()].map(({ service }) => service.progressAt));
     return now - oldest < stuckAfterMs;
-  }
-
-  #wakeInbox(path: string): void {
-    for (const { config, service } of this.#inboxes.values()) if (path.startsWith(`${config.path}/`)) service.wake();
   }
 }

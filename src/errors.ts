@@ -46,6 +46,7 @@ export const verificationCodes = [
   'CHANGED_WHILE_READING',
   'NOT_REGULAR',
   'NAME',
+  'QUOTA',
   'DISK',
   'INCOMPLETE',
   'REPLAY',

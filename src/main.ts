@@ -43,6 +43,10 @@ const commands: Readonly<Record<string, { readonly summary: string; readonly loa
     summary: 'make the daemon read its configuration again',
     load: async () => (await import('./cli/control.ts')).reloadCommand,
   },
+  keys: {
+    summary: 'list the trusted keys, or audit what is published against them',
+    load: async () => (await import('./cli/keys.ts')).command,
+  },
   demo: {
     summary: 'show the main job on this machine, with nothing to configure',
     load: async () => (await import('./cli/demo.ts')).command,

@@ -1,7 +1,9 @@
 /** `lockstepd check`: reads the configuration as the daemon would and says every problem at once; it changes nothing. */
 import { warningsOf } from '../config/consistency.ts';
+import { keyWarnings } from '../config/key-warnings.ts';
 import { loadConfig } from '../config/load.ts';
 import { ConfigError } from '../errors.ts';
+import { systemClock } from '../system/clock.ts';
 import { escapeText } from '../system/log.ts';
 import { type Command, exitCode, type Io } from './command.ts';
 import { defaultConfigFile, readArgs } from './options.ts';
@@ -30,7 +32,8 @@ async function check(args: readonly string[], io: Io): Promise<number> {
   try {
     const config = await loadConfig(file, { env: io.env, outsideService: true });
     const outsideService = io.env.CREDENTIALS_DIRECTORY === undefined;
-    for (const warning of warningsOf(config, outsideService)) io.err(`${escapeText(`${file}: warning: ${warning}`)}\n`);
+    const warnings = [...warningsOf(config, outsideService), ...(await keyWarnings(config, systemClock.now()))];
+    for (const warning of warnings) io.err(`${escapeText(`${file}: warning: ${warning}`)}\n`);
     const counts = `${count(config.inboxes.length, 'inbox', 'inboxes')}, ${count(config.mirrors.length, 'mirror', 'mirrors')}`;
     io.out(`${escapeText(file)}: ok: ${counts}\n`);
     return exitCode.ok;

@@ -1,8 +1,11 @@
 /** The commands that tell a running daemon to do something: `push`, `approve`, `reject`, `reload`. */
 import { userInfo } from 'node:os';
+import { escapeText } from '../system/log.ts';
 import { type Command, exitCode, type Io } from './command.ts';
-import { askConfigured, defaultConfigFile, oneArgument, readArgs, requireSuccess } from './options.ts';
+import { askConfigured, defaultConfigFile, messageIn, oneArgument, readArgs, requireSuccess } from './options.ts';
 
+/** How the daemon answers a reload whose configuration it does not take. */
+const unusableConfig = 422;
 const configHelp = `  --config FILE   the daemon's configuration (default ${defaultConfigFile})`;
 
 export const pushCommand: Command = {
@@ -100,6 +103,10 @@ function userName(): string {
 
 async function tell(io: Io, config: string | undefined, action: string, body: unknown): Promise<number> {
   const answer = await askConfigured(io, config ?? defaultConfigFile, `/control/${action}`, body);
-  io.out(`${requireSuccess(answer)}\n`);
+  if (answer.status === unusableConfig) {
+    for (const line of messageIn(answer).split('\n')) io.err(`${escapeText(line)}\n`);
+    return exitCode.config;
+  }
+  io.out(`${escapeText(requireSuccess(answer))}\n`);
   return exitCode.ok;
 }

@@ -1,6 +1,6 @@
 /** What several commands share: the configuration they name, the socket they ask, the way arguments are read. */
 import { type ParseArgsConfig, parseArgs } from 'node:util';
-import { loadConfig } from '../config/load.ts';
+import { loadSocket } from '../config/load.ts';
 import { messageOf, OperationError, UsageError } from '../errors.ts';
 import { askDaemon, type ControlAnswer } from '../system/control.ts';
 import type { Io } from './command.ts';
@@ -26,14 +26,17 @@ export function oneArgument(command: string, positionals: readonly string[], wha
 
 /** Asks the daemon that runs with the configuration `configFile`. Throws ConfigError, OperationError UNREACHABLE. */
 export async function askConfigured(io: Io, configFile: string, path: string, body?: unknown): Promise<ControlAnswer> {
-  const { socket } = await loadConfig(configFile, { env: io.env, outsideService: true, ignoreDisk: true });
-  return askDaemon(socket, path, body);
+  return askDaemon(await loadSocket(configFile, { env: io.env }), path, body);
 }
 
 /** The `message` of an answer that is not a success, as an error. */
 export function requireSuccess(answer: ControlAnswer): string {
-  const { body } = answer;
-  const message = typeof body === 'object' && body !== null && 'message' in body ? String(body.message) : '';
+  const message = messageIn(answer);
   if (answer.status >= 200 && answer.status < 300) return message;
   throw new OperationError('STATE', message === '' ? `the daemon answered ${answer.status}` : message);
+}
+
+/** What the daemon says in an answer; empty when it says nothing. */
+export function messageIn({ body }: ControlAnswer): string {
+  return typeof body === 'object' && body !== null && 'message' in body ? String(body.message) : '';
 }

@@ -7,8 +7,11 @@ import { parseArgs } from 'node:util';
 import { peekSchema } from '../apk/adb-container.ts';
 import { kindOf, readHead } from '../apk/head.ts';
 import { FormatError, messageOf, UsageError } from '../errors.ts';
-import { escapeText } from '../system/log.ts';
+import { systemClock } from '../system/clock.ts';
+import { escapeJson, escapeText } from '../system/log.ts';
+import { type AlgorithmName, algorithmNames, isAlgorithmName } from '../trust/algorithms.ts';
 import { type Keyring, loadKeyring } from '../trust/keyring.ts';
+import { keyringAt } from '../trust/standing.ts';
 import { type SignaturePolicy, Verifier } from '../trust/verify.ts';
 import { type Command, exitCode, type Io } from './command.ts';
 import { type Line, verifyDirectory, verifyFile } from './verify-directory.ts';
@@ -19,7 +22,8 @@ const policies: readonly string[] = ['require', 'if-present', 'ignore'];
 export const command: Command = {
   name: 'verify',
   summary: 'verify packages, indexes or repository directories, without a daemon',
-  help: `Usage: lockstepd verify [--keys DIR]... [--package-signatures require|if-present|ignore] [--json] PATH...
+  help: `Usage: lockstepd verify [--keys DIR]... [--package-signatures require|if-present|ignore]
+                        [--signature-algorithms NAME,...] [--json] PATH...
 
 Verifies each PATH: a package, an index, or a directory with repositories below it. In a directory the index comes
 first, then every package it names against its entry, then the packages that no index names.
@@ -30,6 +34,8 @@ first, then every package it names against its entry, then the packages that no 
                              if-present: as require for a package that no index names; a package that its index
                              authenticates may be unsigned or signed by an unknown key (default)
                              ignore: signatures in packages are not looked at
+  --signature-algorithms L   accepted algorithms, with commas between: ${algorithmNames.join(', ')}
+                             (default: all of them; RSA is SHA-1)
   --json                     one object a line: {"path", "verdict", "code", "detail"}
 
 An index in a directory named like an architecture must be for that architecture. Symlinks below a directory are
@@ -45,6 +51,7 @@ Example: lockstepd verify --keys /etc/lockstepd/keys/bpo /srv/mirror/public/edge
 interface Options {
   readonly keys: readonly string[];
   readonly packageSignatures: SignaturePolicy;
+  readonly algorithms: readonly AlgorithmName[] | null;
   readonly json: boolean;
   readonly paths: readonly string[];
 }
@@ -58,7 +65,13 @@ function parse(args: readonly string[]): Options {
     );
   }
   if (positionals.length === 0) throw new UsageError('verify: no PATH given: name a package, an index or a directory');
-  return { keys: values.keys ?? [], packageSignatures, json: values.json ?? false, paths: positionals };
+  return {
+    keys: values.keys ?? [],
+    packageSignatures,
+    algorithms: algorithmsOf(values['signature-algorithms']),
+    json: values.json ?? false,
+    paths: positionals,
+  };
 }
 
 function parseOrRefuse(args: readonly string[]) {
@@ -69,6 +82,7 @@ function parseOrRefuse(args: readonly string[]) {
       options: {
         keys: { type: 'string', multiple: true },
         'package-signatures': { type: 'string' },
+        'signature-algorithms': { type: 'string', multiple: true },
         json: { type: 'boolean' },
       },
     });
@@ -77,12 +91,22 @@ function parseOrRefuse(args: readonly string[]) {
   }
 }
 
+function algorithmsOf(written: readonly string[] | undefined): readonly AlgorithmName[] | null {
+  if (written === undefined) return null;
+  const names = written.flatMap((list) => list.split(',')).map((name) => name.trim());
+  const wrong = names.find((name) => !isAlgorithmName(name));
+  if (wrong === undefined) return names.filter(isAlgorithmName);
+  throw new UsageError(
+    `--signature-algorithms: expected names out of ${algorithmNames.join(', ')}, got ${JSON.stringify(wrong)}`,
+  );
+}
+
 function isPolicy(text: string): text is SignaturePolicy {
   return policies.includes(text);
 }
 
 async function run(options: Options, io: Io): Promise<number> {
-  const keyring = await loadKeys(options.keys);
+  const keyring = await loadKeys(options);
   await using verifier = new Verifier({ workers: Math.min(4, availableParallelism()) });
   const tools = { verifier, keyring, packageSignatures: options.packageSignatures, signal: io.signal };
   const counts = { accepted: 0, held: 0, rejected: 0, unreadable: 0 };
@@ -108,17 +132,20 @@ async function run(options: Options, io: Io): Promise<number> {
   return counts.unreadable > 0 ? exitCode.failure : exitCode.ok;
 }
 
-async function loadKeys(directories: readonly string[]): Promise<Keyring> {
-  if (directories.length > 0) return loadKeyring(directories);
-  const present = await access(defaultKeys).then(
-    () => true,
-    () => false,
-  );
-  if (!present)
-    throw new UsageError(
-      `verify: no --keys given and no ${defaultKeys}: say --keys DIR with the trusted *.pub or *.pem files`,
+/** The keys as they count now, by the validity beside them. */
+async function loadKeys({ keys, algorithms }: Options): Promise<Keyring> {
+  if (keys.length === 0) {
+    const present = await access(defaultKeys).then(
+      () => true,
+      () => false,
     );
-  return loadKeyring([defaultKeys]);
+    if (!present)
+      throw new UsageError(
+        `verify: no --keys given and no ${defaultKeys}: say --keys DIR with the trusted *.pub or *.pem files`,
+      );
+  }
+  const keyring = await loadKeyring(keys.length === 0 ? [defaultKeys] : keys, algorithms);
+  return keyringAt(keyring, { nowMs: systemClock.now(), scope: null });
 }
 
 async function verifyPath(
@@ -165,5 +192,5 @@ function toText(line: Line): string {
 }
 
 function toJson({ path, verdict, code, detail }: Line): string {
-  return `${JSON.stringify({ path, verdict, code, detail })}\n`;
+  return `${escapeJson(JSON.stringify({ path, verdict, code, detail }))}\n`;
 }

@@ -2,6 +2,7 @@
 import { isAbsolute, join, relative, resolve } from 'node:path/posix';
 import { z } from 'zod';
 import type { KeyProblem } from './fields.ts';
+import { keyDirectories } from './keys-schema.ts';
 import { serviceCredentials } from './mirror-schema.ts';
 import { type Config, maxSocketBytes } from './schema.ts';
 import { parseTemplate, type Template, templatesOverlap } from './template.ts';
@@ -18,7 +19,12 @@ const outline = partOf({
   state: absolute,
   socket: readable,
   inboxes: listOfReadable(
-    partOf({ builder: readable, path: readable, keys: absolute, repositories: listOfReadable(readable) }),
+    partOf({
+      builder: readable,
+      path: readable,
+      keys: z.unknown().transform(keyDirectories),
+      repositories: listOfReadable(readable),
+    }),
   ),
   mirrors: listOfReadable(
     partOf({ name: readable, transport: partOf({ type: readable, path: readable, identity: readable }) }),
@@ -126,10 +132,12 @@ function inboxProblems({ root, state, inboxes }: Outline): KeyProblem[] {
       found.push(problem(at, `${path} contains state, expected a directory beside it`));
   }
   for (const [index, { keys }] of inboxes.entries()) {
-    const open = keys === undefined ? -1 : paths.findIndex((path) => path !== undefined && isWithin(keys, path));
-    if (open < 0) continue;
-    const message = `${keys} lies in the inbox of inboxes[${open}], expected a directory that no builder can write to`;
-    found.push(problem(['inboxes', index, 'keys'], message));
+    for (const { at, directory } of keys) {
+      const open = paths.findIndex((path) => path !== undefined && isWithin(directory, path));
+      if (open < 0) continue;
+      const message = `${directory} lies in the inbox of inboxes[${open}], expected a directory that no builder can write to`;
+      found.push(problem(['inboxes', index, 'keys', ...at], message));
+    }
   }
   return found;
 }

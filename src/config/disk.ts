@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { access, readdir, stat } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { errnoOf, messageOf } from '../errors.ts';
+import { readKeyring } from '../trust/keyring.ts';
 import type { Outline } from './consistency.ts';
 import type { KeyProblem } from './fields.ts';
 import { credentialName, identityPath } from './mirror-schema.ts';
@@ -26,7 +27,7 @@ export async function diskProblems(parts: Outline, options: DiskOptions): Promis
   for (const [index, { path, keys }] of inboxes.entries()) {
     const inbox = root === undefined || path === undefined ? undefined : posix.resolve(root, path);
     found.push(await directoryProblem(['inboxes', index, 'path'], inbox, 'may exist'));
-    found.push(await keysProblem(['inboxes', index, 'keys'], keys));
+    found.push(...(await keysProblems(['inboxes', index, 'keys'], keys)));
   }
   for (const [index, { transport }] of mirrors.entries()) {
     const usesKey = transport.type === 'rsync' || transport.type === 'sftp';
@@ -48,8 +49,28 @@ async function directoryProblem(at: Path, path: string | undefined, need: Need):
   }
 }
 
-async function keysProblem(at: Path, directory: string | undefined): Promise<KeyProblem | null> {
-  if (directory === undefined) return null;
+/** Of each directory what is wrong with it; when all can be read, what is wrong with the keys. */
+async function keysProblems(at: Path, directories: Outline['inboxes'][number]['keys']): Promise<KeyProblem[]> {
+  const found: KeyProblem[] = [];
+  for (const { at: below, directory } of directories) {
+    const unusable = await keysProblem([...at, ...below], directory);
+    if (unusable !== null) found.push(unusable);
+  }
+  if (found.length > 0) return found;
+  const { faults } = await readKeyring(directories);
+  for (const { path, message } of faults) {
+    const { at: below = [] } = directories.find(({ directory }) => posix.dirname(path) === directory) ?? {};
+    const place = [...at, ...below];
+    const said = found.findIndex((other) => other.path.join() === place.join());
+    // One key of the configuration has one problem: the bad files of a directory are in it together.
+    const text = `${path}: ${message}`;
+    if (said < 0) found.push(problem(place, text));
+    else found[said] = problem(place, `${found[said]?.message ?? ''}; ${text}`);
+  }
+  return found;
+}
+
+async function keysProblem(at: Path, directory: string): Promise<KeyProblem | null> {
   const expected = 'expected a directory with one or more public keys named *.pub that this user can read';
   let reading = directory;
   try {

@@ -5,7 +5,7 @@ import { ConfigError, type ConfigProblem, messageOf } from '../errors.ts';
 import { contradictions, outlineOf } from './consistency.ts';
 import { diskProblems } from './disk.ts';
 import { readYaml } from './document.ts';
-import { type Config, parseConfig } from './schema.ts';
+import { type Config, parseConfig, socketIn } from './schema.ts';
 
 const maxFileBytes = 1024 * 1024;
 
@@ -34,6 +34,18 @@ export async function loadConfig(file: string, options: LoadOptions): Promise<Co
   const problems = [...document.problems, ...keyProblems.map(document.locate)];
   if (problems.length > 0 || !('value' in parsed)) throw new ConfigError(inOrder(problems));
   return parsed.value;
+}
+
+/**
+ * The socket on which the daemon of `file` is asked. Everything else in the file may be wrong: whoever has just broken it
+ * wants to see all the more how the daemon does. Throws ConfigError when the file does not even tell the socket.
+ */
+export async function loadSocket(file: string, options: Pick<LoadOptions, 'env'>): Promise<string> {
+  const document = readYaml(file, await readText(file));
+  const { socket, state } = outlineOf(document.value);
+  if (!document.broken && socket?.startsWith('/')) return socket;
+  if (!document.broken && socket === undefined && state !== undefined) return socketIn(state);
+  return (await loadConfig(file, { ...options, outsideService: true, ignoreDisk: true })).socket;
 }
 
 async function readText(file: string): Promise<string> {

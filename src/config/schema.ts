@@ -2,6 +2,8 @@
 import { join, resolve } from 'node:path/posix';
 import { z } from 'zod';
 import type { LogLevel } from '../system/log.ts';
+import { type AlgorithmName, algorithmNames } from '../trust/algorithms.ts';
+import type { KeySource } from '../trust/keyring.ts';
 import {
   describe,
   duration,
@@ -16,8 +18,18 @@ import {
   wholeNumber,
 } from './fields.ts';
 import { type GuardSettings, guards, toGuards } from './guards-schema.ts';
+import { keySources } from './keys-schema.ts';
 import { type MirrorConfig, mirror, type SchemaContext, toMirror } from './mirror-schema.ts';
 import { absolutePath, name, plainPath } from './names.ts';
+import {
+  type QuarantineLimits,
+  type Quotas,
+  quarantine,
+  quotas,
+  reserve,
+  toQuarantine,
+  toQuotas,
+} from './quota-schema.ts';
 import { parseTemplate, type Template, templateExample } from './template.ts';
 import { cronExample, type Parsed, parseCron } from './units.ts';
 
@@ -35,6 +47,9 @@ export interface Config {
   readonly workers: number;
   readonly inboxes: readonly InboxConfig[];
   readonly publish: { readonly graceMs: number; readonly keepTreesForMs: number; readonly maxTrees: number };
+  /** Free space below root that no copy may use up, in bytes. */
+  readonly reserveBytes: number;
+  readonly quarantine: QuarantineLimits;
   readonly mirrors: readonly MirrorConfig[];
   readonly schedule: {
     readonly rescanMs: number;
@@ -49,14 +64,17 @@ export interface InboxConfig {
   readonly builder: string;
   readonly path: string;
   readonly repositories: readonly Template[];
-  /** Directory of trusted public keys. */
-  readonly keys: string;
+  /** Directories of trusted public keys. */
+  readonly keys: readonly KeySource[];
+  /** Null: every algorithm that apk accepts. */
+  readonly signatureAlgorithms: readonly AlgorithmName[] | null;
   readonly settleMs: number;
   readonly missingPackages: 'hold' | 'publish';
   readonly packageSignatures: 'require' | 'if-present' | 'ignore';
   /** `required`: every batch waits for a person; `if-held`: only what a guard holds. */
   readonly approval: 'if-held' | 'required';
   readonly guards: GuardSettings;
+  readonly quotas: Quotas;
 }
 
 /** Turns the value of a YAML document into a Config, or says everything that is wrong with its shape at once. */
@@ -80,6 +98,11 @@ function parseListen(written: string): Parsed<Config['listen']> {
 /** sun_path of unix(7) holds 108 bytes, the last of which is NUL. */
 export const maxSocketBytes = 107;
 
+/** The socket where none is configured. */
+export function socketIn(state: string): string {
+  return join(state, 'lockstepd.sock');
+}
+
 const socketExample = `an absolute path of at most ${maxSocketBytes} bytes`;
 function parseSocket(written: string): Parsed<string> {
   if (!written.startsWith('/') || Buffer.byteLength(written) > maxSocketBytes) {
@@ -92,12 +115,14 @@ const inbox = mapping('an inbox', {
   builder: name('a name'),
   path: text('a path below root', plainPath),
   repositories: listOf('path templates', text(templateExample, parseTemplate), 1),
-  keys: absolutePath('the absolute path of a directory of public keys'),
+  keys: keySources,
   settle: duration('0', '1d').prefault('5s'),
   missing_packages: oneOf('hold', 'publish').prefault('hold'),
   package_signatures: oneOf('require', 'if-present', 'ignore').prefault('if-present'),
   approval: oneOf('if-held', 'required').prefault('if-held'),
   guards,
+  signature_algorithms: listOf('signature algorithms', oneOf(...algorithmNames), 1).prefault([...algorithmNames]),
+  quotas,
 });
 
 const document = mapping('a configuration', {
@@ -113,6 +138,8 @@ const document = mapping('a configuration', {
     max_trees: wholeNumber(2, 64).prefault(4),
   }),
   guards,
+  reserve,
+  quarantine,
   mirrors: orAbsent([], listOf('mirrors', mirror, 0)),
   schedule: section({
     rescan: duration('1s', '1d').prefault('60s'),
@@ -130,7 +157,7 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): C
     file: context.file,
     root,
     state,
-    socket: written.socket ?? join(state, 'lockstepd.sock'),
+    socket: written.socket ?? socketIn(state),
     listen: written.listen,
     workers: written.workers,
     inboxes: written.inboxes.map((entry) => ({
@@ -141,10 +168,17 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): C
       settleMs: entry.settle,
       missingPackages: entry.missing_packages,
       packageSignatures: entry.package_signatures,
+      // All of them is no limit.
+      signatureAlgorithms: algorithmNames.every((algorithm) => entry.signature_algorithms.includes(algorithm))
+        ? null
+        : entry.signature_algorithms,
       approval: entry.approval,
       guards: toGuards(written.guards, entry.guards),
+      quotas: toQuotas(entry.quotas),
     })),
     publish: { graceMs: publish.grace, keepTreesForMs: publish.keep_trees_for, maxTrees: publish.max_trees },
+    reserveBytes: written.reserve,
+    quarantine: toQuarantine(written.quarantine),
     mirrors: written.mirrors.map((entry) => toMirror(entry, context)),
     schedule: { rescanMs: schedule.rescan, probeMs: schedule.probe, scrub: schedule.scrub ?? null },
     log: { level: written.log.level },

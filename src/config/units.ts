@@ -8,7 +8,7 @@ const durationUnits = { ms: 1, s: second, m: 60 * second, h: 3600 * second, d: 8
 const sizeUnits = { '': 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 } as const;
 
 export const durationExample = 'a duration such as 500ms, 5s, 10m, 48h or 7d';
-const sizeExample = 'a size such as 500KiB, 64MiB, 2GiB or a number of bytes';
+export const sizeExample = 'a size such as 500KiB, 64MiB, 2GiB or a number of bytes';
 
 /** Milliseconds of `500ms`, `5s`, `10m`, `48h`, `7d` or a bare `0`; whole numbers of one unit only. */
 export function parseDuration(text: string): Parsed<number> {

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { reasonsOf } from '../ingest/batch.ts';
 import { guardCodes } from '../ingest/guards.ts';
+import { reasonsKept } from '../ingest/ledger.ts';
 import type { OpenInbox } from '../ingest/ports.ts';
 import type { ControlHandler } from '../observe/server.ts';
 import type { BatchRow, BatchStore, Reason } from '../store/batches.ts';
@@ -14,8 +15,7 @@ export interface DecideDeps {
   readonly clock: Clock;
   readonly log: Log;
   /** Null when no such builder is configured. */
-  readonly openInbox: (builder: string) => OpenInbox | null;
-  readonly wakeInbox: (builder: string) => void;
+  readonly inbox: (builder: string) => { readonly open: OpenInbox; wake(): void } | null;
 }
 
 const textBytes = 1000;
@@ -50,7 +50,8 @@ function decide(deps: DecideDeps, decision: 'approved' | 'rejected', body: unkno
   const batch = deps.store.batches.get(id);
   if (!batch) return answer(404, `no batch ${id}: status lists the held ones`);
   if (batch.state !== 'held') return answer(409, `batch ${id} is ${batch.state}, only held ones can be decided`);
-  const shown = shownOf(batch, deps.openInbox(batch.builder));
+  const inbox = deps.inbox(batch.builder);
+  const shown = shownOf(batch, inbox?.open ?? null);
   if (shown === null)
     return answer(409, `batch ${id} is not what it was when it was held: see lockstepd preview and decide anew`);
   const indexes =
@@ -64,7 +65,7 @@ function decide(deps: DecideDeps, decision: 'approved' | 'rejected', body: unkno
   }
   deps.store.decisions.add({ batch: id, builder: batch.builder, decision, who, why, atMs: deps.clock.now(), indexes });
   deps.log.info('batch_decided', { batch: id, decision, who, why, indexes: indexes.map((i) => i.path) });
-  deps.wakeInbox(batch.builder);
+  inbox?.wake();
   const rest = decision === 'approved' && unproven !== undefined ? `; ${unproven.path} must be completed first` : '';
   return answer(200, `batch ${id} ${decision}${rest}`);
 }
@@ -78,6 +79,8 @@ function shownOf(batch: BatchRow, open: OpenInbox | null): DecidedIndex[] | null
     if (!now || now.sha256 !== sha256 || now.base !== base) return null;
     const reasons = reasonsOf(now);
     const known = (reason: Reason): boolean =>
+      // The record of a very large batch is cut off; its preview tells the rest.
+      batch.reasons.length > reasonsKept ||
       batch.reasons.some((r) => r.code === reason.code && r.path === reason.path && r.detail === reason.detail);
     if (!reasons.every(known)) return null;
     shown.push({ path: index, sha256, base, reasons });

@@ -1,8 +1,10 @@
 /** Gathers what the status page, the metrics and the command line show, from the store and the workers. */
+import type { KeyState } from '../config/key-scope.ts';
 import type { MirrorConfig } from '../config/mirror-schema.ts';
+import type { KeyProblemFacts, MirrorFacts, MirrorState, StatusFacts } from '../observe/status.ts';
 import type { Config } from '../config/schema.ts';
-import type { MirrorFacts, MirrorState, StatusFacts } from '../observe/status.ts';
 import { lastFailureOf, type MirrorPhase } from '../replicate/mirror.ts';
+import type { IndexRow } from '../store/generations.ts';
 import type { Store } from '../store/store.ts';
 
 const endedBatchesShown = 20;
@@ -12,7 +14,13 @@ export interface MirrorSource {
   readonly phase: MirrorPhase;
 }
 
-export function gatherFacts(store: Store, mirrors: readonly MirrorSource[]): StatusFacts {
+/** What the keys of today say. */
+export interface KeyJudge {
+  stateOf(index: IndexRow): KeyState;
+  problems(): readonly KeyProblemFacts[];
+}
+
+export function gatherFacts(store: Store, mirrors: readonly MirrorSource[], keys: KeyJudge): StatusFacts {
   const current = store.generations.current();
   const number = current?.number ?? 0;
   return {
@@ -24,9 +32,14 @@ export function gatherFacts(store: Store, mirrors: readonly MirrorSource[]): Sta
       generation: index.since,
       indexSha256: index.sha256,
       packages: index.packages,
+      builder: index.builder,
+      signedBy: index.signedBy,
+      signedKey: index.signedKey ?? null,
+      keyState: keys.stateOf(index),
     })),
     mirrors: mirrors.map((mirror) => mirrorFacts(store, mirror, number)),
     batches: store.batches.recent(endedBatchesShown),
+    keyProblems: keys.problems(),
   };
 }
 
@@ -66,7 +79,7 @@ function stateOf(phase: MirrorPhase, confirmed: number | null, newest: number): 
   }
 }
 
-/** Whom the metrics have series for from the start. */
+/** The names for which there are series of metrics. */
 export function targetsOf(config: Config): { builders: string[]; mirrors: string[] } {
   return { builders: config.inboxes.map((i) => i.builder), mirrors: config.mirrors.map((m) => m.name) };
 }

@@ -1,4 +1,5 @@
 /** Decides what a new configuration changes in a running daemon. Pure. */
+import { join, relative } from 'node:path/posix';
 import type { Config } from '../config/schema.ts';
 
 export interface ReloadPlan {
@@ -13,21 +14,23 @@ export interface ReloadPlan {
 const fixedKeys = ['root', 'state', 'socket', 'listen', 'workers', 'publish', 'log'] as const;
 
 export function planReload(old: Config, next: Config): ReloadPlan {
-  const sameRules = old.schedule.rescanMs === next.schedule.rescanMs;
+  const sameRules = same([old.reserveBytes, old.schedule.rescanMs], [next.reserveBytes, next.schedule.rescanMs]);
   const sameProbes = old.schedule.probeMs === next.schedule.probeMs;
+  const { root, state, socket, listen, workers, publish, log } = old;
+  // The root stays until a restart, and the inboxes with it: they lie below it.
+  const inboxes = next.inboxes.map((i) => ({ ...i, path: join(root, relative(next.root, i.path)) }));
   const stop = new Set<string>();
   for (const inbox of old.inboxes) {
-    if (!sameRules || !next.inboxes.some((i) => same(i, inbox))) stop.add(`inbox:${inbox.builder}`);
+    if (!sameRules || !inboxes.some((i) => same(i, inbox))) stop.add(`inbox:${inbox.builder}`);
   }
   for (const mirror of old.mirrors) {
     if (!sameProbes || !next.mirrors.some((m) => same(m, mirror)))
       stop.add(`mirror:${mirror.name}`).add(`probe:${mirror.name}`);
   }
-  const { root, state, socket, listen, workers, publish, log } = old;
   return {
     stop,
     needsRestart: fixedKeys.filter((key) => !same(old[key], next[key])),
-    config: { ...next, root, state, socket, listen, workers, publish, log },
+    config: { ...next, inboxes, root, state, socket, listen, workers, publish, log },
   };
 }
 

@@ -1,5 +1,6 @@
 /** What the daemon does by the clock: housekeeping, the heartbeat with its status line, systemd's watchdog, the scrub. */
 import { messageOf } from '../errors.ts';
+import type { Quarantine } from '../ingest/quarantine.ts';
 import type { Publisher } from '../publish/publisher.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
@@ -18,6 +19,24 @@ export async function keepHouse(publisher: Publisher, clock: Clock, log: Log, si
       if (removed > 0) log.info('pruned', { files: removed });
     } catch (error) {
       log.error('prune_failed', { detail: messageOf(error) });
+    }
+    await clock.sleep(housekeepingMs, { signal });
+  }
+}
+
+/** Removes from the quarantine what is too old. A failure is logged and tried again. */
+export async function keepQuarantine(
+  quarantine: Quarantine,
+  clock: Clock,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
+  for (;;) {
+    try {
+      const batches = await quarantine.prune();
+      if (batches > 0) log.info('quarantine_pruned', { batches });
+    } catch (error) {
+      log.error('quarantine_failed', { detail: messageOf(error) });
     }
     await clock.sleep(housekeepingMs, { signal });
   }

@@ -2,6 +2,7 @@
 import { copyFile, mkdir, rename, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type IndexEntry, type IndexFileName, packageFileName } from '../apk/entry.ts';
+import { keyringOf } from '../config/key-scope.ts';
 import { errnoOf, messageOf, type VerificationCode } from '../errors.ts';
 import type { Reason } from '../store/batches.ts';
 import { type Changes, noChanges } from '../store/changes.ts';
@@ -9,17 +10,16 @@ import type { Difference } from '../store/staging.ts';
 import { eachLimited } from '../system/limit.ts';
 import { inPieces } from '../system/pieces.ts';
 import type { Keyring } from '../trust/keyring.ts';
-import type { IndexFacts, Verified } from '../trust/verify.ts';
+import type { IndexFacts, IndexVerdict, Verified } from '../trust/verify.ts';
 import type { Assessment } from './batch.ts';
 import type { FoundIndex } from './indexes.ts';
 import { type GuardFacts, guardFindings, judge } from './guards.ts';
 import { type CandidateDeps, copyOf, copyPackages, isDiskFull, lookForPackages, type Wanted } from './packages.ts';
+import type { Demand } from './quotas.ts';
 import type { Inbox } from './walk.ts';
 
 /** Changes of each kind that a reason names. */
 const changesNamed = 3;
-/** Free space that no copy may use up, in bytes: the store, the log and the web server live on too. */
-const diskReserve = 64 * 1024 * 1024;
 const filesReserve = 1000;
 const reasonsShown = 200;
 
@@ -37,6 +37,9 @@ export class Candidate {
   #verifyMs = 0;
   #refusal: (Reason & { readonly held: boolean }) | null = null;
   #diskFull: Reason | null = null;
+  /** What went wrong that says nothing about the upload; it is tried again. */
+  #trouble: Reason | null = null;
+  #demand: Omit<Demand, 'index' | 'repository'> = { bytes: 0, largest: null };
   readonly #deps: CandidateDeps;
 
   private constructor(found: FoundIndex, deps: CandidateDeps) {
@@ -56,11 +59,8 @@ export class Candidate {
       await candidate.#read(inbox, found);
       candidate.#verifyMs = deps.clock.monotonic() - startedAt;
     } catch (error) {
-      if (!isDiskFull(error)) {
-        await candidate.drop();
-        throw error;
-      }
-      candidate.#diskFull = { code: 'DISK', path: found.repository, detail: messageOf(error) };
+      if (deps.signal.aborted) await candidate.drop();
+      candidate.#takeError(error);
     }
     return candidate;
   }
@@ -104,7 +104,12 @@ export class Candidate {
 
   /** True when not even the index could be copied: it must be read again. */
   get unread(): boolean {
-    return this.#facts === null && this.#diskFull !== null;
+    return this.#facts === null && (this.#diskFull ?? this.#trouble) !== null;
+  }
+
+  /** What its inbox must have room for. */
+  get demand(): Demand {
+    return { index: this.path, repository: this.repository, ...this.#demand };
   }
 
   /** True when it was judged by the keys of this keyring. */
@@ -115,13 +120,23 @@ export class Candidate {
   /** Looks in the inbox for what was missing or refused. True when anything is different from last time. */
   async look(inbox: Inbox): Promise<boolean> {
     if (!this.#facts) return false;
-    if (this.#diskFull) this.#diskFull = await this.#diskProblem();
-    return lookForPackages(this.#wanted, inbox);
+    this.#trouble = null;
+    try {
+      if (this.#diskFull) this.#diskFull = await this.#diskProblem(this.#bytesToCopy);
+      return await lookForPackages(this.#wanted, inbox);
+    } catch (error) {
+      this.#takeError(error);
+      return false;
+    }
   }
 
   /** Takes private, verified copies of everything that is present. What is wrong with a file is in the next assessment. */
   async copy(inbox: Inbox): Promise<void> {
-    this.#diskFull = (await this.#diskProblem()) ?? (await copyPackages(this.#wanted, inbox));
+    try {
+      this.#diskFull = (await this.#diskProblem(this.#bytesToCopy)) ?? (await copyPackages(this.#wanted, inbox));
+    } catch (error) {
+      this.#takeError(error);
+    }
   }
 
   /** The disk was full when this candidate was to be published; it is tried again when there is room. */
@@ -133,7 +148,8 @@ export class Candidate {
   assess(): Assessment {
     const { repository, path: index, base: since } = this;
     const base = { repository, index, sha256: this.#facts?.sha256 ?? null, base: since, vanished: false };
-    if (this.#diskFull) return { ...base, kind: 'guarded', reasons: [this.#diskFull] };
+    const passing = this.#diskFull ?? this.#trouble;
+    if (passing) return { ...base, kind: 'guarded', reasons: [passing] };
     if (!this.#facts) return { ...base, ...this.#refused() };
     const { staging, decisions } = this.#deps.store;
     const findings = guardFindings(this.#guardFacts(this.#facts), this.#deps.inbox);
@@ -155,15 +171,18 @@ export class Candidate {
       : { ...base, kind: 'closed' };
   }
 
-  /** Moves the private copies of refused packages below `directory`; the index is copied, a later upload may mend the batch. */
+  /** Moves the private copies of refused packages, as many as reasons are told, below `directory`; the index is copied, a later upload may mend the batch. */
   async quarantine(directory: string): Promise<void> {
     const target = join(directory, this.repository);
     await mkdir(target, { recursive: true, mode: 0o750 });
     await ifThere(copyFile(this.#path(this.indexSource), join(target, this.fileName)));
+    let left = reasonsShown;
     for (const page of this.#deps.store.staging.rows(this.id, ['failed'])) {
-      for (const row of page) {
+      for (const row of page.slice(0, left)) {
         await ifThere(rename(this.#path(copyOf(this.#deps.inbox, row)), join(target, row.file)));
       }
+      left -= page.length;
+      if (left <= 0) return;
     }
   }
 
@@ -192,34 +211,66 @@ export class Candidate {
       case 'file':
     }
     await using handle = opened.handle;
-    let elsewhere: string | undefined;
-    const verdict = await this.#deps.verifier.verifyIndex({
-      sourceFd: handle.fd,
-      destination: this.#path(this.indexSource),
-      arch: found.arch,
-      fileName: found.fileName,
-      keyring: this.#deps.keyring,
-      acceptEmpty: true,
-      onEntries: (entries: readonly IndexEntry[]) => {
-        elsewhere ??= entries.map(packageFileName).find((file) => file.includes('/'));
-        staging.add(this.id, entries);
-        this.#deps.onProgress();
-      },
-      signal: this.#deps.signal,
-    });
-    if (verdict.verdict !== 'accepted') {
-      this.#refuse(verdict.code, verdict.detail, verdict.verdict === 'held');
+    const { maxFileBytes } = this.#deps.inbox.quotas;
+    if (opened.size > maxFileBytes) {
+      this.#refuse('QUOTA', `${opened.size} bytes, at most ${maxFileBytes} (quotas.max_file)`, true);
       return;
     }
-    if (elsewhere !== undefined) {
-      // Another repository may lie there; which of the two a file belongs to must never be a question.
-      this.#refuse('OUT_OF_SCOPE', `pkgname-spec puts packages into other directories: ${elsewhere}`, false);
+    this.#diskFull = await this.#diskProblem(opened.size);
+    if (this.#diskFull) return;
+    const verdict = await this.#verifyIndex(handle.fd, found);
+    if (verdict.verdict !== 'accepted') {
+      this.#refuse(verdict.code, verdict.detail, verdict.verdict === 'held');
       return;
     }
     const place = { repository: this.repository, indexFile: this.fileName };
     this.#difference = await inPieces(staging.compare(this.id));
     this.#changes = await inPieces(this.#deps.store.changes.of(this.id, place, changesNamed));
+    this.#demand = staging.demand(this.id);
     this.#facts = verdict.index;
+  }
+
+  /** Reads no further than as many packages as the inbox may bring. */
+  async #verifyIndex(sourceFd: number, { arch, fileName }: FoundIndex): Promise<IndexVerdict> {
+    const { clock, inbox, keyring, onProgress, signal, store, verifier } = this.#deps;
+    const { maxPackages } = inbox.quotas;
+    let packages = 0;
+    let elsewhere: string | undefined;
+    const onEntries = (entries: readonly IndexEntry[]): void => {
+      packages += entries.length;
+      if (packages > maxPackages) throw new RangeError('more packages than quotas.max_packages');
+      elsewhere ??= entries.map(packageFileName).find((file) => file.includes('/'));
+      store.staging.add(this.id, entries);
+      onProgress();
+    };
+    try {
+      const verdict = await verifier.verifyIndex({
+        sourceFd,
+        destination: this.#path(this.indexSource),
+        arch,
+        fileName,
+        keyring: keyringOf(keyring, this.repository, clock.now()),
+        acceptEmpty: true,
+        onEntries,
+        signal,
+      });
+      if (verdict.verdict !== 'accepted' || elsewhere === undefined) return verdict;
+      // Another repository may lie there; which of the two a file belongs to must never be a question.
+      const detail = `pkgname-spec puts packages into other directories: ${elsewhere}`;
+      return { verdict: 'rejected', code: 'OUT_OF_SCOPE', detail };
+    } catch (error) {
+      if (packages <= maxPackages) throw error;
+      const detail = `more than ${maxPackages} packages (quotas.max_packages): raise it, or mend the upload`;
+      return { verdict: 'held', code: 'QUOTA', detail };
+    }
+  }
+
+  /** Nothing that is wrong with one repository may keep the others of its inbox from being published. */
+  #takeError(error: unknown): void {
+    this.#deps.signal.throwIfAborted();
+    const detail = messageOf(error);
+    if (isDiskFull(error)) this.#diskFull = { code: 'DISK', path: this.repository, detail };
+    else this.#trouble = { code: 'INCOMPLETE', path: this.repository, detail: `cannot be read now: ${detail}` };
   }
 
   get #wanted(): Wanted {
@@ -261,16 +312,19 @@ export class Candidate {
     return reasons;
   }
 
-  async #diskProblem(): Promise<Reason | null> {
-    const { staging } = this.#deps.store;
-    const needed = staging.bytesToCopy(this.id);
+  get #bytesToCopy(): number {
+    return this.#deps.store.staging.bytesToCopy(this.id);
+  }
+
+  async #diskProblem(needed: number): Promise<Reason | null> {
+    const { reserveBytes, store } = this.#deps;
     const { bavail, bsize, files, ffree } = await statfs(this.#deps.root);
-    const bytesFit = bavail * bsize - needed >= diskReserve;
+    const bytesFit = bavail * bsize - needed >= reserveBytes;
     // Some file systems count no files. A publish makes a name for each package in two trees, and directories.
-    const filesFit = files === 0 || ffree - staging.counts(this.id).present >= filesReserve;
+    const filesFit = files === 0 || ffree - store.staging.counts(this.id).present >= filesReserve;
     if (bytesFit && filesFit) return null;
     // The same words each time, however the free space moves: an unchanged reason is told once.
-    const what = bytesFit ? 'files' : `${needed} bytes and ${diskReserve} in reserve`;
+    const what = bytesFit ? 'files' : `${needed} bytes and ${reserveBytes} in reserve`;
     return {
       code: 'DISK',
       path: this.repository,

@@ -20,6 +20,8 @@ export interface Recorded {
   readonly changed: boolean;
 }
 
+export const reasonsKept = 500;
+
 export class Ledger {
   readonly #builder: string;
   readonly #deps: LedgerDeps;
@@ -31,12 +33,12 @@ export class Ledger {
 
   record(state: BatchState, assessments: readonly Assessment[], reasons: readonly Reason[]): Recorded {
     return this.#deps.batches.record({
-      key: batchKey(assessments),
+      key: batchKey(this.#builder, assessments),
       builder: this.#builder,
       state,
       updatedAtMs: this.#deps.clock.now(),
       repositories: assessments.map((a) => ({ path: a.repository, index: a.index, sha256: a.sha256, base: a.base })),
-      reasons,
+      reasons: bounded(reasons),
     });
   }
 
@@ -61,13 +63,23 @@ export class Ledger {
 
   /** These groups are the batches that are open now, whatever becomes of them; others are not open any more. */
   supersede(groups: readonly (readonly Assessment[])[]): void {
-    const keys = groups.filter((group) => group.length > 0).map(batchKey);
+    const keys = groups.filter((group) => group.length > 0).map((group) => batchKey(this.#builder, group));
     this.#deps.batches.supersede(this.#builder, keys);
   }
 }
 
-/** The same indexes of the same repositories are the same batch, however often they are looked at. */
-function batchKey(assessments: readonly Assessment[]): string {
+/** However many repositories a batch has, its reasons are still a page and not a book. */
+function bounded(reasons: readonly Reason[]): readonly Reason[] {
+  const [first] = reasons;
+  if (reasons.length <= reasonsKept || !first) return reasons;
+  const more = { code: first.code, path: first.path, detail: `and ${reasons.length - reasonsKept} more reasons` };
+  return [...reasons.slice(0, reasonsKept), more];
+}
+
+/** The same indexes of the same repositories by the same builder are the same batch, however often they are looked at. */
+function batchKey(builder: string, assessments: readonly Assessment[]): string {
   const lines = assessments.map((a) => `${a.index} ${a.vanished ? 'without ' : ''}${a.sha256 ?? 'unreadable'}`).sort();
-  return createHash('sha256').update(lines.join('\n')).digest('hex');
+  return createHash('sha256')
+    .update([builder, ...lines].join('\n'))
+    .digest('hex');
 }

@@ -1,6 +1,7 @@
 /** Brings the packages that an index names out of the inbox: looks for them, and takes private copies that are verified on the way. */
 import { link, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { keyringOf } from '../config/key-scope.ts';
 import type { InboxConfig } from '../config/schema.ts';
 import { errnoOf, messageOf, OperationError } from '../errors.ts';
 import type { Reason } from '../store/batches.ts';
@@ -17,8 +18,11 @@ export interface CandidateDeps {
   readonly root: string;
   readonly store: Store;
   readonly verifier: Verifier;
+  /** What the candidate is judged by; `keyringOf` makes it fit for a repository and a moment. */
   readonly keyring: Keyring;
   readonly clock: Clock;
+  /** Free space that no copy may use up, in bytes. */
+  readonly reserveBytes: number;
   readonly signal: AbortSignal;
   /** Told of each package that was looked at or copied. */
   readonly onProgress: () => void;
@@ -31,8 +35,12 @@ export interface Wanted {
   readonly deps: CandidateDeps;
 }
 
+/** Smaller files may lie in the directory itself, or not on the disk yet. */
+const sparseFromBytes = 1024 * 1024;
+/** A file system may compress a little; packages are compressed already. */
+const sparseRatio = 8;
 const looksAtOnce = 8;
-const copiesAtOnce = 4;
+const copiesAtOnce = 8;
 
 /** Looks for what was missing or refused. True when anything is different from last time. */
 export async function lookForPackages(wanted: Wanted, inbox: Inbox): Promise<boolean> {
@@ -73,14 +81,17 @@ async function lookAt(wanted: Wanted, row: StagedRow, directory: InboxDirectory 
   const { staging } = wanted.deps.store;
   if (await takeKnown(wanted, row)) return true;
   const seen = directory === null ? ({ kind: 'absent', stat: 'absent' } as const) : await directory.see(row.file);
-  if (seen.stat === row.stat) return false;
+  const problem = seen.kind === 'file' ? sizeProblem(seen, row) : null;
+  // A hole that is filled in changes no time if whoever fills it sets the time back.
+  const stat = problem === null ? seen.stat : `${seen.stat} ${problem}`;
+  if (stat === row.stat) return false;
   if (seen.kind === 'absent') {
     staging.setState(row.id, 'missing', seen.stat);
     return row.stat !== null;
   }
-  if (seen.kind === 'refused') staging.setFailed(row.id, seen.stat, { ...seen, held: false });
-  else if (seen.size === row.entry.size) staging.setState(row.id, 'present', seen.stat);
-  else staging.setState(row.id, 'missing', seen.stat, sizeProblem(seen.size, row));
+  if (seen.kind === 'refused') staging.setFailed(row.id, stat, { ...seen, held: false });
+  else if (problem === null) staging.setState(row.id, 'present', stat);
+  else staging.setState(row.id, 'missing', stat, problem);
   return true;
 }
 
@@ -97,8 +108,9 @@ async function copyRow(wanted: Wanted, row: StagedRow, directory: InboxDirectory
     return null;
   }
   await using handle = opened.handle;
-  if (opened.size === row.entry.size) return await verifyCopy(wanted, row, handle.fd, opened.stat);
-  staging.setState(row.id, 'missing', opened.stat, sizeProblem(opened.size, row));
+  const problem = sizeProblem(opened, row);
+  if (problem === null) return await verifyCopy(wanted, row, handle.fd, opened.stat);
+  staging.setState(row.id, 'missing', `${opened.stat} ${problem}`, problem);
   return null;
 }
 
@@ -117,7 +129,7 @@ async function verifyCopy(
       sourceFd: fd,
       destination,
       entry: row.entry,
-      keyring: deps.keyring,
+      keyring: keyringOf(deps.keyring, repository, deps.clock.now()),
       packageSignatures: deps.inbox.packageSignatures,
       inflate: true,
       signal: deps.signal,
@@ -139,12 +151,12 @@ async function verifyCopy(
  * Bytes with this identity were verified before, under the keys and rules of this inbox: nothing needs to be read again.
  * They get a name of our own, so that nobody can take them away again: another candidate, the reuse of a tree, a prune.
  */
-async function takeKnown({ deps }: Wanted, row: StagedRow): Promise<boolean> {
+async function takeKnown({ deps, repository }: Wanted, row: StagedRow): Promise<boolean> {
   const { generations, staging } = deps.store;
   const known = staging.known(row.entry, deps.inbox.builder);
   if (!known) return false;
   if (known.packageArch !== 'noarch' && known.packageArch !== row.entry.arch) return false;
-  if (deps.inbox.packageSignatures === 'require' && known.signedBy === null) return false;
+  if (deps.inbox.packageSignatures === 'require' && !maySignToday(known.signedBy, repository, deps)) return false;
   const source = copyOf(deps.inbox, row);
   const current = generations.current()?.number;
   if (!(await linkFresh(join(deps.root, known.source), join(deps.root, source)))) return false;
@@ -152,6 +164,13 @@ async function takeKnown({ deps }: Wanted, row: StagedRow): Promise<boolean> {
   if (known.published && generations.current()?.number !== current) return false;
   staging.setReady(row.id, { ...known, source });
   return true;
+}
+
+/** Whether a package whose signer was noted may do without another look. With a list of algorithms it may not: they were not noted. */
+function maySignToday(signedBy: string | null, repository: string, deps: CandidateDeps): boolean {
+  if (signedBy === null || deps.keyring.algorithms !== undefined) return false;
+  const { keys } = keyringOf(deps.keyring, repository, deps.clock.now());
+  return keys.some(({ name, refusal }) => name === signedBy && refusal === undefined);
 }
 
 /** False when the file is not there any more or can have no more names. */
@@ -166,8 +185,14 @@ async function linkFresh(source: string, path: string): Promise<boolean> {
   }
 }
 
-function sizeProblem(size: number, row: StagedRow): string {
-  return `${size} bytes, expected ${row.entry.size}`;
+/** Why the file cannot be what the entry names, as far as that can be told without reading it. */
+function sizeProblem(
+  { size, onDisk }: { readonly size: number; readonly onDisk: number },
+  row: StagedRow,
+): string | null {
+  if (size !== row.entry.size) return `${size} bytes, expected ${row.entry.size}`;
+  if (size < sparseFromBytes || onDisk * sparseRatio >= size) return null;
+  return `${size} bytes, of which only ${onDisk} are on the disk: a file with holes`;
 }
 
 /** True for every way in which a full disk or quota shows. */

@@ -8,6 +8,7 @@ import type { Keyring } from '../trust/keyring.ts';
 import type { Verifier } from '../trust/verify.ts';
 import type { Assessment, ClosedBatch } from './batch.ts';
 import type { Candidate } from './candidate.ts';
+import type { Quarantine } from './quarantine.ts';
 
 /** What waits in an inbox, is held or refused there, as it stands at the moment of each call. */
 export interface OpenInbox {
@@ -29,10 +30,12 @@ export interface IngestDeps {
   readonly root: string;
   /** True when another inbox of this configuration may publish that repository. */
   readonly isOfAnother: (repository: string) => boolean;
+  readonly reserveBytes: number;
   readonly rescanMs: number;
   readonly store: Store;
   readonly verifier: Verifier;
   readonly keyring: () => Keyring;
+  readonly quarantine: Pick<Quarantine, 'keep'>;
   readonly publish: (batch: ClosedBatch) => Promise<Generation>;
   readonly events: IngestEvents;
   readonly clock: Clock;

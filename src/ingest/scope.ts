@@ -2,8 +2,10 @@
 import { indexFileNames } from '../apk/entry.ts';
 import type { InboxConfig } from '../config/schema.ts';
 import { isComponentName, matchesAny } from '../config/template.ts';
+import { errnoOf } from '../errors.ts';
 import type { Reason } from '../store/batches.ts';
 import type { Assessment } from './batch.ts';
+import type { SurveyProblem } from './indexes.ts';
 import type { Inbox } from './walk.ts';
 
 /** However much lies there, one look costs no more than this. */
@@ -48,35 +50,38 @@ export class ScopeWatch {
       if (components === undefined) break;
       const path = components.join('/');
       if (components.length > 0 && matchesAny(this.#inbox.repositories, path)) continue;
-      await using directory = await inbox.directory(components);
-      if (!directory) continue;
-      for (const name of indexFileNames) {
-        if ((await directory.see(name)).kind !== 'absent') outside.push([...components, name].join('/'));
-      }
+      const below = await this.#lookAt(inbox, components, outside);
       if (outside.length >= problemsShown) break;
-      if (components.length >= maximumDepth) continue;
-      for await (const name of directory.subdirectories(entriesPerDirectory)) {
-        if (queue.length >= maximumDirectories) break;
-        if (isComponentName(name)) queue.push([...components, name]);
-      }
+      queue.push(...below.slice(0, maximumDirectories - queue.length));
     }
     return outside.sort();
   }
+
+  /** Notes the indexes of one directory; returns what lies below it. One that cannot be read can hold nothing that is published. */
+  async #lookAt(inbox: Inbox, components: readonly string[], outside: string[]): Promise<string[][]> {
+    const below: string[][] = [];
+    try {
+      await using directory = await inbox.directory(components);
+      if (!directory) return [];
+      for (const name of indexFileNames) {
+        if ((await directory.see(name)).kind !== 'absent') outside.push([...components, name].join('/'));
+      }
+      if (components.length >= maximumDepth) return [];
+      for await (const name of directory.subdirectories(entriesPerDirectory))
+        if (name !== null && isComponentName(name)) below.push([...components, name]);
+    } catch (error) {
+      if (errnoOf(error) === undefined) throw error;
+    }
+    return below;
+  }
 }
 
-/** A directory at the place of a `*` or an `{arch}` that no repository may be called; `path` is escaped. */
-export function badName(path: string): Assessment {
-  return problem({ code: 'NAME', path, detail: 'a directory name that no repository may have' });
+/** What keeps a part of the inbox from being looked at, as one more thing to be told. */
+export function problemOf({ held, ...reason }: SurveyProblem): Assessment {
+  return problem(reason, held ? 'guarded' : 'refused');
 }
 
-function problem(reason: Reason): Assessment {
-  return {
-    repository: reason.path,
-    index: reason.path,
-    sha256: null,
-    base: null,
-    vanished: false,
-    kind: 'refused',
-    reasons: [reason],
-  };
+function problem(reason: Reason, kind: 'refused' | 'guarded' = 'refused'): Assessment {
+  const { path } = reason;
+  return { repository: path, index: path, sha256: null, base: null, vanished: false, kind, reasons: [reason] };
 }

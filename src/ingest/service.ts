@@ -21,9 +21,9 @@ import { type FoundIndex, findIndexes } from './indexes.ts';
 import { Ledger } from './ledger.ts';
 import { seeUpload } from './locks.ts';
 import { type CandidateDeps, isDiskFull } from './packages.ts';
-import { quarantineBatch } from './quarantine.ts';
 import type { IngestDeps, OpenInbox } from './ports.ts';
-import { badName, ScopeWatch } from './scope.ts';
+import { applyQuotas } from './quotas.ts';
+import { problemOf, ScopeWatch } from './scope.ts';
 import { VanishedIndexes } from './vanished.ts';
 import { Inbox } from './walk.ts';
 
@@ -33,6 +33,8 @@ const uploadPollMs = 15;
 const secondLookMs = 300;
 const heldPauseMs = 1000;
 const failedPauseMs = 5000;
+/** However often something wakes it, an inbox full of junk is not looked at all the time. */
+const longestPaceMs = 2000;
 
 export class InboxService {
   readonly #config: InboxConfig;
@@ -55,6 +57,8 @@ export class InboxService {
   /** Device and inode of the inbox that was looked at last; null when there was none. */
   #place: string | null = null;
   #progressAt: number;
+  /** No look at the inbox begins before this, on the monotonic clock. */
+  #pacedUntil = 0;
 
   constructor(config: InboxConfig, deps: IngestDeps) {
     this.#config = config;
@@ -128,6 +132,8 @@ export class InboxService {
       const before = this.#uploading;
       const place = await this.#seeUpload();
       const over = before && !this.#uploading;
+      const early = woken ? this.#pacedUntil - clock.monotonic() : 0;
+      if (early > 0) await clock.sleep(early, { signal });
       if (over || woken || place !== this.#place || (!this.#uploading && clock.monotonic() >= until)) return;
     }
   }
@@ -143,15 +149,17 @@ export class InboxService {
     const startedAt = this.#deps.clock.monotonic();
     await this.#seeUpload();
     this.#surveyedInUpload = this.#uploading;
-    const survey = await findIndexes(inbox, this.#config.repositories);
+    const survey = await findIndexes(inbox, this.#config.repositories, this.#config.quotas.maxRepositories);
+    const surveyedAt = this.#deps.clock.monotonic();
+    this.#pacedUntil = surveyedAt + Math.min(surveyedAt - startedAt, longestPaceMs);
     const newlyWatched = this.#deps.events.watch(survey.watchable.map((path) => join(this.#config.path, path)));
     await this.#readIndexes(inbox, survey.indexes, announced, signal);
     for (const candidate of this.#candidates.values()) if (await candidate.look(inbox)) this.#changed();
     for (const candidate of this.#replaced.splice(0)) await candidate.drop();
     if (this.#vanished.look(inbox.place, survey)) this.#changed();
     if (!this.#uploading && (await this.#scope.look(inbox, startedAt))) this.#changed();
-    const nameProblems = [...survey.badNames.map(badName), ...this.#scope.assess()];
-    const waiting = await this.#settleBatches(inbox, nameProblems, signal);
+    const problems = [...survey.problems.map(problemOf), ...this.#scope.assess()];
+    const waiting = await this.#settleBatches(inbox, problems, signal);
     this.#deps.log.debug('inbox_looked', {
       builder: this.#config.builder,
       announced,
@@ -203,16 +211,19 @@ export class InboxService {
   }
 
   /** Copies, publishes, holds, rejects. True when something still waits. */
-  async #settleBatches(inbox: Inbox, nameProblems: readonly Assessment[], signal: AbortSignal): Promise<boolean> {
-    const first = planBatch(this.#assess(nameProblems), await this.#facts());
+  async #settleBatches(inbox: Inbox, problems: readonly Assessment[], signal: AbortSignal): Promise<boolean> {
+    const first = planBatch(this.#assess(problems), await this.#facts());
     const startedAt = this.#deps.clock.monotonic();
     for (const { index } of first.publish) await this.#candidates.get(index)?.copy(inbox);
     const copyMs = this.#deps.clock.monotonic() - startedAt;
     if (first.publish.length > 0) this.#deps.events.stage('copy', copyMs / 1000);
     signal.throwIfAborted();
-    const decision = planBatch(this.#assess(nameProblems), await this.#facts());
+    const decision = planBatch(this.#assess(problems), await this.#facts());
     const copied = decision.publish.filter((a) => first.publish.some((b) => b.index === a.index));
     const waiting = [...decision.wait, ...decision.publish.filter((a) => !copied.includes(a))];
+    // The keys have changed since it was judged: the next pass judges it anew.
+    const keyring = this.#deps.keyring();
+    if (copied.some((a) => this.#candidates.get(a.index)?.isJudgedBy(keyring) === false)) return true;
     this.#ledger.supersede([waiting, copied, decision.hold, decision.reject]);
     if (waiting.length > 0) this.#ledger.record('waiting', waiting, waiting.flatMap(reasonsOf));
     if (copied.length > 0) await this.#publish(copied, copyMs);
@@ -221,9 +232,11 @@ export class InboxService {
     return waiting.length > 0;
   }
 
-  #assess(nameProblems: readonly Assessment[]): Assessment[] {
+  #assess(problems: readonly Assessment[]): Assessment[] {
     const open = [...this.#candidates.values()].filter((candidate) => !candidate.isPublished());
-    return [...open.map((candidate) => candidate.assess()), ...this.#vanished.assess(), ...nameProblems];
+    const assessments = open.map((candidate) => candidate.assess());
+    const demands = open.map((candidate) => candidate.demand);
+    return [...applyQuotas(assessments, demands, this.#config), ...this.#vanished.assess(), ...problems];
   }
 
   async #publish(assessments: readonly Assessment[], copyMs: number): Promise<void> {
@@ -277,7 +290,7 @@ export class InboxService {
     if (!ended.changed) return;
     const candidates = assessments.flatMap((a) => this.#candidates.get(a.index) ?? []);
     const batch = { id: ended.id, builder: this.#config.builder, reasons: assessments.flatMap(reasonsOf), candidates };
-    await quarantineBatch(this.#deps.root, batch, this.#deps.clock.now());
+    await this.#deps.quarantine.keep(batch);
   }
 
   async #forget(candidate: Candidate, published: boolean): Promise<void> {
@@ -317,7 +330,7 @@ export class InboxService {
   }
 
   #candidateDeps(signal: AbortSignal): CandidateDeps {
-    const { root, store, verifier, clock } = this.#deps;
+    const { root, store, verifier, clock, reserveBytes } = this.#deps;
     return {
       inbox: this.#config,
       root,
@@ -325,6 +338,7 @@ export class InboxService {
       verifier,
       keyring: this.#deps.keyring(),
       clock,
+      reserveBytes,
       signal,
       onProgress: () => this.#beat(),
     };

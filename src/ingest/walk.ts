@@ -8,14 +8,20 @@ import { errnoOf, type VerificationCode } from '../errors.ts';
 import { escapeText } from '../system/log.ts';
 
 export type Opened =
-  /** `stat` is one line that changes whenever the file does; `size` in bytes. The caller closes `handle`. */
-  | { readonly kind: 'file'; readonly handle: FileHandle; readonly stat: string; readonly size: number }
+  /** `stat` is one line that changes whenever the file does; `size` and `onDisk` in bytes. The caller closes `handle`. */
+  | {
+      readonly kind: 'file';
+      readonly handle: FileHandle;
+      readonly stat: string;
+      readonly size: number;
+      readonly onDisk: number;
+    }
   | { readonly kind: 'absent' }
   | { readonly kind: 'refused'; readonly code: VerificationCode; readonly detail: string };
 
 /** What lies under a name, without its content; `stat` as above, and for what is refused a line that says why. */
 export type Seen =
-  | { readonly kind: 'file'; readonly stat: string; readonly size: number }
+  | { readonly kind: 'file'; readonly stat: string; readonly size: number; readonly onDisk: number }
   | { readonly kind: 'absent'; readonly stat: 'absent' }
   | { readonly kind: 'refused'; readonly stat: string; readonly code: VerificationCode; readonly detail: string };
 
@@ -26,15 +32,19 @@ const fileFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLO
 /** rsync prefixes the targets of uploaded symlinks with this under `rrsync -munge`. */
 const mungePrefix = '/rsyncd-munged/';
 const maximumLinks = 8;
+/** Names that one system call may bring. */
+const entriesAtOnce = 256;
 
 /** An open inbox; every path given to it is relative to the inbox and made of plain components. */
 export class Inbox implements AsyncDisposable {
   readonly #root: FileHandle;
+  readonly #stat: BigIntStats;
   /** Which directory this is, whatever its path means later. */
   readonly place: string;
 
   private constructor(root: FileHandle, stat: BigIntStats) {
     this.#root = root;
+    this.#stat = stat;
     this.place = placeOf(stat);
   }
 
@@ -49,20 +59,30 @@ export class Inbox implements AsyncDisposable {
     }
   }
 
-  /** The directory at `components`, or null when it is absent or reached through a symlink. */
+  /**
+   * The directory at `components`, or null when it is absent, reached through a symlink, or on another file system: a mount
+   * inside of an inbox is nothing that was uploaded.
+   */
   async directory(components: readonly string[]): Promise<InboxDirectory | null> {
     let handle = this.#root;
-    for (const component of components) {
-      let next: FileHandle | null;
-      try {
-        next = await openChild(handle, component, directoryFlags);
-      } finally {
+    let stat = this.#stat;
+    try {
+      for (const component of components) {
+        const next = await openChild(handle, component, directoryFlags);
         if (handle !== this.#root) await handle.close();
+        handle = this.#root;
+        if (next === null) return null;
+        handle = next;
+        stat = await handle.stat({ bigint: true });
+        if (stat.dev === this.#stat.dev) continue;
+        await handle.close();
+        return null;
       }
-      if (next === null) return null;
-      handle = next;
+    } catch (error) {
+      if (handle !== this.#root) await handle.close();
+      throw error;
     }
-    return new InboxDirectory(this, handle, components, handle !== this.#root);
+    return new InboxDirectory(this, { handle, components, owner: stat.uid, owned: handle !== this.#root });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -80,35 +100,58 @@ export class InboxDirectory implements AsyncDisposable {
   readonly #inbox: Inbox;
   readonly #handle: FileHandle;
   readonly #components: readonly string[];
+  readonly #owner: bigint;
   readonly #owned: boolean;
 
-  constructor(inbox: Inbox, handle: FileHandle, components: readonly string[], owned: boolean) {
+  /** `owner`: the uid of the directory; `owned`: the handle is closed with this object. */
+  constructor(
+    inbox: Inbox,
+    opened: {
+      readonly handle: FileHandle;
+      readonly components: readonly string[];
+      readonly owner: bigint;
+      readonly owned: boolean;
+    },
+  ) {
     this.#inbox = inbox;
-    this.#handle = handle;
-    this.#components = components;
-    this.#owned = owned;
+    this.#handle = opened.handle;
+    this.#components = opened.components;
+    this.#owner = opened.owner;
+    this.#owned = opened.owned;
   }
 
   /**
-   * The names of the subdirectories among the first `atMost` entries; names that are not UTF-8 carry a replacement character
-   * and match nothing.
+   * The names of the subdirectories among the first `limit` entries, then null if there are more entries; names that are not
+   * UTF-8 carry a replacement character and match nothing.
    */
-  async *subdirectories(atMost = Number.POSITIVE_INFINITY): AsyncGenerator<string> {
-    let seen = 0;
-    for await (const entry of await opendir(descriptorPath(this.#handle))) {
-      if (++seen > atMost) return;
+  async *subdirectories(limit: number): AsyncGenerator<string | null> {
+    let left = limit;
+    for await (const entry of await opendir(descriptorPath(this.#handle), { bufferSize: entriesAtOnce })) {
+      if (left-- === 0) {
+        yield null;
+        return;
+      }
       if (entry.isDirectory()) yield entry.name;
     }
+  }
+
+  /** True when there are more than `limit` entries, whatever they are. */
+  async hasMoreThan(limit: number): Promise<boolean> {
+    let left = limit;
+    for await (const _ of await opendir(descriptorPath(this.#handle), { bufferSize: entriesAtOnce }))
+      if (left-- === 0) return true;
+    return false;
   }
 
   /** As `openFile`, but only looks: one system call for a regular file. */
   async see(name: string): Promise<Seen> {
     const seen = isPlainName(name) ? await this.#lstat(name) : null;
-    if (seen?.isFile()) return { kind: 'file', size: Number(seen.size), stat: fingerprint(seen) };
+    if (seen?.isFile() && !this.#isForeignLink(seen)) return { kind: 'file', ...measure(seen) };
     const opened = await this.openFile(name);
     if (opened.kind === 'file') {
-      await opened.handle.close();
-      return { kind: 'file', size: opened.size, stat: opened.stat };
+      const { handle, ...file } = opened;
+      await handle.close();
+      return file;
     }
     return opened.kind === 'absent'
       ? { kind: 'absent', stat: 'absent' }
@@ -144,11 +187,19 @@ export class InboxDirectory implements AsyncDisposable {
       throw error;
     }
     const stat = await handle.stat({ bigint: true });
-    if (stat.isFile()) {
-      return { kind: 'file', handle, size: Number(stat.size), stat: fingerprint(stat) };
-    }
+    if (stat.isFile() && !this.#isForeignLink(stat)) return { kind: 'file', handle, ...measure(stat) };
     await handle.close();
-    return refused('NOT_REGULAR', `a ${kindOf(stat)}, expected a regular file`);
+    return stat.isFile()
+      ? refused('NOT_REGULAR', `a hard link to a file of another account (uid ${stat.uid}), expected a file of its own`)
+      : refused('NOT_REGULAR', `a ${kindOf(stat)}, expected a regular file`);
+  }
+
+  /**
+   * A second name of a file that does not belong to whoever made the directory: the daemon may be able to read what the uploader
+   * cannot. The uploader's own hard links are harmless, because what counts is a copy.
+   */
+  #isForeignLink(stat: BigIntStats): boolean {
+    return stat.nlink > 1n && stat.uid !== this.#owner;
   }
 
   async #follow(name: string, linksLeft: number): Promise<Opened> {
@@ -211,6 +262,10 @@ function isPlainName(name: string): boolean {
 
 function fingerprint(stat: BigIntStats): string {
   return `${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}:${stat.ctimeNs}`;
+}
+
+function measure(stat: BigIntStats): { readonly stat: string; readonly size: number; readonly onDisk: number } {
+  return { stat: fingerprint(stat), size: Number(stat.size), onDisk: Number(stat.blocks) * 512 };
 }
 
 function refused(code: VerificationCode, detail: string): Opened {

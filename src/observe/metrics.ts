@@ -126,12 +126,26 @@ export class Metrics {
       // A directory with two indexes counts the packages of both.
       this.#now.packages.inc({ repository: path }, packages);
     }
+    this.#setKeys(facts);
     this.#now.pending.reset();
     for (const builder of this.#targets.builders) {
       for (const state of pendingStates) {
         const pending = facts.batches.filter((batch) => batch.builder === builder && batch.state === state);
         this.#now.pending.set({ builder, state }, pending.length);
       }
+    }
+  }
+
+  /** Those whose key is not trusted any more come first: the limit must not hide them. */
+  #setKeys({ repositories, keyProblems }: StatusFacts): void {
+    this.#now.keyUntrusted.reset();
+    const untrusted = (r: (typeof repositories)[number]): number => (r.keyState === 'valid' ? 0 : 1);
+    for (const each of repositories.toSorted((a, b) => untrusted(b) - untrusted(a)).slice(0, maxRepositories)) {
+      this.#now.keyUntrusted.set({ repository: each.path }, untrusted(each));
+    }
+    this.#now.keysUnusable.reset();
+    for (const builder of this.#targets.builders) {
+      this.#now.keysUnusable.set({ builder }, keyProblems.filter((problem) => problem.builder === builder).length);
     }
   }
 
@@ -202,6 +216,10 @@ function gauges(registry: Registry) {
     generation: make('published_generation', 'The newest published generation.'),
     publishedAt: make('published_timestamp_seconds', 'When the newest generation was published; 0 for never.'),
     packages: make('index_packages', 'Packages that the published index names.', ['repository']),
+    keyUntrusted: make('index_key_untrusted', '1 when the key of the published index is not trusted any more.', [
+      'repository',
+    ]),
+    keysUnusable: make('keys_unusable', 'Key files and directories of the inbox that cannot be used.', ['builder']),
     pending: make('batches_pending', 'Batches that wait for their upload or for a person.', ['builder', 'state']),
     free: make('filesystem_free_bytes', 'Bytes that the daemon may still write.', ['filesystem']),
     mirrorGeneration: make('mirror_generation', 'Generation that the mirror was confirmed to hold.', ['mirror']),

@@ -136,17 +136,20 @@ function reasonList(batch: BatchStatus): string {
 
 function repositorySection(status: Status): string {
   if (status.repositories.length === 0) return '';
-  const columns = ['Repository', 'Changed in', 'Packages', 'Index'];
+  const columns = ['Repository', 'Changed in', 'Packages', 'Index', 'Key'];
   const cells = (r: RepositoryStatus): string[] => [
     html(`${r.path}/${r.index}`),
     `generation ${r.generation}`,
     String(r.packages),
     `<code title="SHA-256 ${html(r.index_sha256)}">${html(r.index_sha256.slice(0, 12))}</code>`,
+    r.key_state === 'valid'
+      ? html(r.signed_by)
+      : `${html(r.signed_by)} <strong>not trusted any more: ${html(r.key_state)}</strong>`,
   ];
   return table(
     'Repositories',
     columns,
-    status.repositories.map((r) => row(columns, null, cells(r))),
+    status.repositories.map((r) => row(columns, r.key_state === 'valid' ? null : 'bad', cells(r))),
   );
 }
 

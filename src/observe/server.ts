@@ -2,7 +2,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { messageOf, OperationError } from '../errors.ts';
 import { type Clock, systemClock } from '../system/clock.ts';
-import type { Log } from '../system/log.ts';
+import { escapeJson, type Log } from '../system/log.ts';
 import { listenOnSocket, listenOnTcp } from './listen.ts';
 import { pagePolicy, renderPage } from './page.ts';
 import type { Status } from './status.ts';
@@ -194,7 +194,7 @@ function plain(status: number, text: string): Answer {
 }
 
 function json(status: number, value: unknown): Answer {
-  return { status, type: 'application/json; charset=utf-8', body: `${JSON.stringify(value ?? null)}\n` };
+  return { status, type: 'application/json; charset=utf-8', body: `${escapeJson(JSON.stringify(value ?? null))}\n` };
 }
 
 function notAllowed(allow: string): Answer {

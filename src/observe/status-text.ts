@@ -21,7 +21,12 @@ const escapes: Readonly<Record<Paint, string>> = {
 
 /** The status as lines of text that end with a newline. Every name, path and message is escaped for terminals. */
 export function renderStatusText(status: Status, options: StatusTextOptions): string {
-  const blocks = [headline(status, options), mirrorTable(status, options), ...batchBlocks(status, options)];
+  const blocks = [
+    headline(status, options),
+    mirrorTable(status, options),
+    keyBlock(status, options),
+    ...batchBlocks(status, options),
+  ];
   return blocks.filter((block) => block !== '').join('\n');
 }
 
@@ -69,6 +74,22 @@ function mirrorRow(mirror: MirrorStatus, nowMs: number): string[] {
 function paintOf(mirror: MirrorStatus, newest: number): Paint {
   if (mirror.state === 'blocked' || mirror.observed_unknown_content) return 'bad';
   return isInStep(mirror, newest) ? 'good' : 'warn';
+}
+
+const keyLinesShown = 10;
+
+/** What hangs on a key that is not trusted any more, and the key files that cannot be used. */
+function keyBlock({ repositories, key_problems: problems }: Status, { terminal }: StatusTextOptions): string {
+  const lines = [
+    ...repositories
+      .filter((r) => r.key_state !== 'valid')
+      .map((r) => `${escapeText(r.path)} hangs on the key ${escapeText(r.signed_by)} (${r.key_state})`),
+    ...problems.map((p) => `key of inbox ${escapeText(p.builder)} not used: ${escapeText(`${p.path}: ${p.detail}`)}`),
+  ];
+  const more =
+    lines.length > keyLinesShown ? [`… and ${lines.length - keyLinesShown} more: see lockstepd keys list`] : [];
+  const shown = lines.slice(0, keyLinesShown).map((line) => (terminal ? paint(line, 'bad') : line));
+  return [...shown, ...more].map((line) => `${line}\n`).join('');
 }
 
 function batchBlocks(status: Status, options: StatusTextOptions): string[] {

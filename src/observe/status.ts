@@ -1,5 +1,6 @@
 /** Decides what is told about the daemon's state: facts from the store in, `/status.json` out. Reads and sends nothing. */
 import type { PushFailureReason } from '../errors.ts';
+import type { KeyState } from '../config/key-scope.ts';
 import type { BatchState, Reason } from '../store/batches.ts';
 
 export const mirrorStates = ['in-sync', 'behind', 'pushing', 'waiting', 'blocked', 'unknown'] as const;
@@ -13,6 +14,14 @@ export interface StatusFacts {
   readonly repositories: readonly RepositoryFacts[];
   readonly mirrors: readonly MirrorFacts[];
   readonly batches: readonly BatchFacts[];
+  readonly keyProblems: readonly KeyProblemFacts[];
+}
+
+/** A key file or directory of an inbox that cannot be used. */
+export interface KeyProblemFacts {
+  readonly builder: string;
+  readonly path: string;
+  readonly detail: string;
 }
 
 interface RepositoryFacts {
@@ -23,6 +32,12 @@ interface RepositoryFacts {
   readonly generation: number;
   readonly indexSha256: string;
   readonly packages: number;
+  readonly builder: string;
+  readonly signedBy: string;
+  /** The key's fingerprint, null when it was not noted. */
+  readonly signedKey: string | null;
+  /** What would be said of the index's key today. */
+  readonly keyState: KeyState;
 }
 
 export interface MirrorFacts {
@@ -65,6 +80,7 @@ export interface Status {
   readonly mirrors: readonly MirrorStatus[];
   /** The most recently changed first. */
   readonly batches: readonly BatchStatus[];
+  readonly key_problems: readonly KeyProblemFacts[];
 }
 
 export interface RepositoryStatus {
@@ -73,6 +89,11 @@ export interface RepositoryStatus {
   readonly generation: number;
   readonly index_sha256: string;
   readonly packages: number;
+  readonly builder: string;
+  readonly signed_by: string;
+  /** Hex SHA-256 of the key's SubjectPublicKeyInfo. */
+  readonly signed_key: string | null;
+  readonly key_state: KeyState;
 }
 
 export interface MirrorStatus {
@@ -112,9 +133,14 @@ export function statusView(facts: StatusFacts, nowMs: number): Status {
       generation: r.generation,
       index_sha256: r.indexSha256,
       packages: r.packages,
+      builder: r.builder,
+      signed_by: r.signedBy,
+      signed_key: r.signedKey,
+      key_state: r.keyState,
     })),
     mirrors: facts.mirrors.map((m) => mirrorView(m, nowMs)),
     batches: facts.batches.toSorted((a, b) => b.updatedAtMs - a.updatedAtMs).map(batchView),
+    key_problems: facts.keyProblems.map(({ builder, path, detail }) => ({ builder, path, detail })),
   };
 }
 

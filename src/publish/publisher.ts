@@ -206,7 +206,7 @@ export class Publisher {
       const previous: IndexRow | null = this.#store.generations.indexOf(repository, indexFile);
       const mtimeSeconds = nextMtimeSeconds(nowMs, previous?.mtimeSeconds ?? null);
       await setMtimeDurable(join(this.#options.root, indexSource), mtimeSeconds);
-      const { sha256, size, packages, signedBy, description, newestBuildTime } = index;
+      const { sha256, size, packages, signedBy, signedKey, description, newestBuildTime } = index;
       changes.push({
         repository,
         candidate,
@@ -218,6 +218,7 @@ export class Publisher {
           mtimeSeconds,
           packages,
           signedBy,
+          ...(signedKey === undefined ? {} : { signedKey }),
           description,
           newestBuildTime,
           builder: batch.builder,

@@ -48,6 +48,8 @@ export class MirrorWorker {
   #cutOff = true;
   /** Directories that were written to since the last push that ended well. */
   readonly #written = new Set<string>();
+  /** When to try again, on the monotonic clock: a corrected wall clock must not stretch the wait. */
+  #retryAt = 0;
   #pushNow = false;
   #draining = false;
 
@@ -101,7 +103,7 @@ export class MirrorWorker {
     if (this.#pushNow) return 0;
     const phase = this.#phase;
     if (phase.phase === 'waiting' || phase.phase === 'blocked')
-      return Math.max(0, phase.untilMs - this.#deps.clock.now());
+      return Math.max(0, this.#retryAt - this.#deps.clock.monotonic());
     return this.#isDue() ? 0 : idleMs;
   }
 
@@ -144,16 +146,18 @@ export class MirrorWorker {
 
   #fail(failure: Failure): void {
     const { clock, events, log, random } = this.#deps;
-    this.#phase = nextPhase(this.#phase, { kind: 'failed', failure, nowMs: clock.now(), random: random() });
+    const nowMs = clock.now();
+    this.#phase = nextPhase(this.#phase, { kind: 'failed', failure, nowMs, random: random() });
     const blocked = this.#phase.phase === 'blocked';
     events.attempt(blocked ? 'permanent' : 'retryable');
     events.failed(failure.reason);
-    const until = 'untilMs' in this.#phase ? Math.round((this.#phase.untilMs - clock.now()) / 1000) : 0;
+    const waitMs = 'untilMs' in this.#phase ? this.#phase.untilMs - nowMs : 0;
+    this.#retryAt = clock.monotonic() + waitMs;
     log[blocked ? 'error' : 'warn'](blocked ? 'mirror_blocked' : 'push_failed', {
       mirror: this.name,
       reason: failure.reason,
       detail: failure.message,
-      next_try_seconds: until,
+      next_try_seconds: Math.round(waitMs / 1000),
     });
   }
 

@@ -112,6 +112,28 @@ export class BatchStore {
     );
   }
 
+  /** Only these builders have inboxes now: what was open of any other one is not open any more. */
+  keepOpenOnlyOf(builders: readonly string[]): void {
+    const others = 'builder NOT IN (SELECT value FROM json_each(?))';
+    const names = JSON.stringify(builders);
+    this.#db.run(`DELETE FROM batch WHERE state = 'waiting' AND ${others}`, names);
+    this.#db.run(`UPDATE batch SET superseded = 1 WHERE state = 'held' AND superseded = 0 AND ${others}`, names);
+  }
+
+  /**
+   * Forgets batches that were refused, and held ones that are not open any more: those older than `beforeMs`, and all but the
+   * newest `keep`. One that still lies in its inbox is then recorded anew. Returns how many went.
+   */
+  forgetRefused(beforeMs: number, keep: number): number {
+    const refused = "(state = 'rejected' OR (state = 'held' AND superseded = 1))";
+    return this.#db.run(
+      `DELETE FROM batch WHERE ${refused} AND (updated_at < ?
+         OR id IN (SELECT id FROM batch WHERE ${refused} ORDER BY updated_at DESC, id DESC LIMIT -1 OFFSET ?))`,
+      beforeMs,
+      keep,
+    ).changes;
+  }
+
   #newId(batch: NewBatch): string {
     const stamp = new Date(batch.updatedAtMs).toISOString().slice(0, 19).replaceAll(/[-:]/g, '');
     const base = `${stamp}-${batch.builder}-${batch.key.slice(0, 8)}`;

@@ -39,7 +39,10 @@ export interface IndexRow {
   readonly size: number;
   readonly mtimeSeconds: number;
   readonly packages: number;
+  /** The name of the key. */
   readonly signedBy: string;
+  /** The key's fingerprint; absent when it was not noted. */
+  readonly signedKey?: string;
   readonly builder: string;
   /** Where its bytes lie while the generation is pending, relative to the root; null: in the trees. */
   readonly source: string | null;
@@ -337,6 +340,7 @@ function toIndexRow(row: Row): IndexRow {
     mtimeSeconds: Number(row.mtime),
     packages: Number(row.packages),
     signedBy: String(row.signed_by),
+    ...(row.signed_key === null ? {} : { signedKey: String(row.signed_key) }),
     builder: String(row.builder),
     source: row.fresh !== 1 || row.source === null ? null : String(row.source),
   };

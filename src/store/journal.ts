@@ -259,8 +259,8 @@ export class Journal {
     this.#endIndex(change.repository, index.file, generation);
     this.#db.run(
       `INSERT INTO repository_index
-         (repository, file, since, sha256, size, mtime, signed_by, description, newest_build_time, packages, builder, source)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+         (repository, file, since, sha256, size, mtime, signed_by, signed_key, description, newest_build_time, packages, builder, source)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       change.repository,
       index.file,
       generation.number,
@@ -268,6 +268,7 @@ export class Journal {
       index.size,
       index.mtimeSeconds,
       index.signedBy,
+      index.signedKey ?? null,
       index.description,
       index.newestBuildTime,
       index.packages,

@@ -32,6 +32,7 @@ export const migrations: readonly string[] = [
     size INTEGER NOT NULL,
     mtime INTEGER NOT NULL,
     signed_by TEXT NOT NULL,
+    signed_key TEXT,
     description TEXT,
     newest_build_time INTEGER,
     packages INTEGER NOT NULL,

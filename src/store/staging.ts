@@ -256,13 +256,20 @@ export class StagingStore {
     );
   }
 
+  /** The bytes that all rows say they have, and the largest of them; a hostile index can make the sum huge, never wrong. */
+  demand(candidate: number): { readonly bytes: number; readonly largest: { file: string; bytes: number } | null } {
+    const sum = this.#db.get('SELECT total(size) AS n FROM staged WHERE candidate = ?', candidate);
+    const row = this.#db.get(
+      'SELECT file, size FROM staged WHERE candidate = ? ORDER BY size DESC, file LIMIT 1',
+      candidate,
+    );
+    return { bytes: Number(sum?.n), largest: row ? { file: String(row.file), bytes: Number(row.size) } : null };
+  }
+
   /** Bytes of the rows that must be copied. */
   bytesToCopy(candidate: number): number {
     return Number(
-      this.#db.get(
-        "SELECT coalesce(sum(size), 0) AS n FROM staged WHERE candidate = ? AND state = 'present'",
-        candidate,
-      )?.n,
+      this.#db.get("SELECT total(size) AS n FROM staged WHERE candidate = ? AND state = 'present'", candidate)?.n,
     );
   }
 

@@ -35,7 +35,9 @@ const base = {
 };
 
 function jsonLogger(level: string): pino.Logger {
-  return pino({ ...base, level }, pino.destination({ fd: 1, sync: true }));
+  const destination = pino.destination({ fd: 1, sync: true });
+  // The end of the line is the one control character that JSON does not spell out itself and that must stay.
+  return pino({ ...base, level }, { write: (line: string) => destination.write(escapeJson(line, { lines: true })) });
 }
 
 function terminalLogger(level: string): pino.Logger {
@@ -67,5 +69,18 @@ function quote(value: unknown): string {
  * separators and lone surrogates become `\u{..}`; everything else stays.
  */
 export function escapeText(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, (c) => `\\u{${c.codePointAt(0)?.toString(16) ?? ''}}`);
+  return text.replace(unsafe, (c) => `\\u{${c.codePointAt(0)?.toString(16) ?? ''}}`);
+}
+
+const unsafe = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
+const unsafeInLines = /(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
+
+/**
+ * JSON text in which the same characters, of which JSON itself only spells out the first 32, are `\uXXXX`: it stands for the same
+ * value. `lines`: the text has several lines, whose ends stay.
+ */
+export function escapeJson(json: string, options: { readonly lines?: boolean } = {}): string {
+  const units = (c: string): string =>
+    Array.from({ length: c.length }, (_, i) => `\\u${c.charCodeAt(i).toString(16).padStart(4, '0')}`).join('');
+  return json.replace(options.lines === true ? unsafeInLines : unsafe, units);
 }

@@ -32,8 +32,8 @@ export class AdbIndexCheck implements Check<IndexFindings>, AdbHandler {
   async finish(): Promise<IndexFindings> {
     await this.#container.finish();
     this.#blocks.finish();
-    const { keyName } = findSigner(this.#signatures, this.#rules.keyring);
-    if (keyName === null) throw untrustedAdb(this.#signatures);
+    const { keyName, refusal } = findSigner(this.#signatures, this.#rules.keyring);
+    if (keyName === null) throw refusal ?? untrustedAdb(this.#signatures);
     const { arch, fileName } = this.#rules;
     // Clients that are told `v3 URL` look for packages below a directory of the entry's architecture, others beside the index.
     const index = new AdbIndex(this.#payload?.bytes ?? Buffer.alloc(0), { arch, noarch: fileName !== 'Packages.adb' });

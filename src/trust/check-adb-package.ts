@@ -9,6 +9,7 @@ import { FormatError } from '../errors.ts';
 import { checkIdentity, type PackageFindings, type PackageRules } from './check-package.ts';
 import type { Check } from './pass.ts';
 import { findSigner } from './signature-v3.ts';
+import { withoutRefused } from './standing.ts';
 
 /**
  * The ADB block comes first, its signatures next: before the first DATA block it is decided whether they are to be believed,
@@ -105,11 +106,13 @@ export class AdbPackageCheck implements Check<PackageFindings>, AdbHandler {
   #signedBy(): string | null | FormatError {
     const { entry, keyring, packageSignatures } = this.#rules;
     if (packageSignatures === 'ignore') return null;
-    const { keyName, claimed } = findSigner(this.#signatures, keyring);
-    if (keyName !== null) return keyName;
-    // The index authenticates the packages it lists; but what says that it is by a trusted key must be.
-    if (packageSignatures === 'if-present' && entry !== null && !claimed) return null;
-    return untrustedAdb(this.#signatures);
+    // The index authenticates the packages it lists; nothing else does it for one that stands alone.
+    const authenticated = packageSignatures === 'if-present' && entry !== null;
+    const signer = findSigner(this.#signatures, authenticated ? withoutRefused(keyring) : keyring);
+    if (signer.keyName !== null) return signer.keyName;
+    // What says that it is by a trusted key must be.
+    if (authenticated && !signer.claimed) return null;
+    return signer.refusal ?? untrustedAdb(this.#signatures);
   }
 }
 

@@ -11,6 +11,7 @@ import { FormatError } from '../errors.ts';
 import type { Keyring } from './keyring.ts';
 import type { Check } from './pass.ts';
 import { beginSignatureCheck } from './signature.ts';
+import { withoutRefused } from './standing.ts';
 
 export type SignaturePolicy = 'require' | 'if-present' | 'ignore';
 
@@ -124,10 +125,11 @@ function explainsMismatch(fault: FormatError): boolean {
 /** The name of the key that signed the control member, null where the policy asks for none. */
 function checkSignature(signatures: readonly Signature[], control: Buffer, rules: PackageRules): string | null {
   if (rules.packageSignatures === 'ignore') return null;
-  const check = beginSignatureCheck(signatures, rules.keyring);
+  // The index authenticates the packages it lists; nothing else does it for one that stands alone.
+  const authenticated = rules.packageSignatures === 'if-present' && rules.entry !== null;
+  const check = beginSignatureCheck(signatures, authenticated ? withoutRefused(rules.keyring) : rules.keyring);
   if (check === undefined) {
-    // The index authenticates the packages it lists; nothing else does it for one that stands alone.
-    if (rules.packageSignatures === 'if-present' && rules.entry !== null) return null;
+    if (authenticated) return null;
     throw untrusted(signatures);
   }
   check.update(control);

@@ -27,6 +27,8 @@ export interface IndexFacts {
   readonly sha256: string;
   readonly size: number;
   readonly signedBy: string;
+  /** Which key that was: its fingerprint, as `publicKeyFacts` has it. */
+  readonly signedKey?: string;
   readonly description: string | null;
   readonly packages: number;
   /** The greatest `t:` in the index, unix seconds. */

@@ -3,7 +3,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { fstatSync, read } from 'node:fs';
 import { type FileHandle, open, rm } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { finishFile } from '../system/durable.ts';
+import { setModeAndTime } from '../system/durable.ts';
 import type { SideHash } from './side-hash.ts';
 
 const readAt = promisify(read);
@@ -108,10 +108,10 @@ export class Intake {
     await Promise.all(this.#busy);
   }
 
-  /** Gives the copy its final mode and time and makes it durable. */
+  /** Gives the copy its final mode and time. To sync it is left to who asked: the thread goes on with the next file meanwhile. */
   async keep(mtimeSeconds: number): Promise<void> {
     await this.settle();
-    if (this.#copy !== undefined) await finishFile(this.#copy, { mtimeSeconds });
+    if (this.#copy !== undefined) await setModeAndTime(this.#copy, { mtimeSeconds });
     await this.close();
   }
 

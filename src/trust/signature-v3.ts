@@ -1,7 +1,10 @@
 /** Finds the trusted key behind the signatures of a v3 file: any one valid signature suffices, invalid ones are passed over. */
-import { hash, type KeyObject, verify } from 'node:crypto';
+import { type KeyObject, verify } from 'node:crypto';
 import type { AdbSignature } from '../apk/adb-signature.ts';
-import type { Keyring } from './keyring.ts';
+import { FormatError } from '../errors.ts';
+import { type AlgorithmName, algorithmNames } from './algorithms.ts';
+import type { Keyring, TrustedKey } from './keyring.ts';
+import { publicKeyFacts } from './public-key.ts';
 import { publicKey } from './signature.ts';
 
 export interface AdbSigner {
@@ -9,20 +12,40 @@ export interface AdbSigner {
   readonly keyName: string | null;
   /** True when a signature claims to be by a trusted key, right or not. */
   readonly claimed: boolean;
+  /** Why a right signature does not count: its key or its algorithm is refused here. */
+  readonly refusal: FormatError | null;
 }
 
-/** Looks at the signatures in their order and stops at the first that is right. */
+/**
+ * Looks at the signatures in their order and stops at the first that is right and counts. Clients are content with any one:
+ * so a refused one before it does no harm, unlike in v2.
+ */
 export function findSigner(signatures: readonly AdbSignature[], keyring: Keyring): AdbSigner {
   let claimed = false;
+  let refusal: FormatError | null = null;
   for (const { keyId, message, value } of signatures) {
-    for (const { name, pem } of keyring.keys) {
-      const key = publicKey(pem);
-      if (keyIdOf(key, pem) !== keyId) continue;
+    for (const trusted of keyring.keys) {
+      if (keyIdOf(trusted.pem) !== keyId) continue;
       claimed = true;
-      if (isRight(key, message, value)) return { keyName: name, claimed };
+      const key = publicKey(trusted.pem);
+      if (!isRight(key, message, value)) continue;
+      const why = refusalOf(trusted, key, keyring);
+      if (why === null) return { keyName: trusted.name, claimed, refusal: null };
+      refusal ??= why;
     }
   }
-  return { keyName: null, claimed };
+  return { keyName: null, claimed, refusal };
+}
+
+function refusalOf(trusted: TrustedKey, key: KeyObject, keyring: Keyring): FormatError | null {
+  if (trusted.refusal !== undefined) return new FormatError(trusted.refusal.code, trusted.refusal.detail);
+  const accepted = keyring.algorithms ?? algorithmNames;
+  const algorithm: AlgorithmName = key.asymmetricKeyType === 'ec' ? 'ECDSA' : 'RSA512';
+  if (accepted.includes(algorithm)) return null;
+  return new FormatError(
+    'SIG_ALGORITHM',
+    `the signature by ${trusted.name} is ${algorithm}, accepted are ${accepted.join(', ')}`,
+  );
 }
 
 /** RSA is PKCS#1 v1.5, ECDSA comes as DER; clients load no other keys. */
@@ -33,31 +56,11 @@ function isRight(key: KeyObject, message: Buffer, value: Buffer): boolean {
 
 const ids = new Map<string, string>();
 
-/** First 16 bytes of SHA-512 over the raw public key, in hex. */
-function keyIdOf(key: KeyObject, pem: string): string {
+function keyIdOf(pem: string): string {
   const known = ids.get(pem);
   if (known !== undefined) return known;
   if (ids.size >= 64) ids.clear();
-  const id = computeKeyId(key);
-  ids.set(pem, id);
-  return id;
-}
-
-/** As apk computes it: over the content of the BIT STRING in the SubjectPublicKeyInfo. */
-function computeKeyId(key: KeyObject): string {
-  const der = key.export({ type: 'spki', format: 'der' });
-  const outer = element(der, 0);
-  const algorithm = element(der, outer.start);
-  const bits = element(der, algorithm.end);
-  // The first byte says how many bits of the last one do not count: none.
-  return hash('sha512', der.subarray(bits.start + 1, bits.end), 'buffer').toString('hex', 0, 16);
-}
-
-/** Where the content of a DER element begins and ends. */
-function element(der: Buffer, at: number): { readonly start: number; readonly end: number } {
-  const short = der.readUInt8(at + 1);
-  if (short < 0x80) return { start: at + 2, end: at + 2 + short };
-  const width = short & 0x7f;
-  const start = at + 2 + width;
-  return { start, end: start + der.readUIntBE(at + 2, width) };
+  const { keyId } = publicKeyFacts(pem);
+  ids.set(pem, keyId);
+  return keyId;
 }

@@ -3,10 +3,12 @@ import { rm } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { IndexEntry, IndexFileName } from '../apk/entry.ts';
-import { OperationError } from '../errors.ts';
+import { errnoOf, messageOf, OperationError } from '../errors.ts';
+import { syncFile } from '../system/durable.ts';
 import type { SignaturePolicy } from './check-package.ts';
 import type { IndexFacts, PackageFacts, Rejection, Warning } from './facts.ts';
 import type { Keyring } from './keyring.ts';
+import { keyFingerprint } from './public-key.ts';
 import type { Answer, IndexJob, Job, Order, Outcome, PackageJob, WorkerSettings } from './worker.ts';
 
 export type { IndexFacts, SignaturePolicy };
@@ -29,6 +31,7 @@ interface VerifyOptions {
    * read (NOT_REGULAR, SIZE_MISMATCH, an index over the size limit). Error or abort: removed.
    */
   readonly destination?: string;
+  /** As `keyringAt` makes it for the file's repository and the present instant. */
   readonly keyring: Keyring;
   readonly signal?: AbortSignal;
 }
@@ -75,6 +78,8 @@ interface Slot {
 export class Verifier implements AsyncDisposable {
   readonly #slots: Slot[];
   readonly #queue: Task[] = [];
+  /** Copies that are being made durable. */
+  readonly #syncs = new Set<Promise<void>>();
   #nextId = 0;
   #disposed = false;
 
@@ -95,7 +100,9 @@ export class Verifier implements AsyncDisposable {
     if (outcome.verdict !== 'accepted') return outcome;
     if (!('warning' in outcome))
       throw new Error('the verifying thread answered a question about an index with a package');
-    const index = outcome.facts as Verified<IndexFacts>;
+    const key = keyring.keys.find(({ name }) => name === outcome.facts.signedBy);
+    const facts = key === undefined ? outcome.facts : { ...outcome.facts, signedKey: keyFingerprint(key.pem) };
+    const index = facts as Verified<IndexFacts>;
     return outcome.warning === null
       ? { verdict: 'accepted', index }
       : { verdict: 'accepted', index, warning: outcome.warning };
@@ -141,6 +148,7 @@ export class Verifier implements AsyncDisposable {
         await worker.terminate();
       }),
     );
+    await Promise.all(this.#syncs);
   }
 
   #run(job: Job, onEntries: Task['onEntries'], signal: AbortSignal | undefined): Promise<Outcome> {
@@ -210,9 +218,12 @@ export class Verifier implements AsyncDisposable {
         post(worker, task.failure === undefined ? { kind: 'more' } : { kind: 'abort', id: task.job.id });
         break;
       case 'done':
-        this.#free(slot, task, () =>
-          task.failure === undefined ? task.resolve(answer.outcome) : task.reject(task.failure),
-        );
+        this.#free(slot, task, () => {
+          if (task.failure !== undefined) task.reject(task.failure);
+          else if (answer.outcome.verdict === 'accepted' && task.job.destination !== undefined)
+            this.#makeDurable(task, task.job.destination, answer.outcome);
+          else task.resolve(answer.outcome);
+        });
         break;
       case 'failed':
         this.#free(slot, task, () => task.reject(task.failure ?? errorOf(answer, task)));
@@ -227,6 +238,22 @@ export class Verifier implements AsyncDisposable {
     } catch (error) {
       task.failure = error;
     }
+  }
+
+  /** Syncs the copy of an accepted file while the thread already looks at the next one: many syncs together cost little more than one. */
+  #makeDurable(task: Task, destination: string, outcome: Outcome): void {
+    const work = (async () => {
+      try {
+        await syncFile(destination);
+        task.signal?.throwIfAborted();
+        task.resolve(outcome);
+      } catch (error) {
+        await rm(destination, { force: true }).catch(() => {});
+        task.reject(task.signal?.aborted === true ? task.signal.reason : writeError(error, destination));
+      }
+    })();
+    this.#syncs.add(work);
+    void work.finally(() => this.#syncs.delete(work));
   }
 
   #free(slot: Slot, task: Task, settle: () => void): void {
@@ -263,12 +290,17 @@ function disposed(): Error {
 
 function errorOf(answer: Extract<Answer, { kind: 'failed' }>, task: Task): unknown {
   if (answer.aborted) return task.signal?.reason ?? new Error('aborted');
-  const target = task.job.destination;
-  if (target !== undefined && (answer.errno === 'ENOSPC' || answer.errno === 'EDQUOT')) {
+  const failure = Object.assign(new Error(answer.message), { code: answer.errno });
+  return writeError(failure, task.job.destination);
+}
+
+function writeError(error: unknown, target: string | undefined): Error {
+  const code = errnoOf(error);
+  if (target !== undefined && (code === 'ENOSPC' || code === 'EDQUOT')) {
     return new OperationError(
       'DISK_FULL',
-      `${target}: cannot be written: ${answer.message}: free space there or raise the quota`,
+      `${target}: cannot be written: ${messageOf(error)}: free space there or raise the quota`,
     );
   }
-  return Object.assign(new Error(`verifying: ${answer.message}`), { code: answer.errno });
+  return Object.assign(new Error(`verifying: ${messageOf(error)}`), { code });
 }

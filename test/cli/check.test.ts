@@ -40,7 +40,7 @@ test('check says every problem on stderr and exits with 78', async (t) => {
     out: '',
     err:
       `${file}:8:10: workers: 0, expected a whole number from 1 to 16\n` +
-      `${file}:9:1: a\\u{a}b: unknown key, expected one of root, state, socket, listen, workers, inboxes, publish, guards, mirrors, schedule, log\n` +
+      `${file}:9:1: a\\u{a}b: unknown key, expected one of root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, schedule, log\n` +
       `${file}:11:11: mirrors[0].name: "b\\u{202e}d", expected a name of 1 to 63 letters, digits, dots, dashes and underscores\n`,
   });
 });
@@ -56,6 +56,17 @@ test('check warns of an open address and of what only systemd hands over, and st
   assert.deepEqual(await run(['--config', file]), { code: 0, out, err: open + credential });
   const inService = await run([`--config=${file}`], { CREDENTIALS_DIRECTORY: directory });
   assert.deepEqual(inService, { code: 0, out, err: open });
+});
+
+test('check warns of a key scope that matches nothing', async (t) => {
+  const { directory } = world(t);
+  const file = join(directory, 'lockstepd.yaml');
+  writeFileSync(file, good.replace('$T/keys', '{ dir: $T/keys, may_sign: [edge/x86] }').replaceAll('$T', directory));
+  assert.deepEqual(await run(['--config', file]), {
+    code: 0,
+    out: `${file}: ok: 1 inbox, 1 mirror\n`,
+    err: `${file}: warning: inbox one: may_sign edge/x86 of ${directory}/keys matches no repository that the inbox may hold\n`,
+  });
 });
 
 test('check refuses arguments that it does not know', async () => {

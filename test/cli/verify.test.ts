@@ -146,6 +146,29 @@ test('the signature policy is the operator’s', async (t) => {
   assert.equal((await run('--keys', keys, '--package-signatures', 'ignore', path)).code, 0);
 });
 
+test('the accepted algorithms are the operator’s', async (t) => {
+  const { keys, root, arch } = repository(temporaryDirectory(t));
+  const first = async (...args: string[]) => (await run('--keys', keys, ...args, root)).out[0];
+  assert.equal(
+    await first('--signature-algorithms', 'RSA256,RSA512'),
+    `rejected ${arch}/APKINDEX.tar.gz SIG_ALGORITHM the signature by test.rsa.pub is RSA, accepted are RSA256, RSA512`,
+  );
+  assert.equal(await first('--signature-algorithms', 'RSA256, RSA'), `accepted ${arch}/APKINDEX.tar.gz`);
+  const twice = ['--signature-algorithms', 'RSA256', '--signature-algorithms', 'RSA'];
+  assert.equal(await first(...twice), `accepted ${arch}/APKINDEX.tar.gz`);
+});
+
+test('the validity beside a key counts', async (t) => {
+  const { keys, root, arch } = repository(temporaryDirectory(t));
+  writeFileSync(join(keys, `${key.name}.validity`), 'not_after = 2020-12-31\n');
+  const { code, out } = await run('--keys', keys, root);
+  assert.equal(code, 4);
+  assert.equal(
+    out[0],
+    `rejected ${arch}/APKINDEX.tar.gz SIG_UNTRUSTED the key test.rsa.pub expired at 2020-12-31T23:59:59Z (${keys}/test.rsa.pub): sign with another key, or change its validity`,
+  );
+});
+
 test('an unreadable path is told and does not hide the others', async (t) => {
   const { keys, arch } = repository(temporaryDirectory(t));
   const { code, out, err } = await run('--keys', keys, '/nonexistent', join(arch, 'one-1-r0.apk'));
@@ -161,6 +184,11 @@ test('wrong usage says what to do', async (t) => {
   };
   await refuse(['--keys', keys], /no PATH given/);
   await refuse(['--package-signatures', 'maybe', 'x'], /expected require, if-present or ignore, got "maybe"/);
+  await refuse(
+    ['--signature-algorithms', 'RSA256,DSA', 'x'],
+    /expected names out of RSA, RSA256, RSA512, ECDSA, got "DSA"/,
+  );
+  await refuse(['--signature-algorithms', '', 'x'], /expected names out of RSA, RSA256, RSA512, ECDSA, got ""/);
   await refuse(['--unknown', 'x'], /Unknown option/);
   if (!existsSync('/etc/apk/keys')) await refuse(['x'], /no --keys given .*: say --keys DIR/);
 });

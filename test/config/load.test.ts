@@ -5,7 +5,7 @@ import test, { type TestContext } from 'node:test';
 import { loadConfig } from '../../src/config/load.ts';
 import { ConfigError } from '../../src/errors.ts';
 import { exec } from '../../src/system/exec.ts';
-import { fingerprint, good, world } from './world.ts';
+import { fingerprint, good, publicPem, world } from './world.ts';
 
 const defaultGuards = {
   actions: {
@@ -35,15 +35,25 @@ test('a small configuration gets the documented defaults', async (t) => {
         builder: 'one',
         path: join(directory, 'mirror/inbox/one'),
         repositories: [{ text: 'main/{arch}', components: [{ kind: 'literal', value: 'main' }, { kind: 'arch' }] }],
-        keys: join(directory, 'keys'),
+        keys: [{ directory: join(directory, 'keys'), maySign: null }],
         settleMs: 5000,
         missingPackages: 'hold',
         packageSignatures: 'if-present',
+        signatureAlgorithms: null,
         approval: 'if-held',
         guards: defaultGuards,
+        quotas: {
+          maxFileBytes: 4 * 2 ** 30,
+          maxBatchBytes: 64 * 2 ** 30,
+          maxInboxBytes: 256 * 2 ** 30,
+          maxPackages: 200_000,
+          maxRepositories: 1000,
+        },
       },
     ],
     publish: { graceMs: 172_800_000, keepTreesForMs: 21_600_000, maxTrees: 4 },
+    reserveBytes: 64 * 2 ** 20,
+    quarantine: { keepMs: 30 * 86_400_000, maxBytes: 10 * 2 ** 30, maxBatches: 1000 },
     mirrors: [
       {
         name: 'paris',
@@ -81,6 +91,8 @@ publish: { grace: 0, keep_trees_for: 90m, max_trees: 2 }
 guards:
 schedule: { scrub: "0 4 * * 0", rescan: 1s, probe: 5m }
 log: { level: debug }
+reserve: 1GiB
+quarantine: { keep: 7d, max_size: 1000000, max_batches: 3 }
 `;
   const config = await load(text + more);
   assert.equal(config.inboxes[0]?.path, join(directory, 'mirror/inbox/one'));
@@ -89,6 +101,8 @@ log: { level: debug }
   assert.equal(config.workers, 16);
   assert.deepEqual(config.publish, { graceMs: 0, keepTreesForMs: 5_400_000, maxTrees: 2 });
   assert.deepEqual(config.inboxes[0].guards, defaultGuards);
+  assert.equal(config.reserveBytes, 2 ** 30);
+  assert.deepEqual(config.quarantine, { keepMs: 7 * 86_400_000, maxBytes: 1_000_000, maxBatches: 3 });
   assert.deepEqual(config.mirrors, [
     { name: 'paris', url: 'http://mirror.example.fr/pmos/', transport: { type: 'directory', path: '/mnt/mirror' } },
   ]);
@@ -214,7 +228,7 @@ test('outside of the service a credential is taken on trust', async (t) => {
 test('a look without the disk needs none of the files', async (t) => {
   const text = good.replace('$T/identity', '/nonexistent/identity').replace('$T/keys', '/nonexistent/keys');
   const config = await world(t).load(text, { ignoreDisk: true });
-  assert.equal(config.inboxes[0]?.keys, '/nonexistent/keys');
+  assert.deepEqual(config.inboxes[0]?.keys, [{ directory: '/nonexistent/keys', maySign: null }]);
 });
 
 test('a key or an identity that this user cannot read is refused', async (t) => {
@@ -279,7 +293,7 @@ function onThisDisk(text: string, directory: string): string {
   mkdirSync(join(directory, 'etc/keys/bpo'), { recursive: true });
   mkdirSync(join(directory, 'etc/keys/build.example.org'), { recursive: true });
   for (const builder of ['bpo', 'build.example.org'])
-    writeFileSync(join(directory, `etc/keys/${builder}/k.rsa.pub`), 'k');
+    writeFileSync(join(directory, `etc/keys/${builder}/k.rsa.pub`), publicPem);
   writeFileSync(join(directory, 'etc/push-key'), 'a key', { mode: 0o600 });
   return text
     .replaceAll('/etc/lockstepd', join(directory, 'etc'))
@@ -311,7 +325,7 @@ test('the example configuration shows every key, and the defaults as they are', 
   assert.deepEqual(await load(spelledOut), await load(example));
   const keys = new Set(lines.flatMap((line) => /^ *(?:- )?([a-z_]+):/.exec(line)?.[1] ?? []));
   const known =
-    'root state socket listen workers inboxes builder path repositories keys settle missing_packages package_signatures approval guards max_removed_percent max_removed mass_removal empty_index older_index downgrade rebuilt vanished_repository may_vanish publish grace keep_trees_for max_trees mirrors name url transport type host port user identity host_key timeout fsync schedule rescan probe scrub log level';
+    'root state socket listen workers inboxes builder path repositories keys settle missing_packages package_signatures signature_algorithms approval mass_removal empty_index older_index downgrade rebuilt vanished_repository may_vanish max_removed publish grace keep_trees_for max_trees guards max_removed_percent reserve quarantine keep max_size max_batches quotas max_file max_batch max_inbox max_packages max_repositories mirrors name url transport type host port user identity host_key timeout fsync schedule rescan probe scrub log level';
   assert.deepEqual([...keys].sort(), known.split(' ').sort());
 });
 

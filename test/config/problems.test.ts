@@ -111,6 +111,26 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     ['8:10: workers: 99, expected a whole number from 1 to 16'],
   ],
   [
+    'a size without a unit that is known',
+    'mirrors:',
+    'reserve: 5GB\nmirrors:',
+    [
+      '8:10: reserve: "5GB" has the unknown unit "GB" (known: KiB, MiB, GiB, TiB), expected a size such as 500KiB, 64MiB, 2GiB or a number of bytes',
+    ],
+  ],
+  [
+    'a size that is none',
+    'mirrors:',
+    'quarantine: { max_size: -1 }\nmirrors:',
+    ['8:25: quarantine.max_size: "-1", expected a size such as 500KiB, 64MiB, 2GiB or a number of bytes'],
+  ],
+  [
+    'an unknown quota',
+    'mirrors:',
+    '    quotas: { max_files: 3 }\nmirrors:',
+    ['8:15: inboxes[0].quotas.max_files: unknown key, did you mean max_file?'],
+  ],
+  [
     'a number with a part',
     'mirrors:',
     'publish: { max_trees: 2.5 }\nmirrors:',
@@ -488,7 +508,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /[^]*/,
     '# nothing\n',
     [
-      '1:1: (top): empty, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, mirrors, schedule, log',
+      '1:1: (top): empty, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, schedule, log',
     ],
   ],
   [
@@ -496,7 +516,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /[^]*/,
     '- a\n',
     [
-      '1:1: (top): a list, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, mirrors, schedule, log',
+      '1:1: (top): a list, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, schedule, log',
     ],
   ],
 ];

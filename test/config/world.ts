@@ -1,5 +1,6 @@
 /** A directory with all that a small configuration points to, for tests of loading and checking. */
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +9,10 @@ import { loadConfig, type LoadOptions } from '../../src/config/load.ts';
 import type { Config } from '../../src/config/schema.ts';
 import { ConfigError } from '../../src/errors.ts';
 
+/** A key that may be trusted; EC ones are made in no time. */
+export const publicPem = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  .publicKey.export({ type: 'spki', format: 'pem' })
+  .toString();
 export const fingerprint = `SHA256:${'A'.repeat(43)}`;
 
 /** A configuration with nothing wrong; $T is the directory of the test. */
@@ -41,7 +46,7 @@ export function world(t: TestContext): World {
   const directory = mkdtempSync(join(tmpdir(), 'lockstepd-config-'));
   t.after(() => rmSync(directory, { recursive: true, force: true }));
   for (const name of ['mirror', 'keys']) mkdirSync(join(directory, name));
-  writeFileSync(join(directory, 'keys/one.rsa.pub'), 'a key');
+  writeFileSync(join(directory, 'keys/one.rsa.pub'), publicPem);
   writeFileSync(join(directory, 'identity'), 'a key', { mode: 0o600 });
   const file = join(directory, 'lockstepd.yaml');
   const load: World['load'] = async (text, options) => {

@@ -9,12 +9,14 @@ const inbox = (builder: string): InboxConfig => ({
   builder,
   path: `/srv/inbox/${builder}`,
   repositories: [],
-  keys: '/keys',
+  keys: [{ directory: '/keys', maySign: null }],
+  signatureAlgorithms: null,
   settleMs: 5000,
   missingPackages: 'hold',
   packageSignatures: 'if-present',
   approval: 'if-held',
   guards: toGuards({}, {}),
+  quotas: { maxFileBytes: 1, maxBatchBytes: 1, maxInboxBytes: 1, maxPackages: 1, maxRepositories: 1 },
 });
 const mirror = (name: string, path = '/mnt'): MirrorConfig => ({
   name,
@@ -30,6 +32,8 @@ const config = (over: Partial<Config> = {}): Config => ({
   workers: 1,
   inboxes: [inbox('a')],
   publish: { graceMs: 1, keepTreesForMs: 1, maxTrees: 4 },
+  reserveBytes: 1,
+  quarantine: { keepMs: 1, maxBytes: 1, maxBatches: 1 },
   mirrors: [mirror('paris'), mirror('oslo')],
   schedule: { rescanMs: 1000, probeMs: 1000, scrub: null },
   log: { level: 'info' },
@@ -46,6 +50,15 @@ test('a changed or removed mirror stops with its probe, the others go on', () =>
   assert.deepEqual([...plan.stop].sort(), ['mirror:oslo', 'mirror:paris', 'probe:oslo', 'probe:paris']);
 });
 
+test('a new reserve or new quotas restart the inbox, a new quarantine nothing', () => {
+  assert.deepEqual([...planReload(config(), config({ reserveBytes: 2 })).stop], ['inbox:a']);
+  const [old] = [inbox('a')];
+  const raised = { ...old, quotas: { ...old.quotas, maxBatchBytes: 2 } };
+  assert.deepEqual([...planReload(config(), config({ inboxes: [raised] })).stop], ['inbox:a']);
+  const plan = planReload(config(), config({ quarantine: { keepMs: 2, maxBytes: 2, maxBatches: 2 } }));
+  assert.deepEqual([[...plan.stop], plan.needsRestart, plan.config.quarantine.keepMs], [[], [], 2]);
+});
+
 test('new guards restart the inboxes, a new probe interval the mirrors', () => {
   const strict = { ...inbox('a'), guards: toGuards({ downgrade: 'reject' }, {}) };
   assert.deepEqual([...planReload(config(), config({ inboxes: [strict] })).stop], ['inbox:a']);
@@ -60,4 +73,12 @@ test('what only a restart can change is named and kept', () => {
   const plan = planReload(config(), config({ root: '/elsewhere', workers: 2 }));
   assert.deepEqual(plan.needsRestart, ['root', 'workers']);
   assert.deepEqual([plan.config.root, plan.config.workers], ['/srv', 1]);
+});
+
+test('a new root waits for a restart, and the inboxes stay below the old one', () => {
+  const moved = config({ root: '/elsewhere', inboxes: [{ ...inbox('a'), path: '/elsewhere/inbox/a' }] });
+  const plan = planReload(config(), moved);
+  assert.deepEqual(plan.needsRestart, ['root']);
+  assert.deepEqual([...plan.stop], []);
+  assert.deepEqual(plan.config, config());
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { chmod, mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { chmod, chown, link, mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
@@ -40,7 +40,8 @@ async function lookAt(inbox: string, directory: string, name: string): Promise<s
       return opened.code;
     case 'file': {
       await using handle = opened.handle;
-      assert.deepEqual({ ...seen }, { kind: 'file', stat: opened.stat, size: opened.size });
+      const { handle: _, ...file } = opened;
+      assert.deepEqual(seen, file);
       const content = await handle.readFile('utf8');
       assert.equal(opened.size, content.length);
       return `file ${content}`;
@@ -251,5 +252,35 @@ test('resolveLink takes every link that stays inside', () => {
     [[], '..', null],
   ] as const) {
     assert.deepEqual(resolveLink(from, target), expected, target);
+  }
+});
+
+test("a hard link to another account's file is refused, the uploader's own is a file like any other", async (t) => {
+  if (process.getuid?.() !== 0) return t.skip('not root: no file can be given to another account');
+  const { root, inbox } = await world(t);
+  await link(join(inbox, 'main/x86_64/real.apk'), join(inbox, 'main/armhf/own'));
+  assert.equal(await lookAt(inbox, 'main/armhf', 'own'), 'file real');
+  await chown(join(inbox, 'main/armhf'), 12345, 12345);
+  await link(join(root, 'secret'), join(inbox, 'main/armhf/foreign'));
+  assert.equal(await lookAt(inbox, 'main/armhf', 'foreign'), 'NOT_REGULAR');
+  await symlink('foreign', join(inbox, 'main/armhf/around'));
+  assert.equal(await lookAt(inbox, 'main/armhf', 'around'), 'NOT_REGULAR');
+  await chown(join(root, 'secret'), 12345, 12345);
+  assert.equal(await lookAt(inbox, 'main/armhf', 'foreign'), 'file SECRET');
+});
+
+test('what is mounted inside of an inbox is not there', async (t) => {
+  const { inbox } = await world(t);
+  const place = join(inbox, 'main/armhf');
+  const mounted = spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', place]);
+  if (mounted.status !== 0) return t.skip(`no tmpfs can be mounted here: ${String(mounted.stderr).trim()}`);
+  try {
+    await mkdir(join(place, 'deep'));
+    await writeFile(join(place, 'deep/real.apk'), 'SECRET');
+    assert.equal(await lookAt(inbox, 'main/armhf/deep', 'real.apk'), 'no directory');
+    await symlink('../armhf/deep/real.apk', join(inbox, 'main/x86_64/through'));
+    assert.equal(await lookAt(inbox, 'main/x86_64', 'through'), 'absent');
+  } finally {
+    spawnSync('umount', [place]);
   }
 });

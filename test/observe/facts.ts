@@ -36,15 +36,31 @@ export function batchFacts(changes: Partial<BatchFacts> = {}): BatchFacts {
   };
 }
 
+export function repositoryFacts(
+  changes: Partial<StatusFacts['repositories'][number]> = {},
+): StatusFacts['repositories'][number] {
+  return {
+    path: 'main/x86_64',
+    index: 'APKINDEX.tar.gz',
+    generation: 12,
+    indexSha256: 'ab'.repeat(32),
+    packages: 139,
+    builder: 'bpo',
+    signedBy: 'bpo.rsa.pub',
+    signedKey: 'cd'.repeat(32),
+    keyState: 'valid',
+    ...changes,
+  };
+}
+
 export function statusFacts(changes: Partial<StatusFacts> = {}): StatusFacts {
   return {
     generation: 12,
     publishedAtMs: nowMs - 600_000,
-    repositories: [
-      { path: 'main/x86_64', index: 'APKINDEX.tar.gz', generation: 12, indexSha256: 'ab'.repeat(32), packages: 139 },
-    ],
+    repositories: [repositoryFacts()],
     mirrors: [mirrorFacts()],
     batches: [batchFacts()],
+    keyProblems: [],
     ...changes,
   };
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { pushFailureReasons, verificationCodes } from '../../src/errors.ts';
 import { Metrics } from '../../src/observe/metrics.ts';
-import { batchFacts, hostile, mirrorFacts, nowMs, statusFacts } from './facts.ts';
+import { batchFacts, hostile, mirrorFacts, nowMs, statusFacts, repositoryFacts } from './facts.ts';
 import { parseScrape, type Sample } from './scrape.ts';
 
 const free = { root: 50e9, state: 1e9 };
@@ -178,21 +178,34 @@ test('a reload keeps the counts of what stays', async () => {
 });
 
 test('thousands of repositories do not become thousands of series', async () => {
-  const repositories = Array.from({ length: 5000 }, (_, i) => ({
-    path: `staging/${i}/x86_64`,
-    index: 'APKINDEX.tar.gz',
-    generation: 1,
-    indexSha256: '',
-    packages: 1,
-  }));
+  const repositories = Array.from({ length: 5000 }, (_, i) => repositoryFacts({ path: `staging/${i}/x86_64` }));
   const samples = await scrape(make(), statusFacts({ repositories }));
   assert.equal(samples.filter((s) => s.name === 'lockstep_index_packages').length, 1000);
 });
 
 test('a hostile repository name cannot forge a line', async () => {
-  const repositories = [
-    { path: `${hostile}lockstep_forged 1\n`, index: 'i', generation: 1, indexSha256: '', packages: 1 },
-  ];
+  const repositories = [repositoryFacts({ path: `${hostile}lockstep_forged 1\n` })];
   const text = await make().render(statusFacts({ repositories }), nowMs, free);
   assert.doesNotMatch(text, /^lockstep_forged/m);
+});
+
+test('an index whose key is not trusted any more is told, however many repositories there are', async () => {
+  const repositories = Array.from({ length: 2000 }, (_, i) =>
+    repositoryFacts({ path: `staging/${i}/x86_64`, keyState: i === 1999 ? 'removed' : 'valid' }),
+  );
+  const samples = await scrape(make(), statusFacts({ repositories }));
+  const told = samples.filter((s) => s.name === 'lockstep_index_key_untrusted');
+  assert.equal(told.length, 1000);
+  assert.deepEqual(
+    told.filter((s) => s.value === 1).map((s) => s.labels.repository),
+    ['staging/1999/x86_64'],
+  );
+});
+
+test('key files that cannot be used are counted for each builder', async () => {
+  const problem = { builder: 'bpo', path: '/keys/a.pub', detail: 'broken' };
+  const samples = await scrape(make(), statusFacts({ keyProblems: [problem, { ...problem, path: '/keys/b.pub' }] }));
+  assert.equal(valueOf(samples, 'lockstep_keys_unusable', { builder: 'bpo' }), 2);
+  const sound = await scrape(make(), statusFacts());
+  assert.equal(valueOf(sound, 'lockstep_keys_unusable', { builder: 'bpo' }), 0);
 });

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import test from 'node:test';
 import { pagePolicy, renderPage } from '../../src/observe/page.ts';
 import { statusView } from '../../src/observe/status.ts';
-import { batchFacts, hostile, mirrorFacts, nowMs, statusFacts } from './facts.ts';
+import { batchFacts, hostile, mirrorFacts, nowMs, statusFacts, repositoryFacts } from './facts.ts';
 
 const pageOf = (facts: Parameters<typeof statusFacts>[0]): string =>
   renderPage(statusView(statusFacts(facts), nowMs), nowMs);
@@ -51,9 +51,17 @@ test('the page of a fresh daemon says that nothing is published', () => {
   assert.match(page, /None is configured/);
 });
 
+test('a repository whose key is not trusted any more stands out', () => {
+  const page = pageOf({
+    repositories: [repositoryFacts(), repositoryFacts({ path: 'edge/x86_64', keyState: 'removed' })],
+  });
+  assert.match(page, /<tr><td data-of="Repository">main\/x86_64/);
+  assert.match(page, /<tr class="bad"><td data-of="Repository">edge\/x86_64.*<strong>not trusted any more: removed</);
+});
+
 test('hostile text stays text everywhere on the page', () => {
   const page = pageOf({
-    repositories: [{ path: hostile, index: hostile, generation: 1, indexSha256: hostile, packages: 1 }],
+    repositories: [repositoryFacts({ path: hostile, indexSha256: hostile, signedBy: hostile })],
     mirrors: [
       mirrorFacts({
         name: hostile,

@@ -3,7 +3,7 @@ import test from 'node:test';
 import { statusView } from '../../src/observe/status.ts';
 import { renderStatusText } from '../../src/observe/status-text.ts';
 import { spanText, whenText } from '../../src/observe/words.ts';
-import { batchFacts, hostile, mirrorFacts, nowMs, statusFacts } from './facts.ts';
+import { batchFacts, hostile, mirrorFacts, nowMs, statusFacts, repositoryFacts } from './facts.ts';
 
 const textOf = (facts: Parameters<typeof statusFacts>[0], terminal = false): string =>
   renderStatusText(statusView(statusFacts(facts), nowMs), { terminal, nowMs });
@@ -82,6 +82,18 @@ test('hostile names, paths and messages reach no terminal as they are', () => {
   assert.doesNotMatch(text, /[\p{Cc}\p{Cf}](?<!\n)/u);
   assert.equal(text.split('\n').length, 8, 'no line was forged');
   assert.match(text, /\\u\{1b\}\[2J/);
+});
+
+test('what hangs on an untrusted key and what is wrong with key files is told, cut with a count', () => {
+  const repositories = Array.from({ length: 12 }, (_, i) =>
+    repositoryFacts({ path: `r${i}`, signedBy: `a${hostile}`, keyState: i === 0 ? 'valid' : 'expired' }),
+  );
+  const text = textOf({ repositories, keyProblems: [{ builder: 'bpo', path: hostile, detail: hostile }] });
+  assert.doesNotMatch(text, /[\p{Cc}\p{Cf}](?<!\n)|r0 /u);
+  assert.match(text, /\nr1 hangs on the key a.* \(expired\)\n/);
+  assert.match(text, /\n… and 2 more: see lockstepd keys list\n/);
+  const few = textOf({ keyProblems: [{ builder: 'bpo', path: '/k/a.pub', detail: 'broken' }] });
+  assert.match(few, /\nkey of inbox bpo not used: \/k\/a\.pub: broken\n/);
 });
 
 test('colours are for terminals only', () => {

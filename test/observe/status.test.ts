@@ -26,7 +26,17 @@ test('status.json has the fields of the contract', () => {
     generation: 12,
     published_at: '2026-11-22T18:00:00Z',
     repositories: [
-      { path: 'main/x86_64', index: 'APKINDEX.tar.gz', generation: 12, index_sha256: 'ab'.repeat(32), packages: 139 },
+      {
+        path: 'main/x86_64',
+        index: 'APKINDEX.tar.gz',
+        generation: 12,
+        index_sha256: 'ab'.repeat(32),
+        packages: 139,
+        builder: 'bpo',
+        signed_by: 'bpo.rsa.pub',
+        signed_key: 'cd'.repeat(32),
+        key_state: 'valid',
+      },
     ],
     mirrors: [
       {
@@ -55,6 +65,7 @@ test('status.json has the fields of the contract', () => {
         reasons: [{ code: 'SIG_BAD', path: 'main/x86_64/APKINDEX.tar.gz', detail: 'wrong' }],
       },
     ],
+    key_problems: [],
   });
 });
 

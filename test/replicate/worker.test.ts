@@ -72,7 +72,7 @@ interface World extends AsyncDisposable {
   untilInStep(): Promise<void>;
 }
 
-async function createWorld(graceMs = 3_600_000): Promise<World> {
+async function createWorld(graceMs = 3_600_000, now = (): number => systemClock.now()): Promise<World> {
   const directory = await mkdtemp(join(tmpdir(), 'lockstepd-worker-'));
   const store = openStore(directory);
   const transport = new MemoryTransport();
@@ -90,7 +90,7 @@ async function createWorld(graceMs = 3_600_000): Promise<World> {
     store,
     lease,
     graceMs,
-    clock: { ...systemClock, sleep: (ms, options) => systemClock.sleep(Math.min(ms, 20), options) },
+    clock: { ...systemClock, now, sleep: (ms, options) => systemClock.sleep(Math.min(ms, 20), options) },
     random: () => 0,
     log: silentLog,
     events: { attempt: () => {}, failed: (reason) => failures.push(reason), bytes: () => {}, confirmed: () => {} },
@@ -354,4 +354,15 @@ test('temporary files of a push that was cut off go with the next one that ends 
   await world.publish('a', 'b', 'c');
   await world.untilInStep();
   assert.ok(!world.transport.calls.some((call) => call.startsWith('list')), 'a push after a good one looks at nothing');
+});
+
+test('a wall clock that is set back does not stretch the wait for the next try', async () => {
+  let setBackMs = 0;
+  await using world = await createWorld(3_600_000, () => Date.now() - setBackMs);
+  world.transport.fault = () => new TransportError('closed', 'retryable', 'cut off');
+  await world.publish('a');
+  while (world.worker.phase.phase !== 'waiting') await sleep(5);
+  setBackMs = 86_400_000;
+  world.transport.fault = null;
+  await world.untilInStep();
 });

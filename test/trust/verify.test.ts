@@ -20,6 +20,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
 import { createSigningKey, makeIndex, makePackage } from '../../src/apk/make.ts';
 import { OperationError } from '../../src/errors.ts';
+import { keyFingerprint } from '../../src/trust/public-key.ts';
 import { Verifier } from '../../src/trust/verify.ts';
 import { keyringOf, temporaryDirectory, verifyIndexAt, verifyPackageAt, word } from '../support/apk.ts';
 
@@ -83,6 +84,7 @@ test('an accepted index comes with its facts and its entries', async (t) => {
         sha256: createHash('sha256').update(bytes).digest('hex'),
         size: bytes.length,
         signedBy: 'test.rsa.pub',
+        signedKey: keyFingerprint(key.publicPem),
         description: 'v1 of tests',
         packages: 3,
         newestBuildTime: 1003,

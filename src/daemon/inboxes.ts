@@ -1,0 +1,37 @@
+/** Puts together what watches over one inbox: the service, a watcher of its own, and what both tell the metrics. */
+import type { Config, InboxConfig } from '../config/schema.ts';
+import { matchesAny } from '../config/template.ts';
+import type { IngestDeps } from '../ingest/ports.ts';
+import { InboxService } from '../ingest/service.ts';
+import { IndexWatcher } from '../ingest/watch.ts';
+import type { Metrics } from '../observe/metrics.ts';
+
+export interface InboxParts {
+  readonly config: InboxConfig;
+  readonly service: InboxService;
+  /** One for each inbox: the events of one builder must not drown those of another. */
+  readonly watcher: IndexWatcher;
+}
+
+export function createInbox(config: InboxConfig, deps: Omit<IngestDeps, 'events'>, metrics: Metrics): InboxParts {
+  const { clock, log } = deps;
+  const watcher = new IndexWatcher({ onChange: () => service.wake(), clock, log });
+  const events: IngestDeps['events'] = {
+    batchEnded: (builder, state, reasons) =>
+      metrics.batchEnded(
+        builder,
+        state,
+        reasons.map((r) => r.code),
+      ),
+    stage: (stage, seconds) => metrics.stage(stage, seconds),
+    rescanFound: (count) => metrics.rescanFound(count),
+    watch: (paths) => watcher.watch(paths),
+  };
+  const service = new InboxService(config, { ...deps, events });
+  return { config, service, watcher };
+}
+
+/** True when another builder than this one may publish the repository at `path`. */
+export function isOfAnother(path: string, builder: string, { inboxes }: Config): boolean {
+  return inboxes.some((inbox) => inbox.builder !== builder && matchesAny(inbox.repositories, path));
+}
