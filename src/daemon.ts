@@ -3,10 +3,11 @@ import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MirrorConfig } from './config/mirror-schema.ts';
 import type { Config, InboxConfig } from './config/schema.ts';
+import { matchesAny } from './config/template.ts';
 import { forgetBuilders } from './daemon/builders.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
-import { gatherFacts, targetsOf } from './daemon/facts.ts';
-import { createInbox, type InboxParts, isOfAnother } from './daemon/inboxes.ts';
+import { gatherFacts, statusLine, targetsOf } from './daemon/facts.ts';
+import { createInbox, type InboxParts } from './daemon/inboxes.ts';
 import { createMirror } from './daemon/mirrors.ts';
 import { KeyKeeper } from './daemon/keys.ts';
 import { planReload } from './daemon/reload.ts';
@@ -142,7 +143,7 @@ export class Daemon {
       generation: this.#facts().generation,
       listen: at ? `${at.host}:${at.port}` : undefined,
     });
-    await this.#notifier.ready(this.#statusLine());
+    await this.#notifier.ready(statusLine(this.#facts()));
   }
 
   /** Resolves only by rejecting, when a service fails by itself. */
@@ -199,7 +200,7 @@ export class Daemon {
       log.error('reload_failed', { detail: messageOf(error), kept: 'the old configuration' });
       throw error instanceof ConfigError ? error : new Error(messageOf(error), { cause: error });
     } finally {
-      await this.#notifier.ready(this.#statusLine());
+      await this.#notifier.ready(statusLine(this.#facts()));
     }
   }
 
@@ -228,8 +229,9 @@ export class Daemon {
     const { clock, log } = this.#options;
     const deps: Omit<IngestDeps, 'events'> = {
       root: this.#config.root,
-      isOfAnother: (path) => isOfAnother(path, config.builder, this.#config),
       reserveBytes: this.#config.reserveBytes,
+      isOfAnother: (path) =>
+        this.#config.inboxes.some((i) => i.builder !== config.builder && matchesAny(i.repositories, path)),
       rescanMs: this.#config.schedule.rescanMs,
       store: this.#store,
       verifier: this.#verifier,
@@ -275,7 +277,7 @@ export class Daemon {
     this.#supervisor.start('quarantine', (signal) => keepQuarantine(this.#quarantine, clock, log, signal));
     const beat = (): string => {
       this.#beatAt = clock.monotonic();
-      return this.#statusLine();
+      return statusLine(this.#facts());
     };
     this.#supervisor.start('heartbeat', (signal) => keepBeating(beat, this.#notifier, clock, signal));
     const every = this.#notifier.watchdogIntervalMs;
@@ -306,7 +308,8 @@ export class Daemon {
         return parts !== undefined;
       },
       mirrorNames: () => [...this.#mirrors.keys()],
-      inbox: (builder) => this.#inboxes.get(builder)?.service ?? null,
+      openInbox: (builder) => this.#inboxes.get(builder)?.service.open ?? null,
+      wakeInbox: (builder) => this.#inboxes.get(builder)?.service.wake(),
       reload: () => this.reload(),
     };
   }
@@ -322,12 +325,6 @@ export class Daemon {
   async #renderMetrics(): Promise<string> {
     const [root, state] = await Promise.all([freeBytes(this.#config.root), freeBytes(this.#config.state)]);
     return this.#metrics.render(this.#facts(), this.#options.clock.now(), { root, state });
-  }
-
-  #statusLine(): string {
-    const facts = this.#facts();
-    const inStep = facts.mirrors.filter((m) => m.state === 'in-sync').length;
-    return `generation ${facts.generation}, ${inStep} of ${facts.mirrors.length} mirrors in step`;
   }
 
   #isAlive(): boolean {

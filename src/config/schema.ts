@@ -17,8 +17,8 @@ import {
   toProblems,
   wholeNumber,
 } from './fields.ts';
-import { type GuardSettings, guards, toGuards } from './guards-schema.ts';
 import { keySources } from './keys-schema.ts';
+import { type GuardSettings, guards, toGuards } from './guards-schema.ts';
 import { type MirrorConfig, mirror, type SchemaContext, toMirror } from './mirror-schema.ts';
 import { absolutePath, name, plainPath } from './names.ts';
 import {
@@ -71,10 +71,10 @@ export interface InboxConfig {
   readonly settleMs: number;
   readonly missingPackages: 'hold' | 'publish';
   readonly packageSignatures: 'require' | 'if-present' | 'ignore';
+  readonly quotas: Quotas;
   /** `required`: every batch waits for a person; `if-held`: only what a guard holds. */
   readonly approval: 'if-held' | 'required';
   readonly guards: GuardSettings;
-  readonly quotas: Quotas;
 }
 
 /** Turns the value of a YAML document into a Config, or says everything that is wrong with its shape at once. */
@@ -119,10 +119,10 @@ const inbox = mapping('an inbox', {
   settle: duration('0', '1d').prefault('5s'),
   missing_packages: oneOf('hold', 'publish').prefault('hold'),
   package_signatures: oneOf('require', 'if-present', 'ignore').prefault('if-present'),
-  approval: oneOf('if-held', 'required').prefault('if-held'),
-  guards,
   signature_algorithms: listOf('signature algorithms', oneOf(...algorithmNames), 1).prefault([...algorithmNames]),
   quotas,
+  approval: oneOf('if-held', 'required').prefault('if-held'),
+  guards,
 });
 
 const document = mapping('a configuration', {
@@ -172,9 +172,9 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): C
       signatureAlgorithms: algorithmNames.every((algorithm) => entry.signature_algorithms.includes(algorithm))
         ? null
         : entry.signature_algorithms,
+      quotas: toQuotas(entry.quotas),
       approval: entry.approval,
       guards: toGuards(written.guards, entry.guards),
-      quotas: toQuotas(entry.quotas),
     })),
     publish: { graceMs: publish.grace, keepTreesForMs: publish.keep_trees_for, maxTrees: publish.max_trees },
     reserveBytes: written.reserve,

@@ -15,7 +15,8 @@ export interface DecideDeps {
   readonly clock: Clock;
   readonly log: Log;
   /** Null when no such builder is configured. */
-  readonly inbox: (builder: string) => { readonly open: OpenInbox; wake(): void } | null;
+  readonly openInbox: (builder: string) => OpenInbox | null;
+  readonly wakeInbox: (builder: string) => void;
 }
 
 const textBytes = 1000;
@@ -50,8 +51,7 @@ function decide(deps: DecideDeps, decision: 'approved' | 'rejected', body: unkno
   const batch = deps.store.batches.get(id);
   if (!batch) return answer(404, `no batch ${id}: status lists the held ones`);
   if (batch.state !== 'held') return answer(409, `batch ${id} is ${batch.state}, only held ones can be decided`);
-  const inbox = deps.inbox(batch.builder);
-  const shown = shownOf(batch, inbox?.open ?? null);
+  const shown = shownOf(batch, deps.openInbox(batch.builder));
   if (shown === null)
     return answer(409, `batch ${id} is not what it was when it was held: see lockstepd preview and decide anew`);
   const indexes =
@@ -65,7 +65,7 @@ function decide(deps: DecideDeps, decision: 'approved' | 'rejected', body: unkno
   }
   deps.store.decisions.add({ batch: id, builder: batch.builder, decision, who, why, atMs: deps.clock.now(), indexes });
   deps.log.info('batch_decided', { batch: id, decision, who, why, indexes: indexes.map((i) => i.path) });
-  inbox?.wake();
+  deps.wakeInbox(batch.builder);
   const rest = decision === 'approved' && unproven !== undefined ? `; ${unproven.path} must be completed first` : '';
   return answer(200, `batch ${id} ${decision}${rest}`);
 }

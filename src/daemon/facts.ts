@@ -83,3 +83,9 @@ function stateOf(phase: MirrorPhase, confirmed: number | null, newest: number): 
 export function targetsOf(config: Config): { builders: string[]; mirrors: string[] } {
   return { builders: config.inboxes.map((i) => i.builder), mirrors: config.mirrors.map((m) => m.name) };
 }
+
+/** One line for the service manager. */
+export function statusLine({ generation, mirrors }: StatusFacts): string {
+  const inStep = mirrors.filter((mirror) => mirror.state === 'in-sync').length;
+  return `generation ${generation}, ${inStep} of ${mirrors.length} mirrors in step`;
+}

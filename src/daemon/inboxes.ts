@@ -1,6 +1,5 @@
 /** Puts together what watches over one inbox: the service, a watcher of its own, and what both tell the metrics. */
-import type { Config, InboxConfig } from '../config/schema.ts';
-import { matchesAny } from '../config/template.ts';
+import type { InboxConfig } from '../config/schema.ts';
 import type { IngestDeps } from '../ingest/ports.ts';
 import { InboxService } from '../ingest/service.ts';
 import { IndexWatcher } from '../ingest/watch.ts';
@@ -29,9 +28,4 @@ export function createInbox(config: InboxConfig, deps: Omit<IngestDeps, 'events'
   };
   const service = new InboxService(config, { ...deps, events });
   return { config, service, watcher };
-}
-
-/** True when another builder than this one may publish the repository at `path`. */
-export function isOfAnother(path: string, builder: string, { inboxes }: Config): boolean {
-  return inboxes.some((inbox) => inbox.builder !== builder && matchesAny(inbox.repositories, path));
 }

@@ -10,7 +10,7 @@ import type { Store } from '../store/store.ts';
 export interface InspectDeps {
   readonly store: Store;
   /** Null when no such builder is configured. */
-  readonly inbox: (builder: string) => { readonly open: OpenInbox } | null;
+  readonly openInbox: (builder: string) => OpenInbox | null;
 }
 
 interface Answer {
@@ -46,7 +46,7 @@ export async function preview(deps: InspectDeps, body: unknown): Promise<Answer>
     return refuse(409, `batch ${id} is published as generation ${batch.generation}: see lockstepd history`);
   const rest = batch.repositories.filter(({ index }) => after === null || index > after);
   const piece = rest.sort((a, b) => (a.index < b.index ? -1 : 1)).slice(0, indexesAtOnce);
-  const open = deps.inbox(batch.builder)?.open;
+  const open = deps.openInbox(batch.builder);
   const previews: IndexPreview[] = [];
   for (const { index, sha256 } of piece) {
     const found = open && (await previewIndex(open, { path: index, sha256 }, deps.store, limit));

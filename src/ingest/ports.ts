@@ -28,9 +28,9 @@ interface IngestEvents {
 
 export interface IngestDeps {
   readonly root: string;
+  readonly reserveBytes: number;
   /** True when another inbox of this configuration may publish that repository. */
   readonly isOfAnother: (repository: string) => boolean;
-  readonly reserveBytes: number;
   readonly rescanMs: number;
   readonly store: Store;
   readonly verifier: Verifier;

@@ -1,4 +1,4 @@
-/** Finds what lies in an inbox where no repository may be: indexes that no path template matches, and names that none may have. */
+/** Finds what lies in an inbox where no repository may be: indexes that no path template matches. */
 import { indexFileNames } from '../apk/entry.ts';
 import type { InboxConfig } from '../config/schema.ts';
 import { isComponentName, matchesAny } from '../config/template.ts';
@@ -38,7 +38,7 @@ export class ScopeWatch {
 
   assess(): Assessment[] {
     const detail = 'no path template of this inbox allows a repository here';
-    return this.#outside.map((path) => problem({ code: 'OUT_OF_SCOPE', path, detail }));
+    return this.#outside.map((path) => problem({ code: 'OUT_OF_SCOPE', path, detail }, 'refused'));
   }
 
   /** Indexes in directories that match no template. What lies below a repository is its own and not looked at. */
@@ -52,7 +52,7 @@ export class ScopeWatch {
       if (components.length > 0 && matchesAny(this.#inbox.repositories, path)) continue;
       const below = await this.#lookAt(inbox, components, outside);
       if (outside.length >= problemsShown) break;
-      queue.push(...below.slice(0, maximumDirectories - queue.length));
+      queue.push(...below.slice(0, Math.max(0, maximumDirectories - queue.length)));
     }
     return outside.sort();
   }
@@ -76,12 +76,12 @@ export class ScopeWatch {
   }
 }
 
-/** What keeps a part of the inbox from being looked at, as one more thing to be told. */
+/** What the survey stumbled over, as something that stands in the way of its batch. */
 export function problemOf({ held, ...reason }: SurveyProblem): Assessment {
   return problem(reason, held ? 'guarded' : 'refused');
 }
 
-function problem(reason: Reason, kind: 'refused' | 'guarded' = 'refused'): Assessment {
+function problem(reason: Reason, kind: 'guarded' | 'refused'): Assessment {
   const { path } = reason;
   return { repository: path, index: path, sha256: null, base: null, vanished: false, kind, reasons: [reason] };
 }

@@ -28,6 +28,8 @@ export type MirrorPhase =
 
 export type MirrorEvent =
   | { readonly kind: 'started' }
+  /** A try failed, and the same push tries again: what it failed of is known already. */
+  | { readonly kind: 'retried'; readonly failure: Failure }
   | { readonly kind: 'succeeded' }
   /** `random` in [0, 1): full jitter, so that mirrors that failed together do not come back together. */
   | { readonly kind: 'failed'; readonly failure: Failure; readonly nowMs: number; readonly random: number };
@@ -49,6 +51,8 @@ export function nextPhase(state: MirrorPhase, event: MirrorEvent): MirrorPhase {
   switch (event.kind) {
     case 'started':
       return { phase: 'pushing', failures: failuresOf(state), lastFailure: lastFailureOf(state) };
+    case 'retried':
+      return { phase: 'pushing', failures: failuresOf(state), lastFailure: event.failure };
     case 'succeeded':
       return { phase: 'idle' };
     case 'failed': {

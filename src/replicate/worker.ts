@@ -127,9 +127,11 @@ export class MirrorWorker {
         minDelayMs: 1000,
         signal,
         onRetry: (error) => {
+          const failure = failureOf(error);
+          this.#phase = nextPhase(this.#phase, { kind: 'retried', failure });
           events.attempt('retryable');
-          events.failed(failureOf(error).reason);
-          log.info('push_retried', { mirror: this.name, reason: failureOf(error).reason, detail: messageOf(error) });
+          events.failed(failure.reason);
+          log.info('push_retried', { mirror: this.name, reason: failure.reason, detail: failure.message });
         },
       });
       this.#phase = nextPhase(this.#phase, { kind: 'succeeded' });

@@ -59,3 +59,13 @@ export function findConflict(
   );
   return found ? String(found.file) : null;
 }
+
+/** The bytes that all rows say they have, and the largest of them. */
+export function demandOf(
+  db: Database,
+  candidate: number,
+): { readonly bytes: number; readonly largest: { file: string; bytes: number } | null } {
+  const sum = db.get('SELECT total(size) AS n FROM staged WHERE candidate = ?', candidate);
+  const row = db.get('SELECT file, size FROM staged WHERE candidate = ? ORDER BY size DESC, file LIMIT 1', candidate);
+  return { bytes: Number(sum?.n), largest: row ? { file: String(row.file), bytes: Number(row.size) } : null };
+}

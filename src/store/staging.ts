@@ -4,7 +4,7 @@ import { packageFileName } from '../apk/entry.ts';
 import type { VerificationCode } from '../errors.ts';
 import { Bits } from './bits.ts';
 import type { Database, Row } from './database.ts';
-import { countRemovals, findConflict, type Place, pieceSize } from './staging-queries.ts';
+import { countRemovals, demandOf, findConflict, type Place, pieceSize } from './staging-queries.ts';
 
 /** `missing`: not seen in the inbox; `present`: seen with the right size; `ready`: a verified private copy lies there; `failed`: refused. */
 export type StagedState = 'missing' | 'present' | 'ready' | 'failed';
@@ -258,12 +258,7 @@ export class StagingStore {
 
   /** The bytes that all rows say they have, and the largest of them; a hostile index can make the sum huge, never wrong. */
   demand(candidate: number): { readonly bytes: number; readonly largest: { file: string; bytes: number } | null } {
-    const sum = this.#db.get('SELECT total(size) AS n FROM staged WHERE candidate = ?', candidate);
-    const row = this.#db.get(
-      'SELECT file, size FROM staged WHERE candidate = ? ORDER BY size DESC, file LIMIT 1',
-      candidate,
-    );
-    return { bytes: Number(sum?.n), largest: row ? { file: String(row.file), bytes: Number(row.size) } : null };
+    return demandOf(this.#db, candidate);
   }
 
   /** Bytes of the rows that must be copied. */

@@ -40,8 +40,6 @@ test('a small configuration gets the documented defaults', async (t) => {
         missingPackages: 'hold',
         packageSignatures: 'if-present',
         signatureAlgorithms: null,
-        approval: 'if-held',
-        guards: defaultGuards,
         quotas: {
           maxFileBytes: 4 * 2 ** 30,
           maxBatchBytes: 64 * 2 ** 30,
@@ -49,6 +47,8 @@ test('a small configuration gets the documented defaults', async (t) => {
           maxPackages: 200_000,
           maxRepositories: 1000,
         },
+        approval: 'if-held',
+        guards: defaultGuards,
       },
     ],
     publish: { graceMs: 172_800_000, keepTreesForMs: 21_600_000, maxTrees: 4 },
@@ -100,9 +100,9 @@ quarantine: { keep: 7d, max_size: 1000000, max_batches: 3 }
   assert.deepEqual(config.listen, { host: '::1', port: 0 });
   assert.equal(config.workers, 16);
   assert.deepEqual(config.publish, { graceMs: 0, keepTreesForMs: 5_400_000, maxTrees: 2 });
-  assert.deepEqual(config.inboxes[0].guards, defaultGuards);
   assert.equal(config.reserveBytes, 2 ** 30);
   assert.deepEqual(config.quarantine, { keepMs: 7 * 86_400_000, maxBytes: 1_000_000, maxBatches: 3 });
+  assert.deepEqual(config.inboxes[0].guards, defaultGuards);
   assert.deepEqual(config.mirrors, [
     { name: 'paris', url: 'http://mirror.example.fr/pmos/', transport: { type: 'directory', path: '/mnt/mirror' } },
   ]);
@@ -325,7 +325,7 @@ test('the example configuration shows every key, and the defaults as they are', 
   assert.deepEqual(await load(spelledOut), await load(example));
   const keys = new Set(lines.flatMap((line) => /^ *(?:- )?([a-z_]+):/.exec(line)?.[1] ?? []));
   const known =
-    'root state socket listen workers inboxes builder path repositories keys settle missing_packages package_signatures signature_algorithms approval mass_removal empty_index older_index downgrade rebuilt vanished_repository may_vanish max_removed publish grace keep_trees_for max_trees guards max_removed_percent reserve quarantine keep max_size max_batches quotas max_file max_batch max_inbox max_packages max_repositories mirrors name url transport type host port user identity host_key timeout fsync schedule rescan probe scrub log level';
+    'root state socket listen workers inboxes builder path repositories keys settle missing_packages package_signatures signature_algorithms approval publish grace keep_trees_for max_trees guards max_removed_percent max_removed mass_removal empty_index older_index downgrade rebuilt vanished_repository may_vanish reserve quarantine keep max_size max_batches quotas max_file max_batch max_inbox max_packages max_repositories mirrors name url transport type host port user identity host_key timeout fsync schedule rescan probe scrub log level';
   assert.deepEqual([...keys].sort(), known.split(' ').sort());
 });
 

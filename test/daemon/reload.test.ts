@@ -14,9 +14,9 @@ const inbox = (builder: string): InboxConfig => ({
   settleMs: 5000,
   missingPackages: 'hold',
   packageSignatures: 'if-present',
+  quotas: { maxFileBytes: 1, maxBatchBytes: 1, maxInboxBytes: 1, maxPackages: 1, maxRepositories: 1 },
   approval: 'if-held',
   guards: toGuards({}, {}),
-  quotas: { maxFileBytes: 1, maxBatchBytes: 1, maxInboxBytes: 1, maxPackages: 1, maxRepositories: 1 },
 });
 const mirror = (name: string, path = '/mnt'): MirrorConfig => ({
   name,

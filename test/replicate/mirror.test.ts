@@ -44,3 +44,10 @@ test('delays grow with failures up to a cap, and are spread over the whole step'
   );
   assert.ok(delayMs('retryable', 100, 0.99) <= 15 * 60_000);
 });
+
+test('what a try failed of is told while the push tries again', () => {
+  const pushing = nextPhase({ phase: 'idle' }, { kind: 'started' });
+  const again = nextPhase(pushing, { kind: 'retried', failure: failure('retryable') });
+  assert.deepEqual([again.phase, lastFailureOf(again)?.message], ['pushing', 'no']);
+  assert.deepEqual(nextPhase(again, { kind: 'succeeded' }), { phase: 'idle' });
+});

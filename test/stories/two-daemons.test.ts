@@ -14,7 +14,7 @@ test('a second daemon on the same root or state refuses, whatever its socket, an
   await repository.write(primary.inbox);
   await primary.start();
   await primary.untilGeneration(1);
-  const served = await snapshot(primary.root);
+  const served = await snapshot(primary.public);
   const own = await readFile(primary.configFile, 'utf8');
   const { directory } = primary;
   const cases: [string, RegExp][] = [
@@ -32,7 +32,7 @@ test('a second daemon on the same root or state refuses, whatever its socket, an
     assert.equal(second.code, 1, second.stdout);
     assert.match(second.stderr, refusal);
   }
-  assert.deepEqual(await snapshot(primary.root), served);
+  assert.deepEqual(await snapshot(primary.public), served);
   assert.equal((await primary.status()).generation, 1);
   await primary.stop('SIGKILL');
   await primary.start();
