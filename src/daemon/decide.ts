@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { reasonsOf } from '../ingest/batch.ts';
 import { guardCodes } from '../ingest/guards.ts';
+import { reasonsKept } from '../ingest/ledger.ts';
 import type { OpenInbox } from '../ingest/ports.ts';
 import type { ControlHandler } from '../observe/server.ts';
 import type { BatchRow, BatchStore, Reason } from '../store/batches.ts';
@@ -78,6 +79,8 @@ function shownOf(batch: BatchRow, open: OpenInbox | null): DecidedIndex[] | null
     if (!now || now.sha256 !== sha256 || now.base !== base) return null;
     const reasons = reasonsOf(now);
     const known = (reason: Reason): boolean =>
+      // The record of a very large batch is cut off; its preview tells the rest.
+      batch.reasons.length > reasonsKept ||
       batch.reasons.some((r) => r.code === reason.code && r.path === reason.path && r.detail === reason.detail);
     if (!reasons.every(known)) return null;
     shown.push({ path: index, sha256, base, reasons });

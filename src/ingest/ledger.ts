@@ -20,7 +20,7 @@ export interface Recorded {
   readonly changed: boolean;
 }
 
-const reasonsKept = 500;
+export const reasonsKept = 500;
 
 export class Ledger {
   readonly #builder: string;

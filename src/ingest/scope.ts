@@ -2,6 +2,7 @@
 import { indexFileNames } from '../apk/entry.ts';
 import type { InboxConfig } from '../config/schema.ts';
 import { isComponentName, matchesAny } from '../config/template.ts';
+import { errnoOf } from '../errors.ts';
 import type { Reason } from '../store/batches.ts';
 import type { Assessment } from './batch.ts';
 import type { SurveyProblem } from './indexes.ts';
@@ -49,19 +50,29 @@ export class ScopeWatch {
       if (components === undefined) break;
       const path = components.join('/');
       if (components.length > 0 && matchesAny(this.#inbox.repositories, path)) continue;
+      const below = await this.#lookAt(inbox, components, outside);
+      if (outside.length >= problemsShown) break;
+      queue.push(...below.slice(0, Math.max(0, maximumDirectories - queue.length)));
+    }
+    return outside.sort();
+  }
+
+  /** Notes the indexes of one directory; returns what lies below it. One that cannot be read can hold nothing that is published. */
+  async #lookAt(inbox: Inbox, components: readonly string[], outside: string[]): Promise<string[][]> {
+    const below: string[][] = [];
+    try {
       await using directory = await inbox.directory(components);
-      if (!directory) continue;
+      if (!directory) return [];
       for (const name of indexFileNames) {
         if ((await directory.see(name)).kind !== 'absent') outside.push([...components, name].join('/'));
       }
-      if (outside.length >= problemsShown) break;
-      if (components.length >= maximumDepth) continue;
-      for await (const name of directory.subdirectories(entriesPerDirectory)) {
-        if (queue.length >= maximumDirectories) break;
-        if (name !== null && isComponentName(name)) queue.push([...components, name]);
-      }
+      if (components.length >= maximumDepth) return [];
+      for await (const name of directory.subdirectories(entriesPerDirectory))
+        if (name !== null && isComponentName(name)) below.push([...components, name]);
+    } catch (error) {
+      if (errnoOf(error) === undefined) throw error;
     }
-    return outside.sort();
+    return below;
   }
 }
 

@@ -29,9 +29,8 @@ export class VanishedIndexes {
   look(place: string, survey: Survey): boolean {
     const before = this.#vanished;
     if (survey.indexes.length > 0) this.#seenIn = place;
-    // What could not be looked at may still be there.
-    const whole = !survey.problems.some((problem) => problem.held);
-    if (this.#seenIn !== place || !whole) {
+    // What was not looked at is not known to be gone.
+    if (this.#seenIn !== place || survey.problems.some((problem) => problem.held)) {
       this.#vanished = [];
     } else {
       const there = new Set(survey.indexes.map((index) => index.path));

@@ -100,3 +100,17 @@ for (const cut of ['recorded', 'in part'] as const) {
     for (const path of packages) assert.ok(path in world.files(), path);
   });
 }
+
+test('of two indexes of a repository one may leave: the other keeps what it names', async (t) => {
+  const world = await start(t);
+  const v3 = await world.stage('old/x86_64', { 'c@1': 'C', 'd@1': 'D' }, 'Packages.adb');
+  await world.publisher.publish(world.batch([v3]));
+  await leave(world);
+  assert.deepEqual(world.store.generations.indexesLeft(null, 3), ['old/x86_64/APKINDEX.tar.gz']);
+  world.clock.nowMs += graceMs + 1;
+  await world.publisher.prune();
+  assert.deepEqual(
+    Object.keys(world.files()).filter((path) => path.startsWith('old/')),
+    ['old/x86_64/Packages.adb', 'old/x86_64/c-1.apk', 'old/x86_64/d-1.apk'],
+  );
+});
