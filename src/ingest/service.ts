@@ -11,7 +11,6 @@ import { join } from 'node:path';
 import type { InboxConfig } from '../config/schema.ts';
 import { messageOf, OperationError } from '../errors.ts';
 import type { Generation } from '../store/generations.ts';
-import { Wake } from '../system/limit.ts';
 import { inPieces } from '../system/pieces.ts';
 import { removeTree } from '../system/remove-tree.ts';
 import { type Assessment, type InboxFacts, planBatch, reasonsOf } from './batch.ts';
@@ -20,7 +19,7 @@ import { closedBatch } from './closed.ts';
 import { Glance } from './glance.ts';
 import { type FoundIndex, findIndexes } from './indexes.ts';
 import { Ledger } from './ledger.ts';
-import { seeUpload } from './locks.ts';
+import { Lookout } from './lookout.ts';
 import { type CandidateDeps, isDiskFull } from './packages.ts';
 import { restAfter } from './pace.ts';
 import type { IngestDeps, OpenInbox } from './ports.ts';
@@ -30,28 +29,20 @@ import { problemOf, ScopeWatch } from './scope.ts';
 import { VanishedIndexes } from './vanished.ts';
 import { Inbox } from './walk.ts';
 
-/** How often the lock of a quiet inbox is looked at, and of one that is being written to. Reading /proc/locks costs microseconds. */
-const quietPollMs = 50;
-const uploadPollMs = 8;
 const failedPauseMs = 5000;
-/** However often something wakes it, an inbox full of junk is not looked at all the time. */
-const longestPaceMs = 2000;
 
 export class InboxService {
   readonly #config: InboxConfig;
   readonly #deps: IngestDeps;
   readonly #ledger: Ledger;
-  readonly #wake = new Wake();
+  readonly #lookout: Lookout;
   readonly #candidates = new Map<string, Candidate>();
   readonly #vanished: VanishedIndexes;
   readonly #scope: ScopeWatch;
   /** Index files that are known to be published, by path: the value of stat then. */
   readonly #published = new Map<string, string>();
-  #uploading = false;
   /** The last look at the inbox was taken while an upload ran. */
   #surveyedInUpload = false;
-  #changedAt: number;
-  #announced = false;
   #missingLogged = false;
   readonly #retired: RetiredCandidates;
   readonly #glance: Glance;
@@ -59,25 +50,21 @@ export class InboxService {
   readonly #replaced: Candidate[] = [];
   /** Device and inode of the inbox that was looked at last; null when there was none. */
   #place: string | null = null;
-  #progressAt: number;
-  /** No look at the inbox begins before this, on the monotonic clock. */
-  #pacedUntil = 0;
 
   constructor(config: InboxConfig, deps: IngestDeps) {
     this.#config = config;
     this.#deps = deps;
+    this.#lookout = new Lookout(config.path, deps.clock);
     this.#retired = new RetiredCandidates(deps.clock);
     this.#glance = new Glance(config.path, deps.clock);
     this.#ledger = new Ledger(config.builder, { ...deps, batches: deps.store.batches });
     this.#vanished = new VanishedIndexes(config, deps);
     this.#scope = new ScopeWatch(config, deps.rescanMs);
-    this.#changedAt = deps.clock.monotonic();
-    this.#progressAt = deps.clock.monotonic();
   }
 
   /** When the loop last got anywhere, on the monotonic clock: proof of life. */
   get progressAt(): number {
-    return this.#progressAt;
+    return this.#lookout.progressAt;
   }
 
   /** What is open: indexes that are not published, and served ones that vanished from the inbox. */
@@ -91,8 +78,7 @@ export class InboxService {
 
   /** Something may have happened: look soon. */
   wake(): void {
-    this.#announced = true;
-    this.#wake.wake();
+    this.#lookout.wake();
   }
 
   /** Runs until aborted. A pass that fails is logged and tried again; the public tree is not touched by a failure. */
@@ -103,12 +89,18 @@ export class InboxService {
     try {
       for (;;) {
         signal.throwIfAborted();
-        await this.#rest(await this.#passOrPause(signal), signal);
+        const pauseMs = await this.#passOrPause(signal);
+        await this.#lookout.rest({ pauseMs, place: this.#place, meanwhile: () => this.#meanwhile() }, signal);
       }
     } finally {
       const ids = [...this.#candidates.values(), ...this.#replaced].map((candidate) => candidate.id);
       for (const id of [...ids, ...this.#retired.ids]) await inPieces(this.#deps.store.staging.drop(id));
     }
+  }
+
+  async #meanwhile(): Promise<boolean> {
+    await this.#retired.dropDue();
+    return this.#glance.changed();
   }
 
   async #passOrPause(signal: AbortSignal): Promise<number> {
@@ -121,53 +113,25 @@ export class InboxService {
     }
   }
 
-  /**
-   * Sleeps until something wakes it, `pauseMs` are over, an upload ends or the inbox is made anew. While an upload runs only
-   * an event counts: an index can be read ahead, everything else would have to be looked at again.
-   */
-  async #rest(pauseMs: number, signal: AbortSignal): Promise<void> {
-    const { clock } = this.#deps;
-    const until = clock.monotonic() + pauseMs;
-    for (;;) {
-      this.#beat();
-      const left = until - clock.monotonic();
-      const step = this.#uploading ? uploadPollMs : Math.min(quietPollMs, Math.max(left, 1));
-      const woken = await this.#wake.wait((stop) => clock.sleep(step, { signal: AbortSignal.any([signal, stop]) }));
-      signal.throwIfAborted();
-      const before = this.#uploading;
-      const place = await this.#seeUpload();
-      const over = before && !this.#uploading;
-      const early = woken ? this.#pacedUntil - clock.monotonic() : 0;
-      if (early > 0) await clock.sleep(early, { signal });
-      if (!this.#uploading) {
-        await this.#retired.dropDue();
-        if (await this.#glance.changed()) return;
-      }
-      if (over || woken || place !== this.#place || (!this.#uploading && clock.monotonic() >= until)) return;
-    }
-  }
-
   /** One look at the inbox. Returns how long nothing needs to be done, in milliseconds. */
   async #pass(signal: AbortSignal): Promise<number> {
     await using inbox = await Inbox.open(this.#config.path);
-    const announced = this.#announced;
-    this.#announced = false;
+    const announced = this.#lookout.takeAnnounced();
     this.#place = inbox?.place ?? null;
     if (!inbox) return await this.#inboxAbsent();
     this.#missingLogged = false;
     const startedAt = this.#deps.clock.monotonic();
-    await this.#seeUpload();
-    this.#surveyedInUpload = this.#uploading;
+    await this.#lookout.seeUpload();
+    this.#surveyedInUpload = this.#lookout.uploading;
     const survey = await findIndexes(inbox, this.#config.repositories, this.#config.quotas.maxRepositories);
-    const surveyedAt = this.#deps.clock.monotonic();
-    this.#pacedUntil = surveyedAt + Math.min(surveyedAt - startedAt, longestPaceMs);
+    this.#lookout.pace(this.#deps.clock.monotonic() - startedAt);
     this.#glance.set(survey.indexes.map(({ path, seen }) => ({ path, stat: seen.stat })));
     const newlyWatched = this.#deps.events.watch(survey.watchable.map((path) => join(this.#config.path, path)));
     await this.#readIndexes(inbox, survey.indexes, announced, signal);
-    for (const candidate of this.#candidates.values()) if (await candidate.look(inbox)) this.#changed();
+    for (const candidate of this.#candidates.values()) if (await candidate.look(inbox)) this.#lookout.changed();
     for (const candidate of this.#replaced.splice(0)) await candidate.drop();
-    if (this.#vanished.look(inbox.place, survey)) this.#changed();
-    if (!this.#uploading && (await this.#scope.look(inbox, startedAt))) this.#changed();
+    if (this.#vanished.look(inbox.place, survey)) this.#lookout.changed();
+    if (!this.#lookout.uploading && (await this.#scope.look(inbox, startedAt))) this.#lookout.changed();
     const problems = [...survey.problems.map(problemOf), ...this.#scope.assess()];
     const waiting = await this.#settleBatches(inbox, problems, signal);
     this.#deps.log.debug('inbox_looked', {
@@ -176,15 +140,15 @@ export class InboxService {
       indexes: survey.indexes.length,
       open: this.#candidates.size,
       waiting,
-      uploading: this.#uploading,
+      uploading: this.#lookout.uploading,
     });
     return restAfter({
-      uploadEnded: this.#surveyedInUpload && !this.#uploading,
+      uploadEnded: this.#surveyedInUpload && !this.#lookout.uploading,
       waiting,
       newlyWatched,
       open: this.#candidates.size,
       passMs: this.#deps.clock.monotonic() - startedAt,
-      settlesInMs: this.#config.settleMs - this.#unchangedMs(),
+      settlesInMs: this.#config.settleMs - this.#lookout.unchangedMs,
       rescanMs: this.#deps.rescanMs,
     });
   }
@@ -203,7 +167,7 @@ export class InboxService {
       const same = known?.stat === index.seen.stat;
       const settled = same && !known.unread && known.isJudgedBy(deps.keyring);
       if (settled || this.#published.get(index.path) === index.seen.stat) continue;
-      if (!same) this.#changed();
+      if (!same) this.#lookout.changed();
       const candidate = await Candidate.read(inbox, index, deps);
       this.#deps.events.stage('verify', candidate.verifyMs / 1000);
       if (known) this.#replaced.push(known);
@@ -255,7 +219,7 @@ export class InboxService {
     const reasons = assessments.flatMap(reasonsOf);
     const batch = this.#ledger.record('waiting', assessments, reasons);
     const startedAt = clock.monotonic();
-    const settleMs = startedAt - this.#changedAt;
+    const settleMs = this.#lookout.unchangedMs;
     let generation: Generation;
     try {
       const closing = { id: batch.id, builder: this.#config.builder };
@@ -289,7 +253,7 @@ export class InboxService {
       );
     } else if (error instanceof OperationError && error.code === 'STATE') {
       for (const candidate of candidates) this.#forget(candidate, false);
-      this.#wake.wake();
+      this.#lookout.wake(false);
     } else {
       throw error;
     }
@@ -310,21 +274,13 @@ export class InboxService {
   }
 
   async #facts(): Promise<InboxFacts> {
-    await this.#seeUpload();
+    await this.#lookout.seeUpload();
     return {
       // What came after the survey is not known: the upload may have ended since, its batch is not the half that was seen.
-      uploading: this.#uploading || this.#surveyedInUpload,
-      settled: this.#unchangedMs() >= this.#config.settleMs,
+      uploading: this.#lookout.uploading || this.#surveyedInUpload,
+      settled: this.#lookout.unchangedMs >= this.#config.settleMs,
       missingPackages: this.#config.missingPackages,
     };
-  }
-
-  /** Where the inbox is now; notes whether an upload holds its lock. */
-  async #seeUpload(): Promise<string | null> {
-    const { place, uploading } = await seeUpload(this.#config.path);
-    if (uploading !== this.#uploading) this.#changed();
-    this.#uploading = uploading;
-    return place;
   }
 
   async #inboxAbsent(): Promise<number> {
@@ -350,19 +306,7 @@ export class InboxService {
       clock,
       reserveBytes,
       signal,
-      onProgress: () => this.#beat(),
+      onProgress: () => this.#lookout.beat(),
     };
-  }
-
-  #beat(): void {
-    this.#progressAt = this.#deps.clock.monotonic();
-  }
-
-  #changed(): void {
-    this.#changedAt = this.#deps.clock.monotonic();
-  }
-
-  #unchangedMs(): number {
-    return this.#deps.clock.monotonic() - this.#changedAt;
   }
 }

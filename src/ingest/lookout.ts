@@ -1,0 +1,111 @@
+/** Decides when an inbox is looked at: sleeps until something wakes it, an upload ends, time is over or the inbox is made anew. */
+import type { Clock } from '../system/clock.ts';
+import { Wake } from '../system/limit.ts';
+import { seeUpload } from './locks.ts';
+
+/** How often the lock of a quiet inbox is looked at, and of one that is being written to. Reading /proc/locks costs microseconds. */
+const quietPollMs = 50;
+const uploadPollMs = 8;
+/** However often something wakes it, an inbox full of junk is not looked at all the time. */
+const longestPaceMs = 2000;
+
+export interface Rest {
+  readonly pauseMs: number;
+  /** Where the inbox was at the last look. */
+  readonly place: string | null;
+  /** Done now and then while there is nothing else to do; true when it has found a reason to look. */
+  readonly meanwhile: () => Promise<boolean>;
+}
+
+export class Lookout {
+  readonly #path: string;
+  readonly #clock: Clock;
+  readonly #wake = new Wake();
+  #uploading = false;
+  #announced = false;
+  #changedAt: number;
+  #progressAt: number;
+  /** No look at the inbox begins before this, on the monotonic clock, unless an upload has ended. */
+  #pacedUntil = 0;
+
+  constructor(path: string, clock: Clock) {
+    this.#path = path;
+    this.#clock = clock;
+    this.#changedAt = clock.monotonic();
+    this.#progressAt = clock.monotonic();
+  }
+
+  /** An upload held the lock of the inbox when that was looked at last. */
+  get uploading(): boolean {
+    return this.#uploading;
+  }
+
+  /** When something last got anywhere, on the monotonic clock: proof of life. */
+  get progressAt(): number {
+    return this.#progressAt;
+  }
+
+  /** For how long nothing that was found has changed. */
+  get unchangedMs(): number {
+    return this.#clock.monotonic() - this.#changedAt;
+  }
+
+  /** Something may have happened: look soon. */
+  wake(announced = true): void {
+    this.#announced ||= announced;
+    this.#wake.wake();
+  }
+
+  /** Whether an event led to this look; asked once for each. */
+  takeAnnounced(): boolean {
+    const announced = this.#announced;
+    this.#announced = false;
+    return announced;
+  }
+
+  changed(): void {
+    this.#changedAt = this.#clock.monotonic();
+  }
+
+  beat(): void {
+    this.#progressAt = this.#clock.monotonic();
+  }
+
+  /** A look took so long: the next one that only an event asks for comes not before as much time has gone again. */
+  pace(tookMs: number): void {
+    this.#pacedUntil = this.#clock.monotonic() + Math.min(tookMs, longestPaceMs);
+  }
+
+  /** Where the inbox is now; notes whether an upload holds its lock. */
+  async seeUpload(): Promise<string | null> {
+    const { place, uploading } = await seeUpload(this.#path);
+    if (uploading !== this.#uploading) this.changed();
+    this.#uploading = uploading;
+    return place;
+  }
+
+  /**
+   * Returns when it is time to look. While an upload runs only an event counts: an index can be read ahead, everything else
+   * would have to be looked at again.
+   */
+  async rest({ pauseMs, place, meanwhile }: Rest, signal: AbortSignal): Promise<void> {
+    const until = this.#clock.monotonic() + pauseMs;
+    for (;;) {
+      this.beat();
+      const left = until - this.#clock.monotonic();
+      const step = this.#uploading ? uploadPollMs : Math.min(quietPollMs, Math.max(left, 1));
+      const woken = await this.#wake.wait((stop) =>
+        this.#clock.sleep(step, { signal: AbortSignal.any([signal, stop]) }),
+      );
+      signal.throwIfAborted();
+      const before = this.#uploading;
+      const now = await this.seeUpload();
+      if (before && !this.#uploading) return;
+      const early = woken ? this.#pacedUntil - this.#clock.monotonic() : 0;
+      if (early > 0) await this.#clock.sleep(early, { signal });
+      if (woken || now !== place) return;
+      if (this.#uploading) continue;
+      if (this.#clock.monotonic() >= until || (await meanwhile())) return;
+    }
+  }
+}
