@@ -20,6 +20,8 @@ export interface FoundIndex {
 
 export interface Survey {
   readonly indexes: readonly FoundIndex[];
+  /** Index files that a repository may have and has not, relative to the inbox. */
+  readonly absent: readonly string[];
   /** What keeps a part of the inbox from being looked at; the rest is. Paths are escaped for display. */
   readonly problems: readonly SurveyProblem[];
   /** What announces the next change, relative to the inbox: index files of every match, and directories in which a match may appear. */
@@ -46,6 +48,7 @@ export async function findIndexes(
   maxRepositories: number,
 ): Promise<Survey> {
   const indexes: FoundIndex[] = [];
+  const absent: string[] = [];
   const finds: Finds = { inbox, maxRepositories, problems: new Map(), watchable: new Set(), badNames: 0 };
   const places = new Map<string, readonly [components: readonly string[], arch: string | null]>();
   for (const template of templates) {
@@ -59,21 +62,27 @@ export async function findIndexes(
     await orProblem(finds, repository, async () => {
       await using directory = await inbox.directory(components);
       if (!directory) return;
+      const missing: string[] = [];
       for (const fileName of indexFileNames) {
         const path = `${repository}/${fileName}`;
         const seen = await directory.see(fileName);
         // Clients of this one look beside the index; those of the others below the directory of the architecture.
         const inPlace = fileName === 'packages.adb' ? null : (components.at(-1) ?? '');
-        if (seen.kind !== 'absent') indexes.push({ repository, path, arch: arch ?? inPlace, fileName, seen });
-        // For a file that is not there yet, its directory is watched.
-        else if (await directory.hasMoreThan(crowdedEntries)) continue;
-        finds.watchable.add(path);
+        if (seen.kind === 'absent') missing.push(path);
+        else {
+          indexes.push({ repository, path, arch: arch ?? inPlace, fileName, seen });
+          finds.watchable.add(path);
+        }
       }
+      absent.push(...missing);
+      // For a file that is not there yet its directory is watched, and with it every package that comes.
+      if (missing.length < indexFileNames.length || (await directory.hasMoreThan(crowdedEntries))) return;
+      for (const path of missing) finds.watchable.add(path);
     });
   });
   indexes.sort((a, b) => (a.path < b.path ? -1 : 1));
   const problems = [...finds.problems.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
-  return { indexes, problems, watchable: [...finds.watchable] };
+  return { indexes, absent: absent.sort(), problems, watchable: [...finds.watchable] };
 }
 
 interface Finds {

@@ -125,7 +125,10 @@ export class InboxService {
     this.#surveyedInUpload = this.#lookout.uploading;
     const survey = await findIndexes(inbox, this.#config.repositories, this.#config.quotas.maxRepositories);
     this.#lookout.pace(this.#deps.clock.monotonic() - startedAt);
-    this.#glance.set(survey.indexes.map(({ path, seen }) => ({ path, stat: seen.stat })));
+    this.#glance.set([
+      ...survey.indexes.map(({ path, seen }) => ({ path, stat: seen.stat })),
+      ...survey.absent.map((path) => ({ path, stat: 'absent' })),
+    ]);
     const newlyWatched = this.#deps.events.watch(survey.watchable.map((path) => join(this.#config.path, path)));
     await this.#readIndexes(inbox, survey.indexes, announced, signal);
     for (const candidate of this.#candidates.values()) if (await candidate.look(inbox)) this.#lookout.changed();
