@@ -6,7 +6,7 @@ import { checkPath } from './path.ts';
 import { type TarEntry, TarReader } from './tar.ts';
 
 /** Data members up to this size, inflating to no more than this many times it, are inflated in one go: a stream costs more. */
-const smallBytes = 32 * 1024;
+const smallBytes = 128 * 1024;
 const smallRatio = 16;
 
 export class DataChecker implements Disposable {

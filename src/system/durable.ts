@@ -46,14 +46,9 @@ let counter = 0;
 
 /** Gives an open, wholly written file its mode and time, then syncs it. */
 export async function finishFile(handle: FileHandle, options: WriteDurableOptions): Promise<void> {
-  await setModeAndTime(handle, options);
-  await handle.sync();
-}
-
-/** Gives an open file its mode and time, which a later sync makes durable. */
-export async function setModeAndTime(handle: FileHandle, options: WriteDurableOptions): Promise<void> {
   await handle.chmod(options.mode ?? 0o644);
   if (options.mtimeSeconds !== undefined) await handle.utimes(options.mtimeSeconds, options.mtimeSeconds);
+  await handle.sync();
 }
 
 /** Makes the content of a file survive a power cut; its name is made durable by a sync of its directory. */

@@ -1,12 +1,9 @@
 /** Reads a descriptor once, from its start to its size: every chunk is hashed, copied to the destination if there is one, and given out. */
 import { createHash, type Hash } from 'node:crypto';
-import { fstatSync, read } from 'node:fs';
-import { type FileHandle, open, rm } from 'node:fs/promises';
-import { promisify } from 'node:util';
-import { setModeAndTime } from '../system/durable.ts';
+import { fstatSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { type IntakeFiles, patientFiles, quickFiles } from './intake-files.ts';
 import type { SideHash } from './side-hash.ts';
-
-const readAt = promisify(read);
 
 export const chunkBytes = 512 * 1024;
 export const chunkSlots = 4;
@@ -47,19 +44,23 @@ export class Intake {
   readonly #options: IntakeOptions;
   readonly #hash: Hash | undefined;
   readonly #busy: Promise<unknown>[] = [];
-  #copy: FileHandle | undefined;
+  readonly #files: IntakeFiles;
+  /** Descriptor of the copy. */
+  #copy: number | undefined;
   #position = 0;
 
-  private constructor(options: IntakeOptions, copy: FileHandle | undefined) {
+  private constructor(options: IntakeOptions, files: IntakeFiles, copy: number | undefined) {
     this.#options = options;
+    this.#files = files;
     this.#copy = copy;
     this.#hash = options.hasher === undefined ? createHash('sha256') : undefined;
   }
 
   /** Creates the destination (mode 0600 while it is written). */
   static async begin(options: IntakeOptions): Promise<Intake> {
-    const copy = options.destination === undefined ? undefined : await open(options.destination, 'wx', 0o600);
-    return new Intake(options, copy);
+    const files = options.size <= chunkBytes ? quickFiles : patientFiles;
+    const copy = options.destination === undefined ? undefined : await files.create(options.destination);
+    return new Intake(options, files, copy);
   }
 
   get copies(): boolean {
@@ -111,7 +112,7 @@ export class Intake {
   /** Gives the copy its final mode and time. To sync it is left to who asked: the thread goes on with the next file meanwhile. */
   async keep(mtimeSeconds: number): Promise<void> {
     await this.settle();
-    if (this.#copy !== undefined) await setModeAndTime(this.#copy, { mtimeSeconds });
+    if (this.#copy !== undefined) await this.#files.setModeAndTime(this.#copy, 0o644, mtimeSeconds);
     await this.close();
   }
 
@@ -120,7 +121,7 @@ export class Intake {
     await Promise.allSettled(this.#busy);
     const copy = this.#copy;
     this.#copy = undefined;
-    await copy?.close();
+    if (copy !== undefined) await this.#files.close(copy);
   }
 
   /** Removes the copy. */
@@ -142,7 +143,7 @@ export class Intake {
     const start = slot * chunkBytes;
     const length = Math.min(chunkBytes, size - position);
     if (length === 0) return slots.subarray(0, 0);
-    const { bytesRead } = await readAt(sourceFd, slots, start, length, position);
+    const bytesRead = await this.#files.read(sourceFd, slots, start, length, position);
     return slots.subarray(start, start + bytesRead);
   }
 
@@ -158,8 +159,7 @@ export class Intake {
 
   async #write(chunk: Buffer, at: number): Promise<void> {
     for (let written = 0; this.#copy !== undefined && written < chunk.length; ) {
-      const { bytesWritten } = await this.#copy.write(chunk, written, chunk.length - written, at + written);
-      written += bytesWritten;
+      written += await this.#files.write(this.#copy, chunk, written, chunk.length - written, at + written);
     }
   }
 }

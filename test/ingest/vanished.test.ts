@@ -31,6 +31,7 @@ test('only what was looked for in the same inbox and is not there has vanished',
       seen: { kind: 'file', stat: 's', size: 1, onDisk: 1 },
     })),
     problems,
+    absent: [],
     watchable: [],
   });
   const open = (): string[] => vanished.assess().map((a) => `${a.index} ${a.kind}`);
