@@ -3,7 +3,6 @@ import { type IndexFileName, indexFileNames } from '../apk/entry.ts';
 import { isComponentName, matchTemplate, type Template } from '../config/template.ts';
 import { messageOf } from '../errors.ts';
 import type { Reason } from '../store/batches.ts';
-import { eachLimited } from '../system/limit.ts';
 import { escapeText } from '../system/log.ts';
 import type { Inbox, InboxDirectory, Seen } from './walk.ts';
 
@@ -38,51 +37,88 @@ const maximumEntries = 50_000;
 /** A directory with more entries is left to the rescan: a watcher remembers each of them. */
 const crowdedEntries = 4096;
 const badNamesShown = 100;
-/** As many as the thread pool carries out side by side, and some more to keep it busy. */
-const looksAtOnce = 8;
 
-/** Opens no index. The cost grows with the number of repositories, not of packages; `maxRepositories` for each template. */
-export async function findIndexes(
+/** A directory that matches a template. */
+export interface Place {
+  readonly repository: string;
+  readonly components: readonly string[];
+  /** What `{arch}` stands for, null where the template has none. */
+  readonly arch: string | null;
+}
+
+/** Where repositories may lie. */
+export interface Walk {
+  readonly places: readonly Place[];
+  readonly problems: readonly SurveyProblem[];
+  readonly watchable: readonly string[];
+}
+
+/**
+ * Reads the directories above repositories; `maxRepositories` for each template. `beforeList` is told of each one whose
+ * entries count, there or not, relative to the inbox: while none of them changes, the places stay the same.
+ */
+export async function walkTemplates(
   inbox: Inbox,
   templates: readonly Template[],
   maxRepositories: number,
-): Promise<Survey> {
-  const indexes: FoundIndex[] = [];
-  const absent: string[] = [];
-  const finds: Finds = { inbox, maxRepositories, problems: new Map(), watchable: new Set(), badNames: 0 };
-  const places = new Map<string, readonly [components: readonly string[], arch: string | null]>();
+  beforeList: (path: string) => void,
+): Promise<Walk> {
+  const finds: Finds = {
+    inbox,
+    maxRepositories,
+    problems: new Map(),
+    watchable: new Set(),
+    beforeList,
+    badNames: 0,
+  };
+  const places = new Map<string, Place>();
   for (const template of templates) {
     for (const components of await expand(template, finds)) {
       const repository = components.join('/');
       const match = matchTemplate(template, repository);
-      if (match) places.set(repository, [components, match.arch]);
+      if (match) places.set(repository, { repository, components, arch: match.arch });
     }
   }
-  await eachLimited(places, looksAtOnce, async ([repository, [components, arch]]) => {
-    await orProblem(finds, repository, async () => {
-      await using directory = await inbox.directory(components);
-      if (!directory) return;
-      const missing: string[] = [];
-      for (const fileName of indexFileNames) {
-        const path = `${repository}/${fileName}`;
-        const seen = await directory.see(fileName);
-        // Clients of this one look beside the index; those of the others below the directory of the architecture.
-        const inPlace = fileName === 'packages.adb' ? null : (components.at(-1) ?? '');
-        if (seen.kind === 'absent') missing.push(path);
-        else {
-          indexes.push({ repository, path, arch: arch ?? inPlace, fileName, seen });
-          finds.watchable.add(path);
-        }
-      }
-      absent.push(...missing);
-      // For a file that is not there yet its directory is watched, and with it every package that comes.
-      if (missing.length < indexFileNames.length || (await directory.hasMoreThan(crowdedEntries))) return;
-      for (const path of missing) finds.watchable.add(path);
-    });
-  });
-  indexes.sort((a, b) => (a.path < b.path ? -1 : 1));
-  const problems = [...finds.problems.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
-  return { indexes, absent: absent.sort(), problems, watchable: [...finds.watchable] };
+  return {
+    places: [...places.values()],
+    problems: [...finds.problems.values()],
+    watchable: [...finds.watchable],
+  };
+}
+
+/** What lies in one repository. */
+export interface Look {
+  readonly indexes: readonly FoundIndex[];
+  readonly absent: readonly string[];
+  readonly watchable: readonly string[];
+  readonly problem: SurveyProblem | null;
+}
+
+/** Looks for the indexes of a repository; opens none of them. */
+export async function lookAt(inbox: Inbox, { repository, components, arch }: Place): Promise<Look> {
+  const indexes: FoundIndex[] = [];
+  const absent: string[] = [];
+  try {
+    await using directory = await inbox.directory(components);
+    if (!directory) return { indexes, absent, watchable: [], problem: null };
+    for (const fileName of indexFileNames) {
+      const path = `${repository}/${fileName}`;
+      const seen = await directory.see(fileName);
+      // Clients of this one look beside the index; those of the others below the directory of the architecture.
+      const inPlace = fileName === 'packages.adb' ? null : (components.at(-1) ?? '');
+      if (seen.kind === 'absent') absent.push(path);
+      else indexes.push({ repository, path, arch: arch ?? inPlace, fileName, seen });
+    }
+    // For a file that is not there yet its directory is watched, and with it every package that comes.
+    const watched = indexes.length > 0 || (await directory.hasMoreThan(crowdedEntries)) ? [] : absent;
+    return { indexes, absent, watchable: [...indexes.map((index) => index.path), ...watched], problem: null };
+  } catch (error) {
+    return { indexes, absent, watchable: [], problem: unreadable(repository, error) };
+  }
+}
+
+function unreadable(path: string, error: unknown): SurveyProblem {
+  return { code: 'INCOMPLETE', path: path || '.', detail: `cannot be looked at: ${messageOf(error)}`, held: true };
 }
 
 interface Finds {
@@ -91,6 +127,7 @@ interface Finds {
   /** By path. */
   readonly problems: Map<string, SurveyProblem>;
   readonly watchable: Set<string>;
+  readonly beforeList: (path: string) => void;
   badNames: number;
 }
 
@@ -100,6 +137,7 @@ async function expand(template: Template, finds: Finds): Promise<string[][]> {
     const next: string[][] = [];
     for (const path of level) {
       if (next.length > finds.maxRepositories) break;
+      if (component.kind !== 'literal') finds.beforeList(path.join('/'));
       await orProblem(finds, path.join('/'), async () => {
         await using directory = await finds.inbox.directory(path);
         if (!directory) return;
@@ -141,12 +179,7 @@ async function orProblem(finds: Finds, path: string, work: () => Promise<void>):
   try {
     await work();
   } catch (error) {
-    note(finds, {
-      code: 'INCOMPLETE',
-      path: path || '.',
-      detail: `cannot be looked at: ${messageOf(error)}`,
-      held: true,
-    });
+    note(finds, unreadable(path, error));
   }
 }
 

@@ -17,7 +17,7 @@ import { type Assessment, type InboxFacts, planBatch, reasonsOf } from './batch.
 import { Candidate } from './candidate.ts';
 import { closedBatch } from './closed.ts';
 import { Glance } from './glance.ts';
-import { type FoundIndex, findIndexes } from './indexes.ts';
+import type { FoundIndex } from './indexes.ts';
 import { Ledger } from './ledger.ts';
 import { Lookout } from './lookout.ts';
 import { type CandidateDeps, isDiskFull } from './packages.ts';
@@ -26,6 +26,7 @@ import type { IngestDeps, OpenInbox } from './ports.ts';
 import { applyQuotas } from './quotas.ts';
 import { RetiredCandidates } from './retired.ts';
 import { problemOf, ScopeWatch } from './scope.ts';
+import { Surveyor } from './surveyor.ts';
 import { VanishedIndexes } from './vanished.ts';
 import { Inbox } from './walk.ts';
 
@@ -36,6 +37,7 @@ export class InboxService {
   readonly #deps: IngestDeps;
   readonly #ledger: Ledger;
   readonly #lookout: Lookout;
+  readonly #surveyor: Surveyor;
   readonly #candidates = new Map<string, Candidate>();
   readonly #vanished: VanishedIndexes;
   readonly #scope: ScopeWatch;
@@ -55,6 +57,7 @@ export class InboxService {
     this.#config = config;
     this.#deps = deps;
     this.#lookout = new Lookout(config.path, deps.clock);
+    this.#surveyor = new Surveyor({ ...config, ...config.quotas, clock: deps.clock, rescanMs: deps.rescanMs });
     this.#retired = new RetiredCandidates(deps.clock);
     this.#glance = new Glance(config.path, deps.clock);
     this.#ledger = new Ledger(config.builder, { ...deps, batches: deps.store.batches });
@@ -123,7 +126,7 @@ export class InboxService {
     const startedAt = this.#deps.clock.monotonic();
     await this.#lookout.seeUpload();
     this.#surveyedInUpload = this.#lookout.uploading;
-    const survey = await findIndexes(inbox, this.#config.repositories, this.#config.quotas.maxRepositories);
+    const survey = await this.#surveyor.survey(inbox);
     this.#lookout.pace(this.#deps.clock.monotonic() - startedAt);
     this.#glance.set([
       ...survey.indexes.map(({ path, seen }) => ({ path, stat: seen.stat })),

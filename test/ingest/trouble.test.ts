@@ -7,7 +7,7 @@ import type { InboxConfig } from '../../src/config/schema.ts';
 import { toGuards } from '../../src/config/guards-schema.ts';
 import { parseTemplate, type Template } from '../../src/config/template.ts';
 import { Candidate } from '../../src/ingest/candidate.ts';
-import { findIndexes } from '../../src/ingest/indexes.ts';
+import { Surveyor } from '../../src/ingest/surveyor.ts';
 import type { CandidateDeps } from '../../src/ingest/packages.ts';
 import { Inbox } from '../../src/ingest/walk.ts';
 import { openStore } from '../../src/store/store.ts';
@@ -19,6 +19,11 @@ function template(text: string): Template {
   const parsed = parseTemplate(text);
   assert.ok('value' in parsed);
   return parsed.value;
+}
+
+function surveyor(path: string, repositories: readonly string[], maxRepositories: number): Surveyor {
+  const options = { path, repositories: repositories.map(template), maxRepositories };
+  return new Surveyor({ ...options, clock: systemClock, rescanMs: 60_000 });
 }
 
 const broken = Object.assign(new Error('EIO: i/o error, open'), { code: 'EIO' });
@@ -39,7 +44,7 @@ test('a directory that cannot be read is a problem of its own, the others are fo
   await using inbox = await Inbox.open(path);
   assert.ok(inbox);
   for (const at of ['bad', 'bad/x86_64']) {
-    const { indexes, problems } = await findIndexes(withBroken(inbox, at), [template('*/{arch}')], 100);
+    const { indexes, problems } = await surveyor(path, ['*/{arch}'], 100).survey(withBroken(inbox, at));
     assert.deepEqual(
       indexes.map((i) => i.repository),
       ['good/x86_64', 'ugly/x86_64'],
@@ -56,11 +61,7 @@ test('more directories than the quota are told, and the others are still looked 
   await writeFile(join(path, 'main/x86_64/APKINDEX.tar.gz'), 'x');
   await using inbox = await Inbox.open(path);
   assert.ok(inbox);
-  const { indexes, problems, watchable } = await findIndexes(
-    inbox,
-    [template('*/{arch}'), template('main/{arch}')],
-    10,
-  );
+  const { indexes, problems, watchable } = await surveyor(path, ['*/{arch}', 'main/{arch}'], 10).survey(inbox);
   assert.deepEqual(
     indexes.map((i) => i.repository),
     ['main/x86_64'],
@@ -110,7 +111,7 @@ test('an index or a package that cannot be read holds its repository until it ca
   };
   await using inbox = await Inbox.open(config.path);
   assert.ok(inbox);
-  const [found] = (await findIndexes(inbox, config.repositories, 10)).indexes;
+  const [found] = (await surveyor(config.path, ['main/{arch}'], 10).survey(inbox)).indexes;
   assert.ok(found);
   const bad = withBroken(inbox, 'main/x86_64');
 
