@@ -143,9 +143,12 @@ export class BenchDaemon implements AsyncDisposable {
   }
 }
 
-/** Uploads `directory` into the inbox over ssh through rrsync. Resolves when the client's rsync has ended. */
+/**
+ * Uploads `directory` into the inbox over ssh through rrsync. Resolves when the client's rsync has ended. By checksum: two
+ * indexes of one size made within a second are one to rsync's quick check.
+ */
 export async function upload(sshd: Sshd, directory: string): Promise<void> {
-  await mustSucceed(['rsync', '-rt', '-e', sshCommand(sshd, 'builder'), `${directory}/`, `${sshd.user}@127.0.0.1:/`]);
+  await mustSucceed(['rsync', '-rtc', '-e', sshCommand(sshd, 'builder'), `${directory}/`, `${sshd.user}@127.0.0.1:/`]);
 }
 
 /** What mirror scripts do today: the whole tree over a new ssh connection. */
