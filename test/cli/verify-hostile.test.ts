@@ -45,7 +45,7 @@ const bar = good({ pkgname: 'bar' });
 
 /** A stanza for `foo`, right but for what is given; null leaves a line out. */
 function stanza(changes: Readonly<Record<string, string | null>> = {}, of: Good = foo): string {
-  const lines = {
+  const lines: Record<string, string | null> = {
     C: of.identity,
     P: 'foo',
     V: '1.0-r0',

@@ -15,6 +15,7 @@ import { loadKeyring } from '../../src/trust/keyring.ts';
 import type { Verifier } from '../../src/trust/verify.ts';
 import { verifyIndexAt } from '../support/apk.ts';
 import type { Specimen } from './corpus.ts';
+import type { Format } from './format-v2.ts';
 import { formatV3 } from './format-v3.ts';
 
 const compressions: readonly AdbCompression[] = ['plain', 'deflate', 'none', 'container-deflate', 'zstd'];
@@ -35,14 +36,14 @@ export function generatedV3(): Specimen[] {
       const name = `${file} ${compression}`;
       return [
         { ...base, name, kind: 'package', bytes, entry, format: listed, resign: null },
-        { ...base, name: `${name} alone`, kind: 'package', bytes, format: alone, resign: signerOf(key, alone.pack) },
+        { ...base, name: `${name} alone`, kind: 'package', bytes, format: alone, resign: signerOf(key, alone) },
       ];
     });
     const entries = packages.flatMap(({ entry }) => (entry === null ? [] : [entry]));
     const indexes = ['', '${arch}/${name:2}/${name}-${version}.${hash:8}.apk'].map((pkgnameSpec): Specimen => {
       const about = { compression, ...(pkgnameSpec === '' ? {} : { pkgnameSpec, description: 'fuzz' }) };
       const bytes = makeAdbIndex(entries, key, about);
-      const resign = signerOf(key, alone.pack);
+      const resign = signerOf(key, alone);
       const placed = pkgnameSpec === '' ? entries : entries.map((entry) => ({ ...entry, file: placeOf(entry) }));
       return {
         ...base,
@@ -80,16 +81,13 @@ function spec(size: number, compression: AdbCompression, hash: (typeof identitie
 }
 
 /** Signs the ADB block as it now is; the old signatures go. */
-function signerOf(
-  key: AdbSigningKey,
-  pack: (parts: readonly Buffer[]) => Buffer,
-): (parts: readonly Buffer[]) => Buffer {
+function signerOf(key: AdbSigningKey, format: Format): (parts: readonly Buffer[]) => Buffer {
   return ([head = Buffer.alloc(0), adb = Buffer.alloc(4), ...rest]) => {
     const schema = head.toString('latin1', 4, 8) === 'indx' ? 'indx' : 'pckg';
     const signature = signatureBlock(schema, adb.subarray(4), key);
     const size = signature.readUInt32LE(0) & 0x3fffffff;
     const others = rest.filter((part) => part.length < 4 || part.readUInt8(3) >>> 6 !== 1);
-    return pack([head, adb, signature.subarray(0, size), ...others]);
+    return format.pack([head, adb, signature.subarray(0, size), ...others]);
   };
 }
 

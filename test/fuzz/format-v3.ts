@@ -4,7 +4,10 @@ import type { AdbCompression } from '../../src/apk/make-adb.ts';
 import type { Format } from './format-v2.ts';
 
 const headBytes = 8;
-const [adb, sig, data, extended] = [0, 1, 2, 3];
+const adb = 0;
+const sig = 1;
+const data = 2;
+const extended = 3;
 
 interface Block {
   readonly type: number;
@@ -40,8 +43,8 @@ function sized(part: Buffer): Buffer {
   const raw = Buffer.alloc(Math.ceil(Math.max(part.length, 4) / 8) * 8);
   part.copy(raw);
   const length = Math.max(part.length, 4);
-  if (raw.readUInt8(3) >>> 6 === extended) raw.writeUInt32LE(length, 8);
-  else raw.writeUInt32LE(((raw.readUInt32LE(0) & 0xc0000000) | length) >>> 0, 0);
+  if (raw.readUInt8(3) >>> 6 !== extended) raw.writeUInt32LE(((raw.readUInt32LE(0) & 0xc0000000) | length) >>> 0, 0);
+  else if (raw.length >= 16) raw.writeUInt32LE(length, 8);
   return raw;
 }
 
@@ -96,14 +99,14 @@ function inflate(bytes: Buffer): Buffer {
 /** Throws for anything but one ADB block, then signatures, then data, up to the last byte. */
 function blocksOf(plain: Buffer): Block[] {
   const blocks: Block[] = [];
-  let last = adb ?? 0;
+  let last: number = adb;
   for (let at = headBytes; at < plain.length; ) {
     const word = plain.readUInt32LE(at);
     const long = word >>> 30 === extended;
     const size = long ? Number(plain.readBigUInt64LE(at + 8)) : word & 0x3fffffff;
     const type = long ? word & 0x3fffffff : word >>> 30;
     const header = long ? 16 : 4;
-    const right = type <= (data ?? 0) && type >= last && (type === adb) === (blocks.length === 0);
+    const right = type <= data && type >= last && (type === adb) === (blocks.length === 0);
     if (!right || size < header || at + size > plain.length) throw new Error(`a wrong block at ${at}`);
     const raw = plain.subarray(at, at + size);
     blocks.push({ type, payload: raw.subarray(header), raw });

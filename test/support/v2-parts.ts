@@ -1,7 +1,7 @@
 /** Puts v2 packages and indexes together member by member, so that a test can spoil any one part and have the rest right and signed. */
 import { hash } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
-import { createSigningKey, tarFile } from '../../src/apk/make.ts';
+import { createSigningKey, type SigningKey, tarFile } from '../../src/apk/make.ts';
 
 export const trusted = createSigningKey('good-1.rsa.pub');
 export const secondTrusted = createSigningKey('good-2.rsa.pub');
@@ -40,8 +40,14 @@ export function member(...parts: readonly Buffer[]): Buffer {
 /** One signature entry over `signed`; label and name as a test likes. */
 export function signature(
   signed: Buffer,
-  { key = trusted, name = key.name, label = 'RSA', algorithm = 'RSA' as 'RSA' | 'RSA256' | 'RSA512' } = {},
+  given: {
+    readonly key?: SigningKey;
+    readonly name?: string;
+    readonly label?: string;
+    readonly algorithm?: 'RSA' | 'RSA256' | 'RSA512';
+  } = {},
 ): Buffer {
+  const { key = trusted, name = key.name, label = 'RSA', algorithm = 'RSA' } = given;
   return entry(`.SIGN.${label}.${name}`, key.sign(algorithm, signed));
 }
 
@@ -61,7 +67,14 @@ export interface PackageParts {
 }
 
 export function infoText(dataHash: string, changes: Readonly<Record<string, string | null>> = {}): string {
-  const lines = { pkgname: 'foo', pkgver: '1.0-r0', arch: 'x86_64', size: '6', datahash: dataHash, ...changes };
+  const lines: Record<string, string | null> = {
+    pkgname: 'foo',
+    pkgver: '1.0-r0',
+    arch: 'x86_64',
+    size: '6',
+    datahash: dataHash,
+    ...changes,
+  };
   return Object.entries(lines)
     .flatMap(([key, value]) => (value === null ? [] : [`${key} = ${value}\n`]))
     .join('');

@@ -59,8 +59,8 @@ const pax = (key: string, value: string): Buffer => {
   return typed('x', 'PaxHeader', `${Number(digits)} ${key}=${value}\n`);
 };
 
-/** `policy`: right, but for the signature, which no trusted key has made. */
-type Expected = 'accept' | 'policy' | readonly string[] | string;
+/** `accept`, a code or several that are as good, or `policy`: right, but for the signature, which no trusted key has made. */
+type Expected = string | readonly string[];
 
 /** By the number that apk-formats.md gives the case where it names one; each beside its neighbour of the odd rows. */
 const cases: Readonly<Record<string, readonly [PackageParts | (() => PackageParts | Buffer), Expected]>> = {
