@@ -36,6 +36,8 @@ export class IndexCheck implements Check<IndexFindings> {
   #signature: SignatureCheck | undefined;
   #after: Buffer = Buffer.alloc(0);
   #fault: FormatError | undefined;
+  /** Its first entry is a package's: somebody has put the wrong file there. */
+  #holdsPackage = false;
 
   constructor(rules: IndexRules) {
     this.#rules = rules;
@@ -55,6 +57,7 @@ export class IndexCheck implements Check<IndexFindings> {
     }
     this.#signature = beginSignatureCheck(head.signatures, this.#rules.keyring);
     if (this.#signature === undefined) throw untrusted(head.signatures);
+    this.#holdsPackage = head.firstRecord.toString('latin1', 0, 9) === '.PKGINFO\0';
     await this.#pushSigned(bytes.subarray(head.start), this.#signature);
   }
 
@@ -65,7 +68,11 @@ export class IndexCheck implements Check<IndexFindings> {
       throw new FormatError('TRUNCATED', 'the file ends within the index');
     if (this.#after.length > 0) throw whatFollows(this.#after);
     const { keyName } = this.#signature;
-    if (!this.#signature.isRight()) throw new FormatError('SIG_BAD', `the signature by ${keyName} is wrong`);
+    if (!this.#signature.isRight()) {
+      // The signature of a package covers its first member only: right or wrong, it says nothing here.
+      if (this.#holdsPackage && this.#fault !== undefined) throw this.#fault;
+      throw new FormatError('SIG_BAD', `the signature by ${keyName} is wrong`);
+    }
     if (this.#fault !== undefined) throw this.#fault;
     const content = this.#member.finish();
     await this.#handOn();

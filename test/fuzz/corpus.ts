@@ -6,6 +6,7 @@ import { createSigningKey, makeIndex, makePackage, type SigningKey, storedGzip, 
 import { type Keyring, loadKeyring } from '../../src/trust/keyring.ts';
 import type { Verifier } from '../../src/trust/verify.ts';
 import { keyringOf, verifyIndexAt } from '../support/apk.ts';
+import { generatedV3, realV3 } from './corpus-v3.ts';
 import { type Format, formatV2 } from './format-v2.ts';
 
 export interface Specimen {
@@ -24,9 +25,9 @@ export interface Specimen {
   readonly resign: ((parts: readonly Buffer[]) => Buffer) | null;
 }
 
-/** Everything that is at hand; another format joins by one more line here. */
+/** Everything that is at hand. */
 export async function corpus(verifier: Verifier): Promise<Specimen[]> {
-  return [...generatedV2(), ...(await realV2(verifier))];
+  return [...generatedV2(), ...(await realV2(verifier)), ...generatedV3(), ...(await realV3(verifier))];
 }
 
 /** Packages and indexes made by src/apk/make.ts. */

@@ -4,6 +4,7 @@ import test from 'node:test';
 import * as fc from 'fast-check';
 import { Verifier } from '../../src/trust/verify.ts';
 import { temporaryDirectory } from '../support/apk.ts';
+import { generatedV3 } from './corpus-v3.ts';
 import { corpus, generatedV2, type Specimen } from './corpus.ts';
 import { formatV2, signatureLength } from './format-v2.ts';
 import { Judge } from './judge.ts';
@@ -53,12 +54,25 @@ test('authentic is what has the signed bytes at its end and nothing but signatur
   }
 });
 
+test('authentic v3 is what has the same ADB and DATA blocks, and alone a signature it came with', () => {
+  for (const { bytes, name, format, entry } of generatedV3()) {
+    const [head = bytes, adb = bytes, ...rest] = format.unpack(bytes);
+    const unsigned = format.pack([head, adb, ...rest.slice(1)]);
+    assert.ok(format.isAuthentic(bytes, bytes), name);
+    assert.ok(format.isAuthentic(format.pack([head, adb, ...rest]), bytes), `${name} packed anew`);
+    assert.equal(format.isAuthentic(unsigned, bytes), entry !== null, `${name} without its signature`);
+    assert.ok(!format.isAuthentic(format.pack([head, adb]), bytes), `${name} without its data`);
+    assert.ok(!format.isAuthentic(bytes.subarray(0, -1), bytes), `${name} cut`);
+    assert.ok(!format.isAuthentic(format.pack([head, adb, adb, ...rest]), bytes), `${name}, its first block twice`);
+  }
+});
+
 test('what the trusted key signs anew is accepted as long as nothing is spoilt', async (t) => {
   await using verifier = new Verifier({ workers: 1 });
-  const specimens = generatedV2().filter((s) => s.resign !== null);
+  const specimens = [...generatedV2(), ...generatedV3()].filter((s) => s.resign !== null);
   await using judge = await Judge.open(verifier, specimens, join(temporaryDirectory(t), 'input'));
-  for (const specimen of specimens.filter((s) => s.kind === 'index')) {
-    const bytes = specimen.resign?.(formatV2.unpack(specimen.bytes)) ?? Buffer.alloc(0);
+  for (const specimen of specimens.filter((s) => s.kind === 'index' || s.format !== formatV2)) {
+    const bytes = specimen.resign?.(specimen.format.unpack(specimen.bytes)) ?? Buffer.alloc(0);
     assert.equal((await judge.judge(specimen, bytes, true)).word, 'accepted', specimen.name);
   }
 });

@@ -72,7 +72,8 @@ export class Judge implements AsyncDisposable {
 
   /** Standing alone, a file may have become another one that the same key has signed: that one is then what it is held against. */
   #assertAuthentic(specimen: Specimen, bytes: Buffer, entries: readonly IndexEntry[]): void {
-    const candidates = specimen.entry === null ? [specimen, ...this.#specimens] : [specimen];
+    const alone = this.#specimens.filter((other) => other.entry === null);
+    const candidates = specimen.entry === null ? [specimen, ...alone] : [specimen];
     const original = candidates.find(
       (s) => s.kind === specimen.kind && s.keyring === specimen.keyring && s.format.isAuthentic(bytes, s.bytes),
     );
@@ -84,6 +85,9 @@ export class Judge implements AsyncDisposable {
 /** Whatever a trusted key signs, nothing that is accepted may lead out of its directory. */
 function assertPlain(entry: IndexEntry): void {
   assert.ok(isPackageName(entry.name) && isArch(entry.arch), `a plain name and architecture: ${JSON.stringify(entry)}`);
-  assert.match(packageFileName(entry), /^[A-Za-z0-9][A-Za-z0-9._+~-]*\.apk$/);
+  const plain = /^[A-Za-z0-9][A-Za-z0-9._+~-]*\.apk$/;
+  // A v3 index may have a rule of its own, with directories below that of the index.
+  const ruled = /^(?:[A-Za-z0-9][A-Za-z0-9._+~@=-]*\/)*[A-Za-z0-9][A-Za-z0-9._+~@=-]*\.apk$/;
+  assert.match(packageFileName(entry), entry.file === undefined ? plain : ruled);
   assert.ok(Number.isSafeInteger(entry.size) && entry.size >= 0, `a size: ${entry.size}`);
 }

@@ -34,7 +34,8 @@ export interface Plan {
 const place = fc.nat({ max: 0xffff_ffff });
 const length = fc.oneof(fc.nat({ max: 16 }), fc.nat({ max: 2048 }));
 const integers = [
-  0, 1, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff,
+  0, 1, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 0x3fff_ffff,
+  0xc000_0000, 0xe000_0008, 0xd000_0010, 0x8000_0008, 0xa000_0014, 0x3000_0008,
 ];
 const words = [
   '\n',
@@ -66,6 +67,13 @@ const words = [
   '\x1b[2J',
   '../../etc/passwd',
   '/etc/passwd',
+  'ADB.',
+  'ADBd',
+  'ADBc\x02\x03',
+  'pckg',
+  'indx',
+  '${name}',
+  '\x28\xb5\x2f\xfd',
 ]; // prettier-ignore
 
 const mutation: fc.Arbitrary<Mutation> = fc.oneof(
