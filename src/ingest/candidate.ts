@@ -294,6 +294,7 @@ export class Candidate {
       index,
       known: generations.ageOf(this.repository, this.fileName),
       served: generations.rangeOf(this.repository, index.sha256),
+      elsewhere: generations.otherRepositoryOf(this.repository, index.sha256),
       live: this.#difference?.live ?? 0,
       removals: this.#difference?.removals ?? 0,
       changes: this.#changes ?? noChanges,
