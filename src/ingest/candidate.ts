@@ -186,6 +186,11 @@ export class Candidate {
     }
   }
 
+  /** It is done with, and dropped later. */
+  retire(): void {
+    this.#deps.store.staging.retire(this.id);
+  }
+
   /** Forgets the candidate and its private copies. */
   async drop(): Promise<void> {
     const { staging } = this.#deps.store;

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { copyFile, mkdir, readFile, rename, stat, utimes, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'node:test';
 import { makePackage } from '../../src/apk/make.ts';
 import { createAdbSigningKey, makeAdbIndex, makeAdbPackage } from '../../src/apk/make-adb.ts';
 import type { Status } from '../../src/observe/status.ts';
+import { AdbRepository } from '../support/adb-repository.ts';
 import { Primary, snapshot } from '../support/primary.ts';
 
 type Batch = Status['batches'][number];
@@ -122,5 +123,92 @@ test('a rebuilt package of the same size and time is told apart by every quick c
     const { size, mtimeMs } = await stat(path);
     assert.deepEqual([size, mtimeMs], [first.bytes.length, at.getTime() + 1000], root);
   }
+  assert.equal(await primary.stop(), 0);
+});
+
+test('other bytes in the place of a package of another index of the directory are a rebuild', async () => {
+  const key = createAdbSigningKey('builder.pem');
+  await using primary = await Primary.create({ inbox: '    settle: 200ms' });
+  await writeFile(join(primary.directory, 'keys', key.name), key.publicPem);
+  const v2 = primary.repository('main/x86_64');
+  v2.set({ name: 'a', version: '1.0-r0', contentBytes: 100, seed: 1 });
+  v2.set({ name: 'b', version: '1.0-r0', contentBytes: 100, seed: 2 });
+  await v2.write(primary.inbox);
+  await primary.start();
+  await primary.untilGeneration(1);
+  v2.remove('a');
+  await v2.write(primary.inbox);
+  await primary.untilGeneration(2);
+  const before = await snapshot(primary.public);
+
+  const v3 = new AdbRepository('main/x86_64', key, { indexFile: 'Packages.adb' });
+  v3.set('a', '1.0-r0', 'v3 of a');
+  await v3.write(primary.inbox);
+  const [reason] = (await untilReason(primary, 'held', 'REBUILT')).reasons;
+  assert.match(reason?.detail ?? '', /1 package: a 1\.0-r0$/);
+  assert.deepEqual(await snapshot(primary.public), before);
+  assert.equal(await primary.stop(), 0);
+});
+
+test('of two indexes in a directory the one whose key was removed is told, once', async () => {
+  const key = createAdbSigningKey('builder.pem');
+  await using primary = await Primary.create({ inbox: '    settle: 200ms', more: 'schedule: { rescan: 1s }' });
+  const keyFile = join(primary.directory, 'keys', key.name);
+  await writeFile(keyFile, key.publicPem);
+  const v2 = primary.repository('main/x86_64');
+  v2.set({ name: 'a', version: '1.0-r0', contentBytes: 100, seed: 1 });
+  const v3 = new AdbRepository('main/x86_64', key, { indexFile: 'Packages.adb' });
+  v3.set('b', '1.0-r0', 'v3 of b');
+  await v2.write(primary.inbox);
+  await v3.write(primary.inbox);
+  await primary.start();
+  await primary.until('both', async () => (await primary.status()).repositories.length === 2);
+  await rm(keyFile);
+  await primary.until('the log to tell', () => primary.log.includes('"event":"index_key_untrusted"'));
+  // A key that comes has the states looked at once more.
+  const other = createAdbSigningKey('other.pem');
+  await writeFile(join(primary.directory, 'keys', other.name), other.publicPem);
+  await primary.until('the new key', () => primary.log.split('"event":"keys_changed"').length >= 3);
+  await v2.write(primary.inbox);
+  const told = primary.log.match(/"event":"index_key_\w+".*?"index":"[^"]*"/g) ?? [];
+  assert.equal(told.length, 1, told.join('\n'));
+  assert.match(told[0] ?? '', /untrusted.*Packages\.adb/);
+  assert.equal(await primary.stop(), 0);
+});
+
+test('approving a batch lets out what is whole; what lacks a package waits for it', async () => {
+  await using primary = await Primary.create({ inbox: '    settle: 200ms' });
+  const [x, y] = [primary.repository('main/x86_64'), primary.repository('main/armv7')];
+  for (const repository of [x, y])
+    for (const name of ['a', 'b', 'c', 'd']) repository.set({ name, version: '1.0-r0', contentBytes: 100, seed: 1 });
+  await x.write(primary.inbox);
+  await y.write(primary.inbox);
+  await primary.start();
+  await primary.until('both', async () => (await primary.status()).repositories.length === 2);
+  const generation = (await primary.status()).generation;
+
+  for (const name of ['a', 'b', 'c']) x.remove(name);
+  const late = y.set({ name: 'a', version: '2.0-r0', contentBytes: 100, seed: 2 });
+  const target = join(primary.inbox, 'main/armv7');
+  await mkdir(target, { recursive: true });
+  await writeFile(join(target, '.new'), y.index());
+  await rename(join(target, '.new'), join(target, 'APKINDEX.tar.gz'));
+  await x.write(primary.inbox);
+  let batch: Batch | undefined;
+  await primary.until('one batch with both reasons', async () => {
+    batch = (await primary.status()).batches.find((b) => b.state === 'held' && b.reasons.length === 2);
+    return batch !== undefined;
+  });
+  const answer = await primary.control('approve', { batch: batch?.id, who: 'alice', why: '' });
+  assert.equal(answer.status, 200);
+  assert.match(JSON.stringify(answer.body), /main\/armv7\/a-2\.0-r0\.apk must be completed first/);
+  await primary.untilGeneration(generation + 1);
+  const [rest] = (await primary.status()).batches.filter((b) => b.state === 'held');
+  assert.deepEqual(
+    rest?.reasons.map((r) => [r.code, r.path]),
+    [['INCOMPLETE', 'main/armv7/a-2.0-r0.apk']],
+  );
+  await writeFile(join(target, late.file), late.bytes);
+  await primary.untilGeneration(generation + 2);
   assert.equal(await primary.stop(), 0);
 });
