@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { copyFile, mkdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import test from 'node:test';
-import { makePackage } from '../../src/apk/make.ts';
+import { createSigningKey, makeIndex, makePackage } from '../../src/apk/make.ts';
 import { createAdbSigningKey, makeAdbIndex, makeAdbPackage } from '../../src/apk/make-adb.ts';
 import type { Status } from '../../src/observe/status.ts';
 import { AdbRepository } from '../support/adb-repository.ts';
@@ -210,5 +211,45 @@ test('approving a batch lets out what is whole; what lacks a package waits for i
   );
   await writeFile(join(target, late.file), late.bytes);
   await primary.untilGeneration(generation + 2);
+  assert.equal(await primary.stop(), 0);
+});
+
+test('what an uploader or an operator writes reaches no terminal as it is, as JSON either', async () => {
+  const evil = '\u001b[2J\u009b31m\u202egnp\u2028x';
+  const main = resolve(import.meta.dirname, '../../src/main.ts');
+  await using primary = await Primary.create({ inbox: '    settle: 200ms\n    approval: required' });
+  const repository = primary.repository('main/x86_64');
+  repository.set({ name: 'a', version: '1.0-r0', contentBytes: 100, seed: 1 });
+  await repository.write(primary.inbox, { index: false });
+  await writeFile(join(primary.inbox, 'main/x86_64/APKINDEX.tar.gz'), repository.index(evil));
+  await primary.start();
+  const { id } = await untilReason(primary, 'held', 'APPROVAL');
+  const run = async (...args: string[]): Promise<string> => {
+    const child = spawn(process.execPath, [main, ...args, '--config', primary.configFile], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let out = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
+    await new Promise((done) => child.once('close', done));
+    return out;
+  };
+  const unsafe = /(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u;
+  const stranger = createSigningKey(`${evil}.rsa.pub`);
+  await mkdir(join(primary.inbox, 'main/armv7'), { recursive: true });
+  await writeFile(join(primary.inbox, 'main/armv7/APKINDEX.tar.gz'), makeIndex([], stranger));
+  const refused = (await untilReason(primary, 'rejected', 'SIG_UNTRUSTED')).id;
+  for (const batch of [id, refused]) {
+    const preview = await run('preview', batch, '--json');
+    assert.match(preview, /gnp/);
+    assert.doesNotMatch(preview, unsafe);
+    assert.equal((JSON.parse(preview) as { batch: string }).batch, batch);
+  }
+  assert.doesNotMatch(await run('approve', id, '--reason', evil), unsafe);
+  await primary.untilGeneration(1);
+  const history = await run('history', '--json');
+  assert.doesNotMatch(history, unsafe);
+  assert.match(JSON.stringify(JSON.parse(history)), /gnp/);
+  for (const command of [['preview', id], ['history'], ['keys', 'list', '--json'], ['status']])
+    assert.doesNotMatch(await run(...command), unsafe);
   assert.equal(await primary.stop(), 0);
 });
