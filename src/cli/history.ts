@@ -3,6 +3,7 @@ import { OperationError, UsageError } from '../errors.ts';
 import { type HistoryPage, type HistoryView, renderHistoryText } from '../observe/history.ts';
 import { type Command, exitCode, type Io } from './command.ts';
 import { askConfigured, defaultConfigFile, readArgs, requireSuccess } from './options.ts';
+import { escapeJson } from '../system/log.ts';
 
 const defaultLimit = 20;
 const maximumLimit = 10_000;
@@ -48,7 +49,7 @@ async function history(args: readonly string[], io: Io): Promise<number> {
     entries.push(...piece.entries);
     before = piece.next;
   } while (before !== null && entries.length < limit);
-  if (values.json) io.out(`${JSON.stringify({ version: 1, entries }, null, 1)}\n`);
+  if (values.json) io.out(`${escapeJson(JSON.stringify({ version: 1, entries }, null, 1), { lines: true })}\n`);
   else io.out(renderHistoryText(entries));
   return exitCode.ok;
 }

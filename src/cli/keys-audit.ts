@@ -11,7 +11,7 @@ import { isComponentName, matchTemplate } from '../config/template.ts';
 import { errnoOf, messageOf, OperationError, type VerificationCode } from '../errors.ts';
 import { systemClock } from '../system/clock.ts';
 import { eachLimited } from '../system/limit.ts';
-import { escapeText } from '../system/log.ts';
+import { escapeJson, escapeText } from '../system/log.ts';
 import { type KeyFault, type Keyring, readKeyring } from '../trust/keyring.ts';
 import { readPackageSigner } from '../trust/package-signer.ts';
 import { Verifier } from '../trust/verify.ts';
@@ -56,7 +56,8 @@ export async function audit(options: KeysOptions, io: Io): Promise<number> {
     indexes.push(...(await auditRepository(join(tree ?? '', repository), repository, keys, verifier, io.signal)));
   }
   const problems = faults.map(({ path, message }) => ({ path, detail: message }));
-  if (options.json) io.out(`${JSON.stringify({ version: 1, indexes, problems }, null, 1)}\n`);
+  if (options.json)
+    io.out(`${escapeJson(JSON.stringify({ version: 1, indexes, problems }, null, 1), { lines: true })}\n`);
   else io.out(indexes.length === 0 ? 'nothing is published\n' : indexes.map(toText).join(''));
   for (const { path, detail } of problems) io.err(`${escapeText(`lockstepd: keys: ${path}: ${detail}`)}\n`);
   if (indexes.some((index) => !index.ok)) return exitCode.refused;

@@ -6,7 +6,7 @@ import { OperationError } from '../errors.ts';
 import type { RepositoryStatus } from '../observe/status.ts';
 import { systemClock, toInstant } from '../system/clock.ts';
 import { askDaemon } from '../system/control.ts';
-import { escapeText } from '../system/log.ts';
+import { escapeJson, escapeText } from '../system/log.ts';
 import { readKeyring, type TrustedKey } from '../trust/keyring.ts';
 import { type PublicKeyFacts, publicKeyFacts } from '../trust/public-key.ts';
 import { validityAt } from '../trust/standing.ts';
@@ -49,7 +49,7 @@ export async function list(options: KeysOptions, io: Io): Promise<number> {
   const config = await loadConfig(options.config, { env: io.env, outsideService: true, ignoreDisk: true });
   const published = await publishedIndexes(config);
   const found = await keyList(config, published, systemClock.now());
-  if (options.json) io.out(`${JSON.stringify(found, null, 1)}\n`);
+  if (options.json) io.out(`${escapeJson(JSON.stringify(found, null, 1), { lines: true })}\n`);
   else io.out(toText(found));
   for (const { inbox, path, detail } of found.problems)
     io.err(`${escapeText(`lockstepd: keys: inbox ${inbox}: ${path}: ${detail}`)}\n`);

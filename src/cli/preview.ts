@@ -2,6 +2,7 @@
 import { OperationError, UsageError } from '../errors.ts';
 import { type BatchPreview, renderPreviewText } from '../observe/preview.ts';
 import { systemClock } from '../system/clock.ts';
+import { escapeJson } from '../system/log.ts';
 import { type Command, exitCode, type Io } from './command.ts';
 import { askConfigured, defaultConfigFile, oneArgument, readArgs, requireSuccess } from './options.ts';
 
@@ -49,7 +50,7 @@ async function preview(args: readonly string[], io: Io): Promise<number> {
     after = piece.next;
   } while (after !== null);
   const whole: BatchPreview = { ...piece, indexes };
-  if (values.json) io.out(`${JSON.stringify(whole, null, 1)}\n`);
+  if (values.json) io.out(`${escapeJson(JSON.stringify(whole, null, 1), { lines: true })}\n`);
   else io.out(renderPreviewText(whole, systemClock.now()));
   return exitCode.ok;
 }

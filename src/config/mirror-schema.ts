@@ -60,9 +60,14 @@ function parseUrl(written: string): Parsed<string> {
   const url = URL.canParse(written) ? new URL(written) : undefined;
   const extra = url && url.username + url.password + url.search + url.hash;
   if (!url || !/^https?:$/.test(url.protocol) || extra !== '') {
-    return { problem: `${describe(written)}, expected ${urlExample}` };
+    return { problem: `${describe(withoutSecrets(written))}, expected ${urlExample}` };
   }
   return { value: url.href.endsWith('/') ? url.href : `${url.href}/` };
+}
+
+/** The URL as a problem may show it: what stands before an @ or after a ? may be a password, and problems end up in logs. */
+function withoutSecrets(written: string): string {
+  return written.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/is, '$1…@').replace(/[?#].*/s, '?…');
 }
 
 const identityExample = 'an absolute path or credential:NAME';

@@ -155,12 +155,12 @@ export class KeyKeeper implements AsyncDisposable {
     const { generations } = this.#deps.store;
     const indexes = generations.indexesAt(generations.current()?.number ?? 0);
     for (const index of indexes) {
-      const { repository, signedBy, builder } = index;
+      const { repository, file, signedBy, builder } = index;
       const state = this.stateOf(index);
-      const before = this.#toldStates.get(repository) ?? 'valid';
+      const before = this.#toldStates.get(pathOf(index)) ?? 'valid';
       if (state === before) continue;
-      this.#toldStates.set(repository, state);
-      const fields = { repository, builder, key: signedBy, state };
+      this.#toldStates.set(pathOf(index), state);
+      const fields = { repository, index: file, builder, key: signedBy, state };
       if (state === 'valid') this.#deps.log.info('index_key_trusted', fields);
       else
         this.#deps.log.error('index_key_untrusted', {
@@ -168,8 +168,8 @@ export class KeyKeeper implements AsyncDisposable {
           hint: 'it is still served: publish an index by a trusted key, or put the key back if it was removed by mistake',
         });
     }
-    const served = new Set(indexes.map(({ repository }) => repository));
-    for (const repository of this.#toldStates.keys()) if (!served.has(repository)) this.#toldStates.delete(repository);
+    const served = new Set(indexes.map(pathOf));
+    for (const path of this.#toldStates.keys()) if (!served.has(path)) this.#toldStates.delete(path);
   }
 
   /** How long until a key begins to be valid or expires. */
@@ -183,4 +183,8 @@ export class KeyKeeper implements AsyncDisposable {
     );
     return Math.min(...limits.filter((ms) => ms > 0), Number.MAX_SAFE_INTEGER);
   }
+}
+
+function pathOf({ repository, file }: IndexRow): string {
+  return `${repository}/${file}`;
 }

@@ -186,6 +186,11 @@ export class Candidate {
     }
   }
 
+  /** It is done with, and dropped later. */
+  retire(): void {
+    this.#deps.store.staging.retire(this.id);
+  }
+
   /** Forgets the candidate and its private copies. */
   async drop(): Promise<void> {
     const { staging } = this.#deps.store;
@@ -294,6 +299,7 @@ export class Candidate {
       index,
       known: generations.ageOf(this.repository, this.fileName),
       served: generations.rangeOf(this.repository, index.sha256),
+      elsewhere: generations.otherRepositoryOf(this.repository, index.sha256),
       live: this.#difference?.live ?? 0,
       removals: this.#difference?.removals ?? 0,
       changes: this.#changes ?? noChanges,

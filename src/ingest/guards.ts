@@ -32,6 +32,8 @@ export interface GuardFacts {
   readonly known: IndexAge | null;
   /** The generations during which this index was served; `last` null: it still is. */
   readonly served: { readonly first: number; readonly last: number | null } | null;
+  /** Another repository that serves this index, or has served it. */
+  readonly elsewhere: string | null;
   /** Packages that the repository serves, and how many of them would leave without a successor. */
   readonly live: number;
   readonly removals: number;
@@ -63,6 +65,9 @@ export function guardFindings(facts: GuardFacts, { approval, guards }: GuardRule
     else if (facts.removals > guards.maxRemoved)
       found.push(['mass_removal', held('MASS_REMOVAL', `${removes} ${guards.maxRemoved}`)]);
   }
+  // Nothing that is signed says for which repository an index was made: whoever may upload could carry it to another one.
+  if (facts.elsewhere !== null && facts.index.packages > 0)
+    found.push(['copied_index', held('REPLAY', `this index was published as that of ${facts.elsewhere}`)]);
   const age = olderBy(facts);
   if (age !== null) found.push(['older_index', held('DOWNGRADE', age)]);
   if (counts.downgraded > 0)
@@ -150,7 +155,8 @@ function replay({ repository, index, known, served }: GuardFacts, guards: GuardS
 function olderBy({ index, known }: GuardFacts): string | null {
   if (known === null) return null;
   const order = compareDescriptions(index.description, known.description);
-  if (order !== null) return order < 0 ? 'by its DESCRIPTION it is older than the index that is served' : null;
+  if (order !== null && order !== 0)
+    return order < 0 ? 'by its DESCRIPTION it is older than the index that is served' : null;
   if (index.newestBuildTime === null || known.newestBuildTime === null) return null;
   if (index.newestBuildTime >= known.newestBuildTime) return null;
   const [mine, theirs] = [instant(index.newestBuildTime), instant(known.newestBuildTime)];

@@ -8,6 +8,7 @@ import type { Reason } from '../store/batches.ts';
 import type { StagedRow } from '../store/staging.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
+import { setMtimeDurable } from '../system/durable.ts';
 import { eachLimited } from '../system/limit.ts';
 import type { Keyring } from '../trust/keyring.ts';
 import type { Verifier } from '../trust/verify.ts';
@@ -135,7 +136,10 @@ async function verifyCopy(
       signal: deps.signal,
     });
     if (verdict.verdict === 'accepted') {
-      const { sha256, mtimeSeconds, arch, signedBy } = verdict.package;
+      const { sha256, arch, signedBy } = verdict.package;
+      const place = { repository, file: row.file };
+      const mtimeSeconds = deps.store.generations.distinctMtime(place, { ...verdict.package, size: row.entry.size });
+      if (mtimeSeconds !== verdict.package.mtimeSeconds) await setMtimeDurable(destination, mtimeSeconds);
       staging.setReady(row.id, { source, sha256, mtimeSeconds, packageArch: arch, signedBy });
     } else {
       staging.setFailed(row.id, stat, { code: verdict.code, detail: verdict.detail, held: verdict.verdict === 'held' });
@@ -157,6 +161,9 @@ async function takeKnown({ deps, repository }: Wanted, row: StagedRow): Promise<
   if (!known) return false;
   if (known.packageArch !== 'noarch' && known.packageArch !== row.entry.arch) return false;
   if (deps.inbox.packageSignatures === 'require' && !maySignToday(known.signedBy, repository, deps)) return false;
+  // A file of its own can be given another time.
+  const bytes = { size: row.entry.size, mtimeSeconds: known.mtimeSeconds, sha256: known.sha256 };
+  if (generations.distinctMtime({ repository, file: row.file }, bytes) !== known.mtimeSeconds) return false;
   const source = copyOf(deps.inbox, row);
   const current = generations.current()?.number;
   if (!(await linkFresh(join(deps.root, known.source), join(deps.root, source)))) return false;

@@ -19,6 +19,7 @@ export class RetiredCandidates {
   }
 
   add(candidate: Candidate): void {
+    candidate.retire();
     this.#candidates.push(candidate);
     this.#dueAt = this.#clock.monotonic() + restMs;
   }

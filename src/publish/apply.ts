@@ -1,5 +1,5 @@
 /** Carries out the steps of a publish plan on the disk. Decides nothing; every step may be repeated. */
-import { chmod, link, mkdir, open, rename, rm, stat, symlink } from 'node:fs/promises';
+import { chmod, link, mkdir, rename, rm, stat, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { errnoOf } from '../errors.ts';
 import { syncDirectory, writeFileDurable } from '../system/durable.ts';
@@ -110,15 +110,4 @@ export async function makePublicDirectory(directory: string): Promise<void> {
   const first = await mkdir(directory, { recursive: true });
   if (first === undefined) return;
   for (let made = directory; made.length >= first.length; made = dirname(made)) await chmod(made, 0o755);
-}
-
-/** Gives a private copy the time that its published name will carry. */
-export async function setMtimeDurable(path: string, mtimeSeconds: number): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.utimes(mtimeSeconds, mtimeSeconds);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

@@ -24,6 +24,15 @@ export function planComparison(files: readonly PushFile[], remote: ReadonlyMap<s
   });
 }
 
+/** Splits files of one directory into those whose names the mirror does not have, and those that take the place of others. */
+export function splitReplacing(
+  files: readonly PushFile[],
+  remote: ReadonlyMap<string, RemoteFile>,
+): { readonly fresh: PushFile[]; readonly replacing: PushFile[] } {
+  const isThere = ({ path }: PushFile): boolean => remote.has(path.slice(path.lastIndexOf('/') + 1));
+  return { fresh: files.filter((file) => !isThere(file)), replacing: files.filter(isThere) };
+}
+
 /** Names on a mirror that are ours to remove when nothing needs them: packages and left-over temporary files of a push. */
 export function isOursToRemove(name: string): boolean {
   return /^[^.].*\.apk$/.test(name) || isTemporary(name);

@@ -9,7 +9,7 @@ import type { Clock } from '../system/clock.ts';
 import { Wake } from '../system/limit.ts';
 import type { Log } from '../system/log.ts';
 import { type Failure, type MirrorPhase, nextPhase } from './mirror.ts';
-import { filesOf, indexFilesOf, isOursToRemove, isTemporary, planComparison } from './plan.ts';
+import { filesOf, indexFilesOf, isOursToRemove, isTemporary, planComparison, splitReplacing } from './plan.ts';
 import { retryTransient } from './retry.ts';
 import type { PushFile, RemoteFile, Transport, Wave } from './transport.ts';
 
@@ -37,6 +37,8 @@ const idleMs = 10 * 60_000;
 const triesInAPush = 2;
 /** Removed in one comparison at most; the next one finds the rest. */
 const maximumStrangers = 50_000;
+/** Files that one comparison keeps back until the indexes go. */
+const maximumReplacing = 10_000;
 
 export class MirrorWorker {
   readonly name: string;
@@ -171,7 +173,7 @@ export class MirrorWorker {
     try {
       let strangers: readonly string[] = [];
       let packages: Wave = [];
-      if (from === null) strangers = await this.#compare(lease, signal);
+      if (from === null) ({ strangers, replacing: packages } = await this.#compare(lease, signal));
       else packages = await this.#putPackages(lease, from, signal);
       // While packages were on their way a newer generation may have come out: go on to it, the indexes go once.
       for (;;) {
@@ -246,19 +248,24 @@ export class MirrorWorker {
 
   /**
    * What the mirror holds is not known: look at every repository once and send what differs. Returns what nothing needs:
-   * to be removed only when the indexes that may still name it are replaced.
+   * to be removed only when the indexes that may still name it are replaced, and what takes the place of other bytes: it
+   * travels with the indexes, for those that the mirror has may name the bytes that are there.
    */
-  async #compare(lease: Lease, signal: AbortSignal): Promise<string[]> {
+  async #compare(lease: Lease, signal: AbortSignal): Promise<{ strangers: string[]; replacing: Wave }> {
     const { generations } = this.#deps.store;
     const strangers: string[] = [];
+    const replacing: PushFile[] = [];
     const keepAfterMs = this.#deps.clock.now() - this.#deps.graceMs;
     const repositories = new Set(generations.indexesAt(lease.generation).map((index) => index.repository));
     for (const repository of repositories) {
       signal.throwIfAborted();
       const remote = await this.#list(repository, signal);
       for (const page of generations.packagesOf(repository, lease.generation)) {
-        const files = planComparison(filesOf(page), remote);
-        if (files.length > 0) await this.#put(lease, [files], signal);
+        const files = splitReplacing(planComparison(filesOf(page), remote), remote);
+        const tooMany = replacing.length + files.replacing.length > maximumReplacing;
+        const now = tooMany ? [...files.fresh, ...files.replacing] : files.fresh;
+        if (now.length > 0) await this.#put(lease, [now], signal);
+        if (!tooMany) replacing.push(...files.replacing);
       }
       for (const name of remote.keys()) {
         if (strangers.length >= maximumStrangers) break;
@@ -266,7 +273,7 @@ export class MirrorWorker {
           strangers.push(`${repository}/${name}`);
       }
     }
-    return strangers;
+    return { strangers, replacing };
   }
 
   /** An account that may only write cannot be looked at: everything is put, and the transport leaves out what is there. */

@@ -24,7 +24,7 @@ export class ChangeStore {
   /** After `compare`: reads what the candidate brings and takes away, keeping `limit` changes of each kind. Yields between pieces. */
   *of(candidate: number, place: Place, limit: number): Generator<void, Changes> {
     const collected = new Collected(limit);
-    if (!this.#hadPackages(place)) return this.#allNew(candidate, limit);
+    if (!this.#hadPackages(place.repository)) return this.#allNew(candidate, limit);
     let after = '';
     for (;;) {
       const names = this.#names(candidate, after);
@@ -95,9 +95,8 @@ export class ChangeStore {
       .map(toPackage);
   }
 
-  #hadPackages({ repository, indexFile }: Place): boolean {
-    const sql = 'SELECT 1 FROM package WHERE repository = ? AND index_file = ? LIMIT 1';
-    return this.#db.get(sql, repository, indexFile) !== undefined;
+  #hadPackages(repository: string): boolean {
+    return this.#db.get('SELECT 1 FROM package WHERE repository = ? LIMIT 1', repository) !== undefined;
   }
 
   #held(
@@ -115,11 +114,21 @@ export class ChangeStore {
       name,
       indexFile,
     );
+    // The path of a file that only another index of the directory named, and that clients may still ask for.
+    const elsewhere = this.#db.all(
+      `SELECT version, identity FROM package WHERE repository = ? AND name = ? AND index_file <> ? AND present = 1
+         AND removed IS NOT NULL AND pruned = 0 AND file IN (SELECT file FROM staged WHERE candidate = ? AND name = ?)`,
+      repository,
+      name,
+      indexFile,
+      candidate,
+      name,
+    );
     const of = (condition: (row: Row) => boolean): PackageOfName[] => rows.filter(condition).map(toPackage);
     return {
       before: of((row) => row.current === 1),
       kept: of((row) => row.current === 1 && row.leaves === 0),
-      left: of((row) => row.current === 0),
+      left: [...of((row) => row.current === 0), ...elsewhere.map(toPackage)],
     };
   }
 }

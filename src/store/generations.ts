@@ -48,6 +48,13 @@ export interface IndexRow {
   readonly source: string | null;
 }
 
+/** What quick checks see of a file, and what it is. */
+interface PackageBytes {
+  readonly size: number;
+  readonly mtimeSeconds: number;
+  readonly sha256: string;
+}
+
 /** One package file of one repository. */
 export interface PackageRow {
   readonly id: number;
@@ -125,6 +132,32 @@ export class GenerationStore {
     return row ? { first: Number(row.since), last: row.until === null ? null : Number(row.until) - 1 } : null;
   }
 
+  /** Another repository that serves the index with this digest, or has served it; null when there is none. */
+  otherRepositoryOf(repository: string, sha256: string): string | null {
+    const row = this.#db.get(
+      'SELECT repository FROM repository_index WHERE sha256 = ? AND repository <> ? ORDER BY since DESC LIMIT 1',
+      sha256,
+      repository,
+    );
+    return row ? String(row.repository) : null;
+  }
+
+  /**
+   * A modification time that tells the file from every other one that was published under its path: `mtimeSeconds` itself,
+   * unless one of the same size had that time. Quick checks of whoever mirrors us look at size and second only.
+   */
+  distinctMtime(path: { readonly repository: string; readonly file: string }, of: PackageBytes): number {
+    const others = this.#db.all(
+      'SELECT mtime FROM package WHERE repository = ? AND file = ? AND size = ? AND present = 1 AND sha256 <> ?',
+      path.repository,
+      path.file,
+      of.size,
+      of.sha256,
+    );
+    const times = others.map((row) => Number(row.mtime));
+    return times.includes(of.mtimeSeconds) ? Math.max(...times) + 1 : of.mtimeSeconds;
+  }
+
   /** The generation in which an index appeared: the last time, if it left and came back. */
   firstGenerationOf(repository: string, file: IndexFileName): number | null {
     const row = this.#db.get(
@@ -192,9 +225,16 @@ export class GenerationStore {
     );
   }
 
-  /** What a mirror at generation `from` lacks of `to`: only what generation `to` names. */
+  /**
+   * What a mirror at generation `from` lacks of `to`: only what generation `to` names. Last what takes the place of other
+   * bytes, which the mirror's index may still name: it is wrong there until the indexes follow.
+   */
   *packagesForMirror(from: number, to: number): Generator<readonly PackageRow[]> {
-    yield* this.#since('added > ? AND added <= ? AND present = 1 AND (removed IS NULL OR removed > ?)', [from, to, to]);
+    const wanted = 'added > ? AND added <= ? AND present = 1 AND (removed IS NULL OR removed > ?)';
+    const replaces = `EXISTS (SELECT 1 FROM package q WHERE q.repository = package.repository AND q.file = package.file
+      AND q.added <= ? AND q.present = 1 AND q.sha256 <> package.sha256)`;
+    for (const condition of [`NOT ${replaces}`, replaces])
+      yield* this.#since(`${wanted} AND ${condition}`, [from, to, to, from]);
   }
 
   /** Every package of one repository at generation `at`. */

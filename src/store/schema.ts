@@ -40,7 +40,7 @@ export const migrations: readonly string[] = [
     source TEXT,
     PRIMARY KEY (repository, file, since)
   ) STRICT, WITHOUT ROWID;
-  CREATE INDEX repository_index_digest ON repository_index (repository, sha256);
+  CREATE INDEX repository_index_digest ON repository_index (sha256, repository);
   CREATE INDEX repository_index_since ON repository_index (since);
   CREATE INDEX repository_index_until ON repository_index (until) WHERE until IS NOT NULL;
   CREATE UNIQUE INDEX repository_index_current ON repository_index (repository, file) WHERE until IS NULL;

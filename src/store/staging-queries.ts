@@ -49,12 +49,13 @@ export function findConflict(
     `SELECT s.file AS file FROM staged s WHERE s.candidate = ? AND s.state = 'ready' AND (
        EXISTS (SELECT 1 FROM package p WHERE p.repository = ? AND p.file = s.file AND p.index_file <> ?
          AND p.removed IS NULL AND p.present = 1 AND p.sha256 <> s.sha256
-         AND NOT EXISTS (SELECT 1 FROM leaving l WHERE l.package = p.id))
+         AND NOT EXISTS (SELECT 1 FROM leaving l WHERE l.package = p.id AND l.candidate IN (SELECT value FROM json_each(?))))
        OR EXISTS (SELECT 1 FROM staged o WHERE o.candidate IN (SELECT value FROM json_each(?)) AND o.file = s.file
          AND o.state = 'ready' AND o.sha256 <> s.sha256)) LIMIT 1`,
     candidate,
     repository,
     indexFile,
+    JSON.stringify(others),
     JSON.stringify(others),
   );
   return found ? String(found.file) : null;

@@ -88,12 +88,14 @@ export class StagingStore {
       for (const e of entries) {
         const file = packageFileName(e);
         const served = this.#db.get(
-          'SELECT id, identity, size, present FROM package WHERE repository = ? AND index_file = ? AND file = ? AND removed IS NULL',
+          'SELECT id, name, version, identity, size, present FROM package WHERE repository = ? AND index_file = ? AND file = ? AND removed IS NULL',
           reading.place.repository,
           reading.place.indexFile,
           file,
         );
-        if (served?.identity === e.identity && served.size === e.size && served.present === 1) {
+        // With a rule for file names of its own an index may give another version the file of this one.
+        const same = served?.identity === e.identity && served.name === e.name && served.version === e.version;
+        if (same && served.size === e.size && served.present === 1) {
           reading.unchanged.add(Number(served.id));
           continue;
         }
@@ -146,6 +148,11 @@ export class StagingStore {
       yield;
     }
     return { base: base ? Number(base.since) : null, live, removals: yield* countRemovals(this.#db, candidate, place) };
+  }
+
+  /** The candidate will not be published (again): what it brings and takes away is of no account for others, though its rows stay until it is dropped. */
+  retire(candidate: number): void {
+    this.#places.delete(candidate);
   }
 
   /** Forgets the candidate. Yields between pieces. */
@@ -268,14 +275,17 @@ export class StagingStore {
     );
   }
 
-  /** Verified bytes of `builder` with the identity, size and name of `entry`. Another builder's were verified under other keys and rules. */
+  /** Verified bytes of `builder` with the identity, size, name, version and file name of `entry`. Another builder's were verified under other keys and rules. */
   known(entry: IndexEntry, builder: string): KnownPackage | null {
     const file = packageFileName(entry);
     const copied = this.#db.get(
-      "SELECT * FROM staged WHERE identity = ? AND size = ? AND file = ? AND builder = ? AND state = 'ready' LIMIT 1",
+      `SELECT * FROM staged WHERE identity = ? AND size = ? AND file = ? AND name = ? AND version = ? AND builder = ?
+         AND state = 'ready' LIMIT 1`,
       entry.identity,
       entry.size,
       file,
+      entry.name,
+      entry.version,
       builder,
     );
     if (copied)
@@ -284,11 +294,13 @@ export class StagingStore {
       `SELECT p.*, t.tree AS tree FROM package p
        JOIN repository_index i ON i.repository = p.repository AND i.file = p.index_file AND i.until IS NULL AND i.builder = ?
        JOIN (SELECT number, tree FROM generation WHERE state = 'published' ORDER BY number DESC LIMIT 1) t ON p.added <= t.number
-       WHERE p.identity = ? AND p.size = ? AND p.file = ? AND p.removed IS NULL AND p.present = 1 LIMIT 1`,
+       WHERE p.identity = ? AND p.size = ? AND p.file = ? AND p.name = ? AND p.version = ? AND p.removed IS NULL AND p.present = 1 LIMIT 1`,
       builder,
       entry.identity,
       entry.size,
       file,
+      entry.name,
+      entry.version,
     );
     if (!published) return null;
     const source = `trees/${String(published.tree)}/${String(published.repository)}/${file}`;

@@ -61,6 +61,17 @@ export async function syncFile(path: string): Promise<void> {
   }
 }
 
+/** Gives a file this modification time, durably. */
+export async function setMtimeDurable(path: string, mtimeSeconds: number): Promise<void> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    await handle.utimes(mtimeSeconds, mtimeSeconds);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
 /** Creates `directory` and what lacks above it, and syncs every parent that gained an entry. */
 export async function makeDirectoryDurable(directory: string, mode = 0o755): Promise<void> {
   const first = await mkdir(directory, { recursive: true, mode });

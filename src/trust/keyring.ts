@@ -1,5 +1,5 @@
 /** Loads the public keys that are trusted; a key is found by comparing its name as a string, never by building a path from it. */
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { lstat, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf, messageOf } from '../errors.ts';
 import type { AlgorithmName } from './algorithms.ts';
@@ -161,7 +161,8 @@ async function readValidity(path: string): Promise<Validity> {
     if (!stats.isFile() || stats.size > maxKeyBytes) throw new Error(`expected a file of at most ${maxKeyBytes} bytes`);
     return parseValidity(await readFile(path, 'utf8'));
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return {};
+    // A link that leads nowhere is a sidecar that cannot be read, and no missing one.
+    if (errnoOf(error) === 'ENOENT' && !(await lstat(path).catch(() => false))) return {};
     throw new SidecarError(messageOf(error), { cause: error });
   }
 }

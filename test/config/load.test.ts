@@ -12,6 +12,7 @@ const defaultGuards = {
     mass_removal: 'hold',
     empty_index: 'hold',
     older_index: 'hold',
+    copied_index: 'hold',
     downgrade: 'hold',
     rebuilt: 'hold',
     vanished_repository: 'hold',
@@ -325,7 +326,7 @@ test('the example configuration shows every key, and the defaults as they are', 
   assert.deepEqual(await load(spelledOut), await load(example));
   const keys = new Set(lines.flatMap((line) => /^ *(?:- )?([a-z_]+):/.exec(line)?.[1] ?? []));
   const known =
-    'root state socket listen workers inboxes builder path repositories keys settle missing_packages package_signatures signature_algorithms approval publish grace keep_trees_for max_trees guards max_removed_percent max_removed mass_removal empty_index older_index downgrade rebuilt vanished_repository may_vanish reserve quarantine keep max_size max_batches quotas max_file max_batch max_inbox max_packages max_repositories mirrors name url transport type host port user identity host_key timeout fsync schedule rescan probe scrub log level';
+    'root state socket listen workers inboxes builder path repositories keys settle missing_packages package_signatures signature_algorithms approval publish grace keep_trees_for max_trees guards max_removed_percent max_removed mass_removal empty_index older_index copied_index downgrade rebuilt vanished_repository may_vanish reserve quarantine keep max_size max_batches quotas max_file max_batch max_inbox max_packages max_repositories mirrors name url transport type host port user identity host_key timeout fsync schedule rescan probe scrub log level';
   assert.deepEqual([...keys].sort(), known.split(' ').sort());
 });
 

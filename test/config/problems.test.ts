@@ -231,7 +231,15 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     '    transport:',
     '    url: https://a:b@mirror.example.fr/\n    transport:',
     [
-      '10:10: mirrors[0].url: "https://a:b@mirror.example.fr/", expected a URL such as https://mirror.example.org/repository/, without user, query or fragment',
+      '10:10: mirrors[0].url: "https://…@mirror.example.fr/", expected a URL such as https://mirror.example.org/repository/, without user, query or fragment',
+    ],
+  ],
+  [
+    'a URL with a password that makes it no URL',
+    '    transport:',
+    '    url: "http://user:sec/r@et@mirror.example.fr/?token=abc"\n    transport:',
+    [
+      '10:10: mirrors[0].url: "http://…@mirror.example.fr/?…", expected a URL such as https://mirror.example.org/repository/, without user, query or fragment',
     ],
   ],
   [

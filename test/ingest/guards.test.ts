@@ -18,6 +18,7 @@ const quiet: GuardFacts = {
   index: { sha256: 'new', packages: 100, description: null, newestBuildTime: 2000 },
   known,
   served: null,
+  elsewhere: null,
   live: 100,
   removals: 0,
   changes: noChanges,
@@ -60,6 +61,27 @@ const table: readonly (readonly [string, Partial<GuardFacts>, readonly string[],
     ['REBUILT has other bytes under the same version for 2 packages: a 2-r0, and 1 more'],
   ],
   ['upgrades', { changes: changed('upgraded', { kind: 'upgraded', name: 'a', from: '1', to: '2' }) }, []],
+  [
+    'the index of another repository',
+    { elsewhere: 'edge/x86_64' },
+    ['REPLAY this index was published as that of edge/x86_64'],
+  ],
+  [
+    'the index of another repository where that is allowed',
+    { elsewhere: 'edge/x86_64' },
+    [],
+    rules(toGuards({ copied_index: 'allow' }, {})),
+  ],
+  [
+    'the same day in both DESCRIPTIONs, and an older build time',
+    {
+      ...index({ description: 'main 2026-11-22', newestBuildTime: 999 }),
+      known: { ...known, description: 'main 2026-11-22' },
+    },
+    [
+      'DOWNGRADE its newest package was built at 1970-01-01T00:16:39Z, that of the index that is served at 1970-01-01T00:16:40Z',
+    ],
+  ],
   ['the same newest build time', index({ newestBuildTime: 1000 }), []],
   ['no build time', index({ newestBuildTime: null }), []],
   [

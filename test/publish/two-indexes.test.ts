@@ -89,4 +89,6 @@ test('a name that two indexes give to different bytes is told, published or abou
   const taking = await world.stage(repository, { 'a@1': 'other' }, 'Packages.adb');
   assert.equal(staging.conflict(taking.candidate), null, 'the other index drops it in the same batch');
   assert.equal(staging.conflict(leaving.candidate), null);
+  staging.retire(leaving.candidate);
+  assert.equal(staging.conflict(taking.candidate), 'a-1.apk', 'what would have dropped it will not be published');
 });

@@ -64,7 +64,7 @@ interface World extends AsyncDisposable {
   readonly transport: MemoryTransport;
   readonly worker: MirrorWorker;
   readonly failures: string[];
-  /** Publishes a generation in which the repository names exactly these packages. */
+  /** Publishes a generation in which the repository names exactly these packages; `a=2` is `a` with other bytes than `a`. */
   publish(...names: string[]): Promise<void>;
   publishTo(repository: string, ...names: string[]): Promise<void>;
   /** Publishes a generation in which the index of main/x86_64 has left. */
@@ -105,7 +105,7 @@ async function createWorld(graceMs = 3_600_000, now = (): number => systemClock.
     store.staging.add(
       candidate,
       names.map((name) => ({
-        name,
+        name: name.split('=')[0] ?? '',
         version: '1-r0',
         arch: 'x86_64',
         identity: name.padEnd(40, '0'),
@@ -118,7 +118,7 @@ async function createWorld(graceMs = 3_600_000, now = (): number => systemClock.
       for (const row of page)
         store.staging.setReady(row.id, {
           source: 'ingest/x',
-          sha256: row.file,
+          sha256: row.entry.identity,
           mtimeSeconds: 5,
           packageArch: 'x86_64',
           signedBy: null,
@@ -208,6 +208,23 @@ test('an unknown mirror is compared once, then gets only what changed: packages 
   await world.publish('a', 'b', 'c');
   await world.untilInStep();
   assert.deepEqual(world.transport.calls, ['put c-1-r0.apk', 'put APKINDEX.tar.gz lockstep.json']);
+});
+
+test('what takes the place of other bytes travels with the indexes, after everything that is new', async () => {
+  await using world = await createWorld();
+  world.transport.files.set('main/x86_64/a-1-r0.apk', { size: 9, mtimeSeconds: 5 });
+  await world.publish('a', 'b');
+  await world.untilInStep();
+  assert.deepEqual(world.transport.calls.slice(0, 4), [
+    'list main/x86_64',
+    'put b-1-r0.apk',
+    'put a-1-r0.apk',
+    'put APKINDEX.tar.gz lockstep.json',
+  ]);
+  world.transport.calls.length = 0;
+  await world.publish('a=2', 'b', 'c');
+  await world.untilInStep();
+  assert.deepEqual(world.transport.calls, ['put c-1-r0.apk', 'put a-1-r0.apk', 'put APKINDEX.tar.gz lockstep.json']);
 });
 
 test('strangers go only when the index that may name them is replaced; what is not ours stays', async () => {

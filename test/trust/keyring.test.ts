@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createPublicKey, generateKeyPairSync, hash, type KeyObject } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import test from 'node:test';
 import { createSigningKey } from '../../src/apk/make.ts';
@@ -33,6 +33,21 @@ test('a keyring has the public keys directly inside its directories, under their
     keyringAt(keyring, { nowMs: 0, scope: null }).keys.map((key) => key.path),
     [join(a, 'one.rsa.pub'), join(b, 'two.rsa.pub')],
     'in use each name is there once',
+  );
+});
+
+test('a sidecar that is a link to nowhere is no missing one: its key is not used', async (t) => {
+  const directory = temporaryDirectory(t);
+  for (const key of [one, two]) writeFileSync(join(directory, key.name), key.publicPem);
+  symlinkSync('moved/one.validity', join(directory, 'one.rsa.pub.validity'));
+  const { keyring, faults } = await readKeyring([{ directory, maySign: null }]);
+  assert.deepEqual(
+    keyring.keys.map((key) => key.name),
+    ['two.rsa.pub'],
+  );
+  assert.deepEqual(
+    faults.map((fault) => fault.path),
+    [join(directory, 'one.rsa.pub.validity')],
   );
 });
 
