@@ -8,7 +8,8 @@ import test from 'node:test';
 import fc from 'fast-check';
 import { writeFileDurable } from '../../src/system/durable.ts';
 import type { Files } from '../../src/system/files.ts';
-import { broken, type Image, type Random, SimFiles } from '../support/sim-files.ts';
+import { broken, type Image, SimFiles } from '../support/sim-files.ts';
+import { random } from '../fault/random.ts';
 import { type Content, expectedFiles, graceMs, PublishWorld } from './world.ts';
 
 const wantedStates = 10_000;
@@ -34,17 +35,6 @@ const history = fc.record({
     maxLength: 5,
   }),
 });
-
-/** xorshift32: what a crash keeps is the same for the same seed. */
-function random(seed: number): Random {
-  let state = seed;
-  return () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) / 2 ** 32;
-  };
-}
 
 interface Tally {
   states: number;
@@ -224,7 +214,8 @@ test('a prune that was cut off does not keep the next batch from being published
     await world.publish({ m: { 'a@1-r0': 'a', 'b@1-r0': 'b' } });
     await world.publish({ m: { 'b@1-r0': 'b' } });
     // The files were removed, that they were was not recorded.
-    for (const tree of world.store.generations.trees()) rmSync(join(world.root, 'trees', tree.name, 'm/a-1-r0.apk'));
+    for (const tree of world.store.generations.trees())
+      rmSync(join(world.root, 'trees', tree.name, 'm/a-1-r0.apk'), { force: true });
     await world.restart();
     await world.publish({ m: { 'b@1-r0': 'b', 'c@1-r0': 'c' } });
     assert.equal(world.files()['m/c-1-r0.apk'], 'c');
