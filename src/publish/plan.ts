@@ -3,8 +3,8 @@ import type { IndexRow, PackageRow } from '../store/generations.ts';
 
 /** Paths are relative to the root. Each step may be carried out again after a crash. */
 export type Step =
-  /** `path` becomes another name of the file `source`. */
-  | { readonly kind: 'link'; readonly source: string; readonly path: string }
+  /** `path` becomes another name of the file `source`. A retained package may be gone: a prune that was cut off removed it. */
+  | { readonly kind: 'link'; readonly source: string; readonly path: string; readonly retained?: true }
   /** `path` is not there any more, durably. */
   | { readonly kind: 'unlink'; readonly path: string }
   /** `path` gets this content, durably. */
@@ -39,7 +39,8 @@ export function* planTree(input: TreePlanInput): Generator<Step> {
     for (const row of page) {
       const path = `${row.repository}/${row.file}`;
       directories.add(`${base}/${row.repository}`);
-      yield { kind: 'link', source: sourceOf(row.source, path), path: `${base}/${path}` };
+      const retained = row.retained ? { retained: true as const } : {};
+      yield { kind: 'link', source: sourceOf(row.source, path), path: `${base}/${path}`, ...retained };
     }
   }
   for (const directory of directories) yield { kind: 'sync', directory };

@@ -1,5 +1,4 @@
 /** Makes verified batches the next generation, one at a time, and keeps the trees that hold generations. */
-import { chmod, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { IndexFileName } from '../apk/entry.ts';
 import { messageOf } from '../errors.ts';
@@ -8,10 +7,10 @@ import type { BatchExtent, RepositoryChange } from '../store/journal.ts';
 import type { Store } from '../store/store.ts';
 import { type Clock, toInstant } from '../system/clock.ts';
 import { makeDirectoryDurable, setMtimeDurable } from '../system/durable.ts';
+import { diskFiles, type Files } from '../system/files.ts';
 import { Mutex } from '../system/limit.ts';
 import type { Log } from '../system/log.ts';
 import { inPieces } from '../system/pieces.ts';
-import { removeTree } from '../system/remove-tree.ts';
 import type { IndexFacts, Verified } from '../trust/verify.ts';
 import { applySteps, makePublicDirectory } from './apply.ts';
 import { chooseTree, nextMtimeSeconds, type TreeChoice, type TreeFacts } from './generation.ts';
@@ -60,17 +59,22 @@ export class Publisher {
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #files: Files;
   readonly #mutex = new Mutex();
   readonly #leases = new Map<string, number>();
   /** A tree that is served and unknown to the store, which was lost: left alone until the next start. */
   #strangeTree: string | null = null;
   #spareWork: { readonly stop: AbortController; readonly done: Promise<void> } | null = null;
 
-  constructor(options: PublisherOptions, deps: { readonly store: Store; readonly clock: Clock; readonly log: Log }) {
+  constructor(
+    options: PublisherOptions,
+    deps: { readonly store: Store; readonly clock: Clock; readonly log: Log; readonly files?: Files },
+  ) {
     this.#options = options;
     this.#store = deps.store;
     this.#clock = deps.clock;
     this.#log = deps.log;
+    this.#files = deps.files ?? diskFiles;
   }
 
   /**
@@ -79,22 +83,24 @@ export class Publisher {
    */
   async recover(): Promise<void> {
     const { root } = this.#options;
-    for (const directory of ['ingest', 'quarantine', 'trees']) await makeDirectoryDurable(join(root, directory));
+    for (const directory of ['ingest', 'quarantine', 'trees'])
+      await makeDirectoryDurable(join(root, directory), undefined, this.#files);
     // Whatever the umask: the first two are nobody's business, the trees are what the web server reads.
     for (const [directory, mode] of [
       ['ingest', 0o700],
       ['quarantine', 0o750],
       ['trees', 0o755],
     ] as const)
-      await chmod(join(root, directory), mode);
-    const served = await servedTree(this.#options.root);
+      await this.#files.chmod(join(root, directory), mode);
+    const served = await servedTree(this.#options.root, this.#files);
     await this.#settleOpen(served);
-    this.#strangeTree = await removeStrangeTrees(root, this.#store.generations.trees(), served);
+    this.#strangeTree = await removeStrangeTrees(root, this.#store.generations.trees(), served, this.#files);
     if (this.#strangeTree !== null) {
       this.#log.warn('state_lost', { served, hint: 'it is served until the inboxes are published anew' });
     }
     await this.#alignLink();
-    for (const name of await readdir(join(root, 'ingest'))) await removeTree(join(root, 'ingest', name));
+    for (const name of await this.#files.readdir(join(root, 'ingest')))
+      await this.#files.removeTree(join(root, 'ingest', name));
   }
 
   /** Name of the tree that is served, null before the first generation. */
@@ -107,7 +113,7 @@ export class Publisher {
     return this.#mutex.run(async () => {
       await this.#stopSpareWork();
       // Left open when not even taking back could be recorded: on a full disk, for instance.
-      await this.#settleOpen(await servedTree(this.#options.root));
+      await this.#settleOpen(await servedTree(this.#options.root, this.#files));
       const nowMs = this.#clock.now();
       const startedAt = this.#clock.monotonic();
       const { journal, generations } = this.#store;
@@ -123,7 +129,7 @@ export class Publisher {
         await this.#bringUp(generation, choice.generation, current?.tree ?? null);
       } catch (error) {
         const pending = journal.pending();
-        if (pending === null || (await servedTree(this.#options.root)) !== choice.name) {
+        if (pending === null || (await servedTree(this.#options.root, this.#files)) !== choice.name) {
           await this.#takeBack(number, choice.name);
           throw error;
         }
@@ -161,7 +167,7 @@ export class Publisher {
   /** Removes from our trees what left the last index longer than the grace period ago. Returns how many files. */
   prune(): Promise<number> {
     return this.#mutex.run(() =>
-      pruneTrees(this.#options.root, this.#store.generations, this.#clock.now() - this.#options.graceMs),
+      pruneTrees(this.#options.root, this.#store.generations, this.#clock.now() - this.#options.graceMs, this.#files),
     );
   }
 
@@ -173,7 +179,7 @@ export class Publisher {
 
   async #bringUp(generation: Generation, from: number, currentTree: string | null): Promise<void> {
     await this.#catchUp(generation.tree, from, generation, currentTree);
-    await applySteps(this.#options.root, [{ kind: 'switch', tree: generation.tree }]);
+    await applySteps(this.#options.root, [{ kind: 'switch', tree: generation.tree }], undefined, this.#files);
   }
 
   async #catchUp(
@@ -196,8 +202,8 @@ export class Publisher {
         mtimeSeconds: nextMtimeSeconds(to.publishedAtMs, await this.#traceMtime(currentTree)),
       },
     });
-    await makePublicDirectory(join(this.#options.root, 'trees', tree));
-    await applySteps(this.#options.root, steps, signal);
+    await makePublicDirectory(join(this.#options.root, 'trees', tree), this.#files);
+    await applySteps(this.#options.root, steps, signal, this.#files);
   }
 
   async #stampIndexes(batch: VerifiedBatch, nowMs: number): Promise<RepositoryChange[]> {
@@ -205,7 +211,7 @@ export class Publisher {
     for (const { repository, indexFile, candidate, base, index, indexSource } of batch.changes) {
       const previous: IndexRow | null = this.#store.generations.indexOf(repository, indexFile);
       const mtimeSeconds = nextMtimeSeconds(nowMs, previous?.mtimeSeconds ?? null);
-      await setMtimeDurable(join(this.#options.root, indexSource), mtimeSeconds);
+      await setMtimeDurable(join(this.#options.root, indexSource), mtimeSeconds, this.#files);
       const { sha256, size, packages, signedBy, signedKey, description, newestBuildTime } = index;
       changes.push({
         repository,
@@ -266,14 +272,14 @@ export class Publisher {
 
   async #alignLink(): Promise<void> {
     const current = this.#store.generations.current();
-    const served = await servedTree(this.#options.root);
+    const served = await servedTree(this.#options.root, this.#files);
     if (!current || served === current.tree) return;
     this.#log.warn('public_link_repaired', {
       served: served ?? 'nothing',
       expected: current.tree,
       generation: current.number,
     });
-    await applySteps(this.#options.root, [{ kind: 'switch', tree: current.tree }]);
+    await applySteps(this.#options.root, [{ kind: 'switch', tree: current.tree }], undefined, this.#files);
   }
 
   #chooseTree(nowMs: number): TreeChoice {
@@ -289,9 +295,9 @@ export class Publisher {
 
   /** What a broken-off change left in a tree is not known: the tree starts from nothing when it is used next. */
   async #discardTree(tree: string): Promise<void> {
-    if (tree === this.currentTree() || tree === (await servedTree(this.#options.root))) return;
+    if (tree === this.currentTree() || tree === (await servedTree(this.#options.root, this.#files))) return;
     this.#store.generations.setTree(tree, 0, null);
-    await removeTree(join(this.#options.root, 'trees', tree));
+    await this.#files.removeTree(join(this.#options.root, 'trees', tree));
   }
 
   /** The second tree costs as much as the whole repository has files; made ahead, no batch pays for it. */
@@ -328,7 +334,7 @@ export class Publisher {
 
   async #traceMtime(tree: string | null): Promise<number | null> {
     if (tree === null) return null;
-    const facts = await stat(join(this.#options.root, 'trees', tree, traceFile)).catch(() => null);
+    const facts = await this.#files.stat(join(this.#options.root, 'trees', tree, traceFile)).catch(() => null);
     return facts ? Math.floor(facts.mtimeMs / 1000) : null;
   }
 }

@@ -64,6 +64,8 @@ export interface PackageRow {
   readonly mtimeSeconds: number;
   readonly sha256: string;
   readonly source: string | null;
+  /** The newest generation does not name it any more: it is kept for the grace period. */
+  readonly retained: boolean;
 }
 
 /** What is to be pruned: `at` is the generation that is served, times in milliseconds since the epoch. */
@@ -77,7 +79,7 @@ export interface Expiry {
 const pageSize = 500;
 
 /** A source is where the bytes lie until the generation is committed; afterwards they are in the trees. */
-const columns = `id, repository, file, size, mtime, sha256,
+const columns = `id, repository, file, size, mtime, sha256, removed,
   CASE WHEN added = (SELECT number FROM generation WHERE state = 'pending') THEN source END AS source`;
 
 export class GenerationStore {
@@ -395,5 +397,6 @@ function toPackageRow(row: Row): PackageRow {
     mtimeSeconds: Number(row.mtime),
     sha256: String(row.sha256),
     source: row.source === null ? null : String(row.source),
+    retained: row.removed !== null,
   };
 }
