@@ -83,7 +83,7 @@ export class Daemon {
     this.#beatAt = clock.monotonic();
     this.#store = openStore(config.state);
     this.#verifier = new Verifier({ workers: config.workers });
-    this.#publisher = new Publisher({ root: config.root, ...config.publish }, { store: this.#store, clock, log });
+    this.#publisher = new Publisher({ root: config.root, ...config.publish }, { store: this.#store, clock, log, mirrors: () => [...this.#mirrors.keys()] });
     this.#metrics = new Metrics({ version, ...targetsOf(config) });
     this.#prober = new Prober({ version, clock });
     this.#notifier = createNotifier({ env: options.env, log });
@@ -311,6 +311,24 @@ export class Daemon {
       openInbox: (builder) => this.#inboxes.get(builder)?.service.open ?? null,
       wakeInbox: (builder) => this.#inboxes.get(builder)?.service.wake(),
       reload: () => this.reload(),
+      operate: {
+        root: this.#config.root,
+        store: this.#store,
+        publisher: this.#publisher,
+        verifier: this.#verifier,
+        clock: this.#options.clock,
+        log: this.#options.log,
+        mirrorNames: () => [...this.#mirrors.keys()],
+        inboxOf: (builder) => {
+          const config = this.#config.inboxes.find((inbox) => inbox.builder === builder);
+          return config ? { config, keyring: this.#keys.keyring(builder) } : null;
+        },
+        servedChanged: () => {
+          for (const { worker } of this.#mirrors.values()) worker.wake();
+          for (const { service } of this.#inboxes.values()) service.reconsider();
+          this.#keys.wake();
+        },
+      },
     };
   }
 

@@ -10,6 +10,7 @@ import { Wake } from '../system/limit.ts';
 import type { Log } from '../system/log.ts';
 import { type Failure, type MirrorPhase, nextPhase } from './mirror.ts';
 import { filesOf, indexFilesOf, isOursToRemove, isTemporary, planComparison } from './plan.ts';
+import { MirrorRecall } from './recall.ts';
 import { retryTransient } from './retry.ts';
 import type { PushFile, RemoteFile, Transport, Wave } from './transport.ts';
 
@@ -43,6 +44,7 @@ export class MirrorWorker {
   readonly #transport: Transport;
   readonly #deps: WorkerDeps;
   readonly #wake = new Wake();
+  readonly #recall: MirrorRecall;
   #phase: MirrorPhase = { phase: 'idle' };
   /** A push may have been cut off and have left temporary files: the last one of this process, or of the one before. */
   #cutOff = true;
@@ -57,6 +59,7 @@ export class MirrorWorker {
     this.name = name;
     this.#transport = transport;
     this.#deps = deps;
+    this.#recall = new MirrorRecall(name, transport, deps);
   }
 
   get phase(): MirrorPhase {
@@ -112,6 +115,7 @@ export class MirrorWorker {
     if (!current) return false;
     const row = this.#deps.store.mirrors.get(this.name);
     if (row.confirmed !== current.number) return true;
+    if (this.#recall.isDue()) return true;
     const untilMs = this.#deps.clock.now() - this.#deps.graceMs;
     const expiry = { sinceMs: row.prunedUntilMs, untilMs, at: current.number };
     return this.#deps.store.generations.expired(expiry, 0).paths.length > 0;
@@ -169,6 +173,7 @@ export class MirrorWorker {
     const from = store.mirrors.get(this.name).confirmed;
     let lease = this.#lease();
     try {
+      await this.#recall.apply(signal);
       let strangers: readonly string[] = [];
       let packages: Wave = [];
       if (from === null) strangers = await this.#compare(lease, signal);

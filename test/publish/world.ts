@@ -36,6 +36,8 @@ export class PublishWorld implements Disposable {
   publisher: Publisher;
   readonly #options: { keepTreesForMs: number; maxTrees: number };
   readonly #state: string;
+  /** Mirrors that are fed. */
+  mirrors: readonly string[] = [];
   #batches = 0;
 
   constructor(directory: string, options = { keepTreesForMs: 0, maxTrees: 2 }) {
@@ -156,7 +158,8 @@ export class PublishWorld implements Disposable {
 
   #newPublisher(): Publisher {
     const deps = { store: this.store, clock: this.clock, log: silentLog };
-    return new Publisher({ root: this.root, graceMs, ...this.#options }, deps);
+    const retention = { graceMs, keepForMirrorsMs: 10 * graceMs, keepIndexesBytes: 1_000_000 };
+    return new Publisher({ root: this.root, ...retention, ...this.#options }, { ...deps, mirrors: () => this.mirrors });
   }
 }
 
