@@ -5,7 +5,7 @@ import { toInstant } from '../system/clock.ts';
 import { escapeText } from '../system/log.ts';
 import { type Command, exitCode, type Io } from './command.ts';
 import { askConfigured, defaultConfigFile, operationMs, readArgs, requireSuccess } from './options.ts';
-import { sizeText } from './size.ts';
+import { bytesText } from '../observe/words.ts';
 
 export const command: Command = {
   name: 'prune',
@@ -43,17 +43,17 @@ async function prune(args: readonly string[], io: Io): Promise<number> {
 function textOf({ message, limit, due, heldBack, indexes }: PruneAnswer, verb: string): string[] {
   const lines = (sum: PruneAnswer['due']): string[] => [
     ...sum.first.map(
-      (p) => `  ${p.path} (${sizeText(p.size)}): left with generation ${p.removed}, ${toInstant(p.removedAtMs)}`,
+      (p) => `  ${p.path} (${bytesText(p.size)}): left with generation ${p.removed}, ${toInstant(p.removedAtMs)}`,
     ),
     ...(sum.files > sum.first.length ? [`  and ${sum.files - sum.first.length} more`] : []),
   ];
   const behind = limit.heldBy.map(({ name, serves }) => `${name} (generation ${serves ?? 'unknown'})`).join(', ');
   return [
-    `${due.files} packages ${verb}, ${sizeText(due.bytes)}: over their grace`,
+    `${due.files} packages ${verb}, ${bytesText(due.bytes)}: over their grace`,
     ...lines(due),
     ...(heldBack.files === 0
       ? []
-      : [`${heldBack.files} packages stay, ${sizeText(heldBack.bytes)}, for mirrors that are behind: ${behind}`]),
+      : [`${heldBack.files} packages stay, ${bytesText(heldBack.bytes)}, for mirrors that are behind: ${behind}`]),
     ...lines(heldBack),
     ...(indexes === 0 ? [] : [`${indexes} kept indexes ${verb}: too old for a rollback`]),
     message,

@@ -4,7 +4,7 @@ import type { RollbackAnswer } from '../daemon/operate.ts';
 import { escapeText } from '../system/log.ts';
 import { type Command, exitCode, type Io } from './command.ts';
 import { askConfigured, defaultConfigFile, messageIn, operationMs, readArgs, requireSuccess, whoRuns } from './options.ts';
-import { sizeText } from './size.ts';
+import { bytesText } from '../observe/words.ts';
 
 export const command: Command = {
   name: 'rollback',
@@ -68,7 +68,7 @@ async function rollback(args: readonly string[], io: Io): Promise<number> {
 
 function lineOf({ path, to, back, leave, bytes }: RollbackAnswer['steps'][number]): string {
   if (to === null) return `${path}: leaves with ${leave} packages`;
-  return `${path}: ${to.slice(0, 12)} comes back, ${back} packages come (${sizeText(bytes)}), ${leave} leave`;
+  return `${path}: ${to.slice(0, 12)} comes back, ${back} packages come (${bytesText(bytes)}), ${leave} leave`;
 }
 
 function isRollback(body: unknown): body is RollbackAnswer {
