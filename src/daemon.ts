@@ -83,7 +83,10 @@ export class Daemon {
     this.#beatAt = clock.monotonic();
     this.#store = openStore(config.state);
     this.#verifier = new Verifier({ workers: config.workers });
-    this.#publisher = new Publisher({ root: config.root, ...config.publish }, { store: this.#store, clock, log, mirrors: () => [...this.#mirrors.keys()] });
+    this.#publisher = new Publisher(
+      { root: config.root, ...config.publish },
+      { store: this.#store, clock, log, mirrors: () => [...this.#mirrors.keys()] },
+    );
     this.#metrics = new Metrics({ version, ...targetsOf(config) });
     this.#prober = new Prober({ version, clock });
     this.#notifier = createNotifier({ env: options.env, log });
@@ -312,6 +315,7 @@ export class Daemon {
       wakeInbox: (builder) => this.#inboxes.get(builder)?.service.wake(),
       reload: () => this.reload(),
       operate: {
+        ready: () => this.#ready && !this.#stopping,
         root: this.#config.root,
         store: this.#store,
         publisher: this.#publisher,

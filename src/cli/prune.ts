@@ -10,13 +10,12 @@ import { bytesText } from '../observe/words.ts';
 export const command: Command = {
   name: 'prune',
   summary: 'remove what nothing needs any more, or say what that would be',
-  help: `Usage: lockstepd prune [--dry-run] [--json] [--config FILE]
+  help: `Usage: lockstepd prune [--dry-run] [--config FILE]
 
 A package goes when it has been out of every served index for publish.grace and no mirror that is behind still serves an
 index that names it (no longer than publish.keep_for_mirrors). The daemon does this by itself every ten minutes.
 
   --dry-run       only say what, why and how much
-  --json          the same as JSON
   --config FILE   the daemon's configuration (default ${defaultConfigFile})
 
 Example:
@@ -28,15 +27,18 @@ Example:
 async function prune(args: readonly string[], io: Io): Promise<number> {
   const { values } = readArgs('prune', {
     args: [...args],
-    options: { 'dry-run': { type: 'boolean' }, json: { type: 'boolean' }, config: { type: 'string' } },
+    options: { 'dry-run': { type: 'boolean' }, config: { type: 'string' } },
   });
   const dryRun = values['dry-run'] ?? false;
   const file = values.config ?? defaultConfigFile;
   const answer = await askConfigured(io, file, '/control/prune', { dry_run: dryRun }, operationMs);
   requireSuccess(answer);
   if (!isPrune(answer.body)) throw new OperationError('STATE', 'the daemon answered with something else than a prune');
-  if (values.json) io.out(`${JSON.stringify({ version: 1, ...answer.body }, null, 1)}\n`);
-  else io.out(`${textOf(answer.body, dryRun ? 'would go' : 'went').map(escapeText).join('\n')}\n`);
+  io.out(
+    `${textOf(answer.body, dryRun ? 'would go' : 'went')
+      .map(escapeText)
+      .join('\n')}\n`,
+  );
   return exitCode.ok;
 }
 

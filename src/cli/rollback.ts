@@ -3,7 +3,15 @@ import { UsageError } from '../errors.ts';
 import type { RollbackAnswer } from '../daemon/operate.ts';
 import { escapeText } from '../system/log.ts';
 import { type Command, exitCode, type Io } from './command.ts';
-import { askConfigured, defaultConfigFile, messageIn, operationMs, readArgs, requireSuccess, whoRuns } from './options.ts';
+import {
+  askConfigured,
+  defaultConfigFile,
+  messageIn,
+  operationMs,
+  readArgs,
+  requireSuccess,
+  whoRuns,
+} from './options.ts';
 import { bytesText } from '../observe/words.ts';
 
 export const command: Command = {

@@ -19,6 +19,8 @@ export interface OperateDeps {
   readonly verifier: Verifier;
   readonly clock: Clock;
   readonly log: Log;
+  /** False until the last run is recovered, and once the daemon stops. */
+  readonly ready: () => boolean;
   readonly mirrorNames: () => readonly string[];
   readonly inboxOf: (builder: string) => RollbackInbox | null;
   /** Mirrors and inboxes look anew at what is served. */
@@ -78,6 +80,7 @@ export function operationHandlers(deps: OperateDeps): [string, ControlHandler][]
     async (body) => {
       const parsed = schema.safeParse(body);
       if (!parsed.success) return { status: 400, body: { message: usage } };
+      if (!deps.ready()) return { status: 503, body: { message: 'the daemon starts or stops: try again in a moment' } };
       return oneAtATime.run(async () => {
         try {
           return await work(deps, parsed.data);

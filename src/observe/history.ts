@@ -177,7 +177,9 @@ function decisionLines(entry: HistoryView): string[] {
   if (entry.kind === 'generation') {
     if (entry.rollback === undefined) return [];
     const { to, repository, who, why } = entry.rollback;
-    return [escapeText(`  back to generation ${to}${repository === null ? '' : ` of ${repository}`} by ${who}: ${why}`)];
+    return [
+      escapeText(`  back to generation ${to}${repository === null ? '' : ` of ${repository}`} by ${who}: ${why}`),
+    ];
   }
   const codes = [...new Set(entry.indexes.flatMap((r) => r.reasons.map((reason) => reason.code)))];
   const why = entry.why === '' ? 'no reason given' : entry.why;

@@ -31,7 +31,12 @@ export interface PruneForecast {
 }
 
 /** What left until `untilMs` may go now, from what the store knows of `mirrors` (names of those that we feed). */
-export function limitNow(store: Store, options: RetentionOptions, mirrors: readonly string[], nowMs: number): PruneLimit {
+export function limitNow(
+  store: Store,
+  options: RetentionOptions,
+  mirrors: readonly string[],
+  nowMs: number,
+): PruneLimit {
   const views = mirrors.map((name) => {
     const { serves, observed } = store.mirrors.get(name);
     // Where users are seen to get an older generation than we brought there, the older one counts.

@@ -89,11 +89,7 @@ export async function prepareRollback(order: RollbackOrder, deps: RollbackDeps):
     await removeTree(join(deps.root, copies));
   };
   try {
-    const plan = planRollback(
-      generations.indexesAt(order.target),
-      generations.indexesAt(current),
-      order.repository,
-    );
+    const plan = planRollback(generations.indexesAt(order.target), generations.indexesAt(current), order.repository);
     for (const { index, now } of plan.back) await preparation.bringBack(index, now);
     for (const row of plan.leave) preparation.leave(row);
     return { ...preparation.result(current), dispose };

@@ -44,7 +44,13 @@ export class MirrorStore {
 
   /** The mirror holds `generation`, as far as we can tell. */
   confirm(name: string, generation: number, nowMs: number): void {
-    this.#db.run('UPDATE mirror SET confirmed = ?, serves = ?, last_success_at = ? WHERE name = ?', generation, generation, nowMs, name);
+    this.#db.run(
+      'UPDATE mirror SET confirmed = ?, serves = ?, last_success_at = ? WHERE name = ?',
+      generation,
+      generation,
+      nowMs,
+      name,
+    );
   }
 
   /** What the mirror holds is not known any more. */
