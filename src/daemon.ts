@@ -6,6 +6,7 @@ import type { Config, InboxConfig } from './config/schema.ts';
 import { matchesAny } from './config/template.ts';
 import { forgetBuilders } from './daemon/builders.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
+import { controlDepsOf } from './daemon/control-deps.ts';
 import { gatherFacts, statusLine, targetsOf } from './daemon/facts.ts';
 import { createInbox, type InboxParts } from './daemon/inboxes.ts';
 import { createMirror } from './daemon/mirrors.ts';
@@ -301,39 +302,18 @@ export class Daemon {
   }
 
   #controlDeps(): ControlDeps {
-    return {
+    return controlDepsOf({
+      ...this.#options,
+      config: () => this.#config,
       store: this.#store,
-      clock: this.#options.clock,
-      log: this.#options.log,
-      pushNow: (name) => {
-        const parts = this.#mirrors.get(name);
-        parts?.worker.pushNow();
-        return parts !== undefined;
-      },
-      mirrorNames: () => [...this.#mirrors.keys()],
-      openInbox: (builder) => this.#inboxes.get(builder)?.service.open ?? null,
-      wakeInbox: (builder) => this.#inboxes.get(builder)?.service.wake(),
+      publisher: this.#publisher,
+      verifier: this.#verifier,
+      keys: this.#keys,
+      inboxes: this.#inboxes,
+      mirrors: this.#mirrors,
+      ready: () => this.#ready && !this.#stopping,
       reload: () => this.reload(),
-      operate: {
-        ready: () => this.#ready && !this.#stopping,
-        root: this.#config.root,
-        store: this.#store,
-        publisher: this.#publisher,
-        verifier: this.#verifier,
-        clock: this.#options.clock,
-        log: this.#options.log,
-        mirrorNames: () => [...this.#mirrors.keys()],
-        inboxOf: (builder) => {
-          const config = this.#config.inboxes.find((inbox) => inbox.builder === builder);
-          return config ? { config, keyring: this.#keys.keyring(builder) } : null;
-        },
-        servedChanged: () => {
-          for (const { worker } of this.#mirrors.values()) worker.wake();
-          for (const { service } of this.#inboxes.values()) service.reconsider();
-          this.#keys.wake();
-        },
-      },
-    };
+    });
   }
 
   #facts(): ReturnType<typeof gatherFacts> {

@@ -41,7 +41,7 @@ export interface GuardFacts {
 }
 
 /** Who went back to which generation. */
-export interface RolledBack {
+interface RolledBack {
   readonly who: string;
   readonly why: string;
   readonly target: number;

@@ -2,6 +2,7 @@
 import { link, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf } from '../errors.ts';
+import type { GenerationStore, IndexRow } from '../store/generations.ts';
 import { makeDirectoryDurable, syncDirectory } from '../system/durable.ts';
 
 export class IndexArchive {
@@ -33,6 +34,15 @@ export class IndexArchive {
       }
     }
     if (made > 0) await syncDirectory(join(this.#root, 'indexes'));
+  }
+
+  /** A generation that came otherwise than by a publish of ours, by a rebuilt state for instance, can be gone back to as well. */
+  async keepServed(generations: GenerationStore): Promise<void> {
+    const current = generations.current();
+    if (!current) return;
+    const indexes = generations.indexesAt(current.number);
+    const source = ({ repository, file }: IndexRow): string => `trees/${current.tree}/${repository}/${file}`;
+    await this.keep(indexes.map((row) => ({ sha256: row.sha256, source: source(row) })));
   }
 
   /** Names of the indexes that lie here. */

@@ -13,7 +13,7 @@ export interface RetentionOptions {
   readonly keepIndexesBytes: number;
 }
 
-export interface PruneSum {
+interface PruneSum {
   readonly files: number;
   readonly bytes: number;
   /** The first few. */
@@ -31,12 +31,7 @@ export interface PruneForecast {
 }
 
 /** What left until `untilMs` may go now, from what the store knows of `mirrors` (names of those that we feed). */
-export function limitNow(
-  store: Store,
-  options: RetentionOptions,
-  mirrors: readonly string[],
-  nowMs: number,
-): PruneLimit {
+function limitNow(store: Store, options: RetentionOptions, mirrors: readonly string[], nowMs: number): PruneLimit {
   const views = mirrors.map((name) => {
     const { serves, observed } = store.mirrors.get(name);
     // Where users are seen to get an older generation than we brought there, the older one counts.

@@ -2,9 +2,9 @@
 import { chmod, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { IndexFileName } from '../apk/entry.ts';
-import { messageOf, OperationError } from '../errors.ts';
-import type { Generation, IndexRow } from '../store/generations.ts';
-import type { BatchExtent, RepositoryChange } from '../store/journal.ts';
+import { messageOf } from '../errors.ts';
+import type { Generation } from '../store/generations.ts';
+import type { BatchExtent } from '../store/journal.ts';
 import type { Store } from '../store/store.ts';
 import { type Clock, toInstant } from '../system/clock.ts';
 import { makeDirectoryDurable } from '../system/durable.ts';
@@ -13,12 +13,13 @@ import type { Log } from '../system/log.ts';
 import { inPieces } from '../system/pieces.ts';
 import { removeTree } from '../system/remove-tree.ts';
 import type { IndexFacts, Verified } from '../trust/verify.ts';
-import { applySteps, makePublicDirectory, setMtimeDurable } from './apply.ts';
+import { applySteps, makePublicDirectory } from './apply.ts';
 import { IndexArchive } from './archive.ts';
 import { chooseTree, nextMtimeSeconds, type TreeChoice, type TreeFacts } from './generation.ts';
 import { planTree, traceContent, traceFile } from './plan.ts';
 import { forecastPrune, type PruneForecast, pruneOnce } from './prune.ts';
 import { recallFromTrees } from './recall.ts';
+import { requireValid, stampIndexes } from './stamp.ts';
 import { removeStrangeTrees, servedTree } from './trees.ts';
 
 export interface PublisherOptions {
@@ -118,7 +119,7 @@ export class Publisher {
       this.#log.warn('state_lost', { served, hint: 'it is served until the inboxes are published anew' });
     }
     await this.#alignLink();
-    await this.#keepServedIndexes();
+    await this.archive.keepServed(this.#store.generations);
     await recallFromTrees(root, this.#store.recalls);
     for (const name of await readdir(join(root, 'ingest'))) await removeTree(join(root, 'ingest', name));
   }
@@ -138,9 +139,9 @@ export class Publisher {
       const startedAt = this.#clock.monotonic();
       const { journal, generations } = this.#store;
       const current = generations.current();
-      this.#requireValid(batch, current?.number ?? 0);
+      requireValid(this.#store, batch, current?.number ?? 0);
       const choice = this.#chooseTree(nowMs);
-      const changes = await this.#stampIndexes(batch, nowMs);
+      const changes = await stampIndexes(this.#options.root, generations, batch, nowMs);
       await this.archive.keep(changes.map(({ index }) => ({ sha256: index.sha256, source: index.source ?? '' })));
       generations.setTree(choice.name, choice.generation, null);
       const number = (current?.number ?? 0) + 1;
@@ -217,22 +218,6 @@ export class Publisher {
     return { store: this.#store, archive: this.archive, mirrors: this.#mirrors() };
   }
 
-  #requireValid({ changes, follows }: VerifiedBatch, current: number): void {
-    if (follows !== undefined && follows !== current)
-      throw new OperationError('STATE', `generation ${current} came out meanwhile: look again what is to be done`);
-    if (this.#store.recalls.stages(changes.map((change) => change.candidate)))
-      throw new OperationError('STATE', 'a package was recalled since it was verified: the upload is looked at again');
-  }
-
-  /** A generation that came otherwise than by a publish of ours, by a rebuilt state for instance, can be rolled back to as well. */
-  async #keepServedIndexes(): Promise<void> {
-    const current = this.#store.generations.current();
-    if (!current) return;
-    const indexes = this.#store.generations.indexesAt(current.number);
-    const source = ({ repository, file }: IndexRow): string => `trees/${current.tree}/${repository}/${file}`;
-    await this.archive.keep(indexes.map((row) => ({ sha256: row.sha256, source: source(row) })));
-  }
-
   async #bringUp(generation: Generation, from: number, currentTree: string | null): Promise<void> {
     await this.#catchUp(generation.tree, from, generation, currentTree);
     await applySteps(this.#options.root, [{ kind: 'switch', tree: generation.tree }]);
@@ -260,35 +245,6 @@ export class Publisher {
     });
     await makePublicDirectory(join(this.#options.root, 'trees', tree));
     await applySteps(this.#options.root, steps, signal);
-  }
-
-  async #stampIndexes(batch: VerifiedBatch, nowMs: number): Promise<RepositoryChange[]> {
-    const changes: RepositoryChange[] = [];
-    for (const { repository, indexFile, candidate, base, index, indexSource, builder } of batch.changes) {
-      const previous: IndexRow | null = this.#store.generations.indexOf(repository, indexFile);
-      const mtimeSeconds = nextMtimeSeconds(nowMs, previous?.mtimeSeconds ?? null);
-      await setMtimeDurable(join(this.#options.root, indexSource), mtimeSeconds);
-      const { sha256, size, packages, signedBy, signedKey, description, newestBuildTime } = index;
-      changes.push({
-        repository,
-        candidate,
-        base,
-        index: {
-          file: indexFile,
-          sha256,
-          size,
-          mtimeSeconds,
-          packages,
-          signedBy,
-          ...(signedKey === undefined ? {} : { signedKey }),
-          description,
-          newestBuildTime,
-          builder: builder ?? batch.builder,
-          source: indexSource,
-        },
-      });
-    }
-    return changes;
   }
 
   /**

@@ -2,7 +2,7 @@
 import type { KeptIndex } from '../store/retention.ts';
 
 /** What a mirror that we feed is known to serve. */
-export interface MirrorView {
+interface MirrorView {
   readonly name: string;
   /** The generation of the indexes there; null: it has none of ours, as far as we know. */
   readonly serves: number | null;

@@ -179,7 +179,7 @@ class Preparation {
       indexSource,
       builder,
     });
-    const { back, leave, bytes } = store.staging.extent(candidate);
+    const { back, leave, bytes } = store.rollbacks.extent(candidate);
     this.#steps.push({ path: pathOf(index), from: now?.sha256 ?? null, to: sha256, back, leave, bytes });
   }
 

@@ -43,8 +43,8 @@ export class MirrorWorker {
   readonly name: string;
   readonly #transport: Transport;
   readonly #deps: WorkerDeps;
-  readonly #wake = new Wake();
   readonly #recall: MirrorRecall;
+  readonly #wake = new Wake();
   #phase: MirrorPhase = { phase: 'idle' };
   /** A push may have been cut off and have left temporary files: the last one of this process, or of the one before. */
   #cutOff = true;
@@ -111,14 +111,13 @@ export class MirrorWorker {
   }
 
   #isDue(): boolean {
-    const current = this.#deps.store.generations.current();
+    const { generations, mirrors } = this.#deps.store;
+    const current = generations.current();
     if (!current) return false;
-    const row = this.#deps.store.mirrors.get(this.name);
-    if (row.confirmed !== current.number) return true;
-    if (this.#recall.isDue()) return true;
+    const row = mirrors.get(this.name);
+    if (row.confirmed !== current.number || this.#recall.isDue()) return true;
     const untilMs = this.#deps.clock.now() - this.#deps.graceMs;
-    const expiry = { sinceMs: row.prunedUntilMs, untilMs, at: current.number };
-    return this.#deps.store.generations.expired(expiry, 0).paths.length > 0;
+    return generations.expired({ sinceMs: row.prunedUntilMs, untilMs, at: current.number }, 0).paths.length > 0;
   }
 
   async #attempt(signal: AbortSignal): Promise<void> {

@@ -153,7 +153,7 @@ export class RecallStore {
   }
 }
 
-export function toRecall(row: Row): Recall {
+function toRecall(row: Row): Recall {
   return {
     id: Number(row.id),
     asked: String(row.asked),

@@ -63,6 +63,13 @@ export class RollbackStore {
     );
   }
 
+  /** After the candidate was compared: how many packages come back, with their bytes, and how many leave. */
+  extent(candidate: number): { readonly back: number; readonly leave: number; readonly bytes: number } {
+    const come = this.#db.get('SELECT count(*) AS n, total(size) AS bytes FROM staged WHERE candidate = ?', candidate);
+    const leave = this.#db.get('SELECT count(*) AS n FROM leaving WHERE candidate = ?', candidate);
+    return { back: Number(come?.n), leave: Number(leave?.n), bytes: Number(come?.bytes) };
+  }
+
   /** True when the index of generation `at` named the package without having it. */
   wasMissing(repository: string, indexFile: IndexFileName, file: string, at: number): boolean {
     const row = this.#db.get(

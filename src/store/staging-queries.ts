@@ -69,10 +69,3 @@ export function demandOf(
   const row = db.get('SELECT file, size FROM staged WHERE candidate = ? ORDER BY size DESC, file LIMIT 1', candidate);
   return { bytes: Number(sum?.n), largest: row ? { file: String(row.file), bytes: Number(row.size) } : null };
 }
-
-/** Rows that come and rows that leave, and the bytes of those that come. */
-export function extentOf(db: Database, candidate: number): { back: number; leave: number; bytes: number } {
-  const come = db.get('SELECT count(*) AS n, total(size) AS bytes FROM staged WHERE candidate = ?', candidate);
-  const leave = db.get('SELECT count(*) AS n FROM leaving WHERE candidate = ?', candidate);
-  return { back: Number(come?.n), leave: Number(leave?.n), bytes: Number(come?.bytes) };
-}

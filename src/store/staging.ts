@@ -4,7 +4,7 @@ import { packageFileName } from '../apk/entry.ts';
 import type { VerificationCode } from '../errors.ts';
 import { Bits } from './bits.ts';
 import type { Database, Row } from './database.ts';
-import { countRemovals, demandOf, extentOf, findConflict, type Place, pieceSize } from './staging-queries.ts';
+import { countRemovals, demandOf, findConflict, type Place, pieceSize } from './staging-queries.ts';
 
 /** `missing`: not seen in the inbox; `present`: seen with the right size; `ready`: a verified private copy lies there; `failed`: refused. */
 export type StagedState = 'missing' | 'present' | 'ready' | 'failed';
@@ -259,11 +259,6 @@ export class StagingStore {
   /** The bytes that all rows say they have, and the largest of them; a hostile index can make the sum huge, never wrong. */
   demand(candidate: number): { readonly bytes: number; readonly largest: { file: string; bytes: number } | null } {
     return demandOf(this.#db, candidate);
-  }
-
-  /** After `compare`: how many packages the candidate brings, with their bytes, and how many leave. */
-  extent(candidate: number): { readonly back: number; readonly leave: number; readonly bytes: number } {
-    return extentOf(this.#db, candidate);
   }
 
   /** Bytes of the rows that must be copied. */
