@@ -6,6 +6,7 @@ import type { Config, InboxConfig } from './config/schema.ts';
 import { matchesAny } from './config/template.ts';
 import { forgetBuilders } from './daemon/builders.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
+import { controlDepsOf } from './daemon/control-deps.ts';
 import { gatherFacts, statusLine, targetsOf } from './daemon/facts.ts';
 import { createInbox, type InboxParts } from './daemon/inboxes.ts';
 import { createMirror } from './daemon/mirrors.ts';
@@ -83,7 +84,10 @@ export class Daemon {
     this.#beatAt = clock.monotonic();
     this.#store = openStore(config.state);
     this.#verifier = new Verifier({ workers: config.workers });
-    this.#publisher = new Publisher({ root: config.root, ...config.publish }, { store: this.#store, clock, log });
+    this.#publisher = new Publisher(
+      { root: config.root, ...config.publish },
+      { store: this.#store, clock, log, mirrors: () => [...this.#mirrors.keys()] },
+    );
     this.#metrics = new Metrics({ version, ...targetsOf(config) });
     this.#prober = new Prober({ version, clock });
     this.#notifier = createNotifier({ env: options.env, log });
@@ -298,20 +302,18 @@ export class Daemon {
   }
 
   #controlDeps(): ControlDeps {
-    return {
+    return controlDepsOf({
+      ...this.#options,
+      config: () => this.#config,
       store: this.#store,
-      clock: this.#options.clock,
-      log: this.#options.log,
-      pushNow: (name) => {
-        const parts = this.#mirrors.get(name);
-        parts?.worker.pushNow();
-        return parts !== undefined;
-      },
-      mirrorNames: () => [...this.#mirrors.keys()],
-      openInbox: (builder) => this.#inboxes.get(builder)?.service.open ?? null,
-      wakeInbox: (builder) => this.#inboxes.get(builder)?.service.wake(),
+      publisher: this.#publisher,
+      verifier: this.#verifier,
+      keys: this.#keys,
+      inboxes: this.#inboxes,
+      mirrors: this.#mirrors,
+      ready: () => this.#ready && !this.#stopping,
       reload: () => this.reload(),
-    };
+    });
   }
 
   #facts(): ReturnType<typeof gatherFacts> {

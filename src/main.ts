@@ -39,6 +39,18 @@ const commands: Readonly<Record<string, { readonly summary: string; readonly loa
     summary: 'show what was published and decided, newest first',
     load: async () => (await import('./cli/history.ts')).command,
   },
+  rollback: {
+    summary: 'publish the indexes of an older generation again',
+    load: async () => (await import('./cli/rollback.ts')).command,
+  },
+  prune: {
+    summary: 'remove what nothing needs any more, or say what that would be',
+    load: async () => (await import('./cli/prune.ts')).command,
+  },
+  recall: {
+    summary: 'remove a package everywhere at once, and keep it out',
+    load: async () => (await import('./cli/recall.ts')).command,
+  },
   reload: {
     summary: 'make the daemon read its configuration again',
     load: async () => (await import('./cli/control.ts')).reloadCommand,

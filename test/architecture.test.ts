@@ -59,6 +59,8 @@ const pure = [
   'ingest/guards.ts',
   'publish/plan.ts',
   'publish/generation.ts',
+  'publish/retention.ts',
+  'publish/rollback-plan.ts',
   'replicate/mirror.ts',
   'replicate/plan.ts',
   'replicate/transport.ts',

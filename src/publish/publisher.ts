@@ -2,26 +2,32 @@
 import { join } from 'node:path';
 import type { IndexFileName } from '../apk/entry.ts';
 import { messageOf } from '../errors.ts';
-import type { Generation, IndexRow } from '../store/generations.ts';
-import type { BatchExtent, RepositoryChange } from '../store/journal.ts';
+import type { Generation } from '../store/generations.ts';
+import type { BatchExtent } from '../store/journal.ts';
 import type { Store } from '../store/store.ts';
 import { type Clock, toInstant } from '../system/clock.ts';
-import { makeDirectoryDurable, setMtimeDurable } from '../system/durable.ts';
+import { makeDirectoryDurable } from '../system/durable.ts';
 import { diskFiles, type Files } from '../system/files.ts';
 import { Mutex } from '../system/limit.ts';
 import type { Log } from '../system/log.ts';
 import { inPieces } from '../system/pieces.ts';
 import type { IndexFacts, Verified } from '../trust/verify.ts';
 import { applySteps, makePublicDirectory } from './apply.ts';
+import { IndexArchive } from './archive.ts';
 import { chooseTree, nextMtimeSeconds, type TreeChoice, type TreeFacts } from './generation.ts';
 import { planTree, traceContent, traceFile } from './plan.ts';
-import { pruneTrees, removeStrangeTrees, servedTree } from './trees.ts';
+import { forecastPrune, type PruneForecast, pruneOnce } from './prune.ts';
+import { recallFromTrees } from './recall.ts';
+import { requireValid, stampIndexes } from './stamp.ts';
+import { removeStrangeTrees, servedTree } from './trees.ts';
 
 export interface PublisherOptions {
   readonly root: string;
   readonly graceMs: number;
   readonly keepTreesForMs: number;
   readonly maxTrees: number;
+  readonly keepForMirrorsMs: number;
+  readonly keepIndexesBytes: number;
 }
 
 /** What a publish takes: only what `verify` accepted can be put in here. */
@@ -35,12 +41,16 @@ export interface VerifiedChange {
   readonly index: Verified<IndexFacts>;
   /** Where the private copy of the index lies, relative to the root. */
   readonly indexSource: string;
+  /** Whose inbox the index came from, when not from the batch's. */
+  readonly builder?: string;
 }
 
 export interface VerifiedBatch extends BatchExtent {
   readonly id: string;
   readonly builder: string;
   readonly changes: readonly VerifiedChange[];
+  /** The generation that was served when the batch was put together, for one that must not follow any other. */
+  readonly follows?: number;
 }
 
 /** A tree that nobody changes until `release` is called. */
@@ -60,21 +70,33 @@ export class Publisher {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #files: Files;
+  readonly #mirrors: () => readonly string[];
   readonly #mutex = new Mutex();
+  /** The bytes of published indexes. */
+  readonly archive: IndexArchive;
   readonly #leases = new Map<string, number>();
   /** A tree that is served and unknown to the store, which was lost: left alone until the next start. */
   #strangeTree: string | null = null;
   #spareWork: { readonly stop: AbortController; readonly done: Promise<void> } | null = null;
 
+  /** `mirrors`: names of those that we feed. */
   constructor(
     options: PublisherOptions,
-    deps: { readonly store: Store; readonly clock: Clock; readonly log: Log; readonly files?: Files },
+    deps: {
+      readonly store: Store;
+      readonly clock: Clock;
+      readonly log: Log;
+      readonly mirrors?: () => readonly string[];
+      readonly files?: Files;
+    },
   ) {
     this.#options = options;
     this.#store = deps.store;
     this.#clock = deps.clock;
     this.#log = deps.log;
     this.#files = deps.files ?? diskFiles;
+    this.#mirrors = deps.mirrors ?? (() => []);
+    this.archive = new IndexArchive(options.root, this.#files);
   }
 
   /**
@@ -92,6 +114,7 @@ export class Publisher {
       ['trees', 0o755],
     ] as const)
       await this.#files.chmod(join(root, directory), mode);
+    await this.archive.open();
     const served = await servedTree(this.#options.root, this.#files);
     await this.#settleOpen(served);
     this.#strangeTree = await removeStrangeTrees(root, this.#store.generations.trees(), served, this.#files);
@@ -99,6 +122,8 @@ export class Publisher {
       this.#log.warn('state_lost', { served, hint: 'it is served until the inboxes are published anew' });
     }
     await this.#alignLink();
+    await this.archive.keepServed(this.#store.generations);
+    await recallFromTrees(root, this.#store.recalls, this.#files);
     for (const name of await this.#files.readdir(join(root, 'ingest')))
       await this.#files.removeTree(join(root, 'ingest', name));
   }
@@ -118,8 +143,10 @@ export class Publisher {
       const startedAt = this.#clock.monotonic();
       const { journal, generations } = this.#store;
       const current = generations.current();
+      requireValid(this.#store, batch, current?.number ?? 0);
       const choice = this.#chooseTree(nowMs);
-      const changes = await this.#stampIndexes(batch, nowMs);
+      const changes = await stampIndexes(this.#options.root, generations, batch, nowMs, this.#files);
+      await this.archive.keep(changes.map(({ index }) => ({ sha256: index.sha256, source: index.source ?? '' })));
       generations.setTree(choice.name, choice.generation, null);
       const number = (current?.number ?? 0) + 1;
       const intent = { number, publishedAtMs: nowMs, tree: choice.name, batch: batch.id, added: 0, removed: 0 };
@@ -164,17 +191,35 @@ export class Publisher {
     };
   }
 
-  /** Removes from our trees what left the last index longer than the grace period ago. Returns how many files. */
+  /** Removes from our trees what nothing needs any more, on our disk or on a mirror that is behind. Returns how many files. */
   prune(): Promise<number> {
-    return this.#mutex.run(() =>
-      pruneTrees(this.#options.root, this.#store.generations, this.#clock.now() - this.#options.graceMs, this.#files),
-    );
+    return this.#mutex.run(() => pruneOnce(this.#options.root, this.#retention, this.#options, this.#clock.now()));
+  }
+
+  /** What `prune` would do now; names at most `limit` files. */
+  forecastPrune(limit: number): Promise<PruneForecast> {
+    return this.#mutex.run(() => forecastPrune(this.#retention, this.#options, this.#clock.now(), limit));
+  }
+
+  /** Takes what the store knows as recalled out of every tree, at once. Returns how many paths. */
+  recall(): Promise<number> {
+    return this.#mutex.run(async () => {
+      // It links from one tree into another.
+      await this.#stopSpareWork();
+      const removed = await recallFromTrees(this.#options.root, this.#store.recalls, this.#files);
+      this.#startSpareWork();
+      return removed;
+    });
   }
 
   /** Ends background work; the publisher must not be used afterwards. */
   async stop(): Promise<void> {
     await this.#stopSpareWork();
     await this.#mutex.run(async () => {});
+  }
+
+  get #retention(): { store: Store; archive: IndexArchive; mirrors: readonly string[]; files: Files } {
+    return { store: this.#store, archive: this.archive, mirrors: this.#mirrors(), files: this.#files };
   }
 
   async #bringUp(generation: Generation, from: number, currentTree: string | null): Promise<void> {
@@ -204,35 +249,6 @@ export class Publisher {
     });
     await makePublicDirectory(join(this.#options.root, 'trees', tree), this.#files);
     await applySteps(this.#options.root, steps, signal, this.#files);
-  }
-
-  async #stampIndexes(batch: VerifiedBatch, nowMs: number): Promise<RepositoryChange[]> {
-    const changes: RepositoryChange[] = [];
-    for (const { repository, indexFile, candidate, base, index, indexSource } of batch.changes) {
-      const previous: IndexRow | null = this.#store.generations.indexOf(repository, indexFile);
-      const mtimeSeconds = nextMtimeSeconds(nowMs, previous?.mtimeSeconds ?? null);
-      await setMtimeDurable(join(this.#options.root, indexSource), mtimeSeconds, this.#files);
-      const { sha256, size, packages, signedBy, signedKey, description, newestBuildTime } = index;
-      changes.push({
-        repository,
-        candidate,
-        base,
-        index: {
-          file: indexFile,
-          sha256,
-          size,
-          mtimeSeconds,
-          packages,
-          signedBy,
-          ...(signedKey === undefined ? {} : { signedKey }),
-          description,
-          newestBuildTime,
-          builder: batch.builder,
-          source: indexSource,
-        },
-      });
-    }
-    return changes;
   }
 
   /**

@@ -1,7 +1,6 @@
 /** Looks after the directory of trees as a whole: which one is served, which ones nobody knows, what has expired in all of them. */
 import { dirname, join } from 'node:path';
 import { errnoOf, OperationError } from '../errors.ts';
-import type { GenerationStore } from '../store/generations.ts';
 import { syncDirectory } from '../system/durable.ts';
 import { diskFiles, type Files } from '../system/files.ts';
 import { eachLimited } from '../system/limit.ts';
@@ -45,32 +44,21 @@ export async function removeStrangeTrees(
   return strange;
 }
 
-/** Removes from every tree what left the last index at `untilMs` or before. Returns how many paths. */
-export async function pruneTrees(
-  root: string,
-  generations: GenerationStore,
-  untilMs: number,
-  files: Files = diskFiles,
-): Promise<number> {
-  const earliest = generations.earliestUnpruned();
-  const at = generations.current()?.number;
-  if (at === undefined || earliest === null || earliest > untilMs) return 0;
-  let removed = 0;
+/** Removes these paths from every tree, durably, and directories that became empty. Returns how many paths. */
+export async function removeFromTrees(root: string, pages: Iterable<readonly string[]>, files: Files): Promise<number> {
+  const trees = (await files.readdir(join(root, 'trees'))).filter(isTreeName);
   const touched = new Set<string>();
-  let after: number | null = 0;
-  while (after !== null) {
-    const page = generations.expired({ sinceMs: earliest - 1, untilMs, at }, after);
-    for (const tree of generations.trees()) {
-      const base = join(root, 'trees', tree.name);
-      await eachLimited(page.paths, 8, (path) => files.rm(join(base, path), { force: true }));
-      for (const path of page.paths) touched.add(join(base, path.slice(0, path.lastIndexOf('/'))));
+  let removed = 0;
+  for (const paths of pages) {
+    for (const tree of trees) {
+      const base = join(root, 'trees', tree);
+      await eachLimited(paths, 8, (path) => files.rm(join(base, path), { force: true }));
+      for (const path of paths) touched.add(join(base, path.slice(0, path.lastIndexOf('/'))));
     }
-    removed += page.paths.length;
-    after = page.next;
+    removed += paths.length;
   }
   for (const directory of touched) await syncIfThere(files, directory);
   await removeEmptied(files, touched, join(root, 'trees'));
-  generations.markPruned(untilMs, at);
   return removed;
 }
 

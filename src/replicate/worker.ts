@@ -10,6 +10,7 @@ import { Wake } from '../system/limit.ts';
 import type { Log } from '../system/log.ts';
 import { type Failure, type MirrorPhase, nextPhase } from './mirror.ts';
 import { filesOf, indexFilesOf, isOursToRemove, isTemporary, planComparison, splitReplacing } from './plan.ts';
+import { MirrorRecall } from './recall.ts';
 import { retryTransient } from './retry.ts';
 import type { PushFile, RemoteFile, Transport, Wave } from './transport.ts';
 
@@ -44,6 +45,7 @@ export class MirrorWorker {
   readonly name: string;
   readonly #transport: Transport;
   readonly #deps: WorkerDeps;
+  readonly #recall: MirrorRecall;
   readonly #wake = new Wake();
   #phase: MirrorPhase = { phase: 'idle' };
   /** A push may have been cut off and have left temporary files: the last one of this process, or of the one before. */
@@ -59,6 +61,7 @@ export class MirrorWorker {
     this.name = name;
     this.#transport = transport;
     this.#deps = deps;
+    this.#recall = new MirrorRecall(name, transport, deps);
   }
 
   get phase(): MirrorPhase {
@@ -110,13 +113,13 @@ export class MirrorWorker {
   }
 
   #isDue(): boolean {
-    const current = this.#deps.store.generations.current();
+    const { generations, mirrors } = this.#deps.store;
+    const current = generations.current();
     if (!current) return false;
-    const row = this.#deps.store.mirrors.get(this.name);
-    if (row.confirmed !== current.number) return true;
+    const row = mirrors.get(this.name);
+    if (row.confirmed !== current.number || this.#recall.isDue()) return true;
     const untilMs = this.#deps.clock.now() - this.#deps.graceMs;
-    const expiry = { sinceMs: row.prunedUntilMs, untilMs, at: current.number };
-    return this.#deps.store.generations.expired(expiry, 0).paths.length > 0;
+    return generations.expired({ sinceMs: row.prunedUntilMs, untilMs, at: current.number }, 0).paths.length > 0;
   }
 
   async #attempt(signal: AbortSignal): Promise<void> {
@@ -171,6 +174,7 @@ export class MirrorWorker {
     const from = store.mirrors.get(this.name).confirmed;
     let lease = this.#lease();
     try {
+      await this.#recall.apply(signal);
       let strangers: readonly string[] = [];
       let packages: Wave = [];
       if (from === null) ({ strangers, replacing: packages } = await this.#compare(lease, signal));

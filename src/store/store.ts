@@ -8,6 +8,9 @@ import { GenerationStore } from './generations.ts';
 import { HistoryStore } from './history.ts';
 import { Journal } from './journal.ts';
 import { MirrorStore } from './mirrors.ts';
+import { RecallStore } from './recalls.ts';
+import { RetentionStore } from './retention.ts';
+import { RollbackStore } from './rollbacks.ts';
 import { StagingStore } from './staging.ts';
 
 export interface Store extends Disposable {
@@ -19,6 +22,9 @@ export interface Store extends Disposable {
   readonly decisions: DecisionStore;
   readonly history: HistoryStore;
   readonly mirrors: MirrorStore;
+  readonly recalls: RecallStore;
+  readonly retention: RetentionStore;
+  readonly rollbacks: RollbackStore;
 }
 
 /** Opens `state.db` in `directory`, creating it when it is not there. Throws OperationError STATE. */
@@ -33,6 +39,9 @@ export function openStore(directory: string): Store {
     decisions: new DecisionStore(db),
     history: new HistoryStore(db),
     mirrors: new MirrorStore(db),
+    recalls: new RecallStore(db),
+    retention: new RetentionStore(db),
+    rollbacks: new RollbackStore(db),
     [Symbol.dispose]: () => db[Symbol.dispose](),
   };
 }

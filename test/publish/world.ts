@@ -39,6 +39,8 @@ export class PublishWorld implements Disposable {
   readonly #options: { keepTreesForMs: number; maxTrees: number };
   readonly #state: string;
   readonly #files: Files | undefined;
+  /** Mirrors that are fed. */
+  mirrors: readonly string[] = [];
   #batches = 0;
 
   /** With `files` the root lies there, and only the store on the disk. */
@@ -175,8 +177,9 @@ export class PublishWorld implements Disposable {
 
   #newPublisher(): Publisher {
     const files = this.#files === undefined ? {} : { files: this.#files };
-    const deps = { store: this.store, clock: this.clock, log: silentLog, ...files };
-    return new Publisher({ root: this.root, graceMs, ...this.#options }, deps);
+    const deps = { store: this.store, clock: this.clock, log: silentLog, mirrors: () => this.mirrors, ...files };
+    const retention = { graceMs, keepForMirrorsMs: 10 * graceMs, keepIndexesBytes: 1_000_000 };
+    return new Publisher({ root: this.root, ...retention, ...this.#options }, deps);
   }
 }
 
