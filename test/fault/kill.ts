@@ -215,11 +215,12 @@ interface Run {
 
 const copying = { recursive: true, preserveTimestamps: true, verbatimSymlinks: true };
 
+/** SQLite shrinks its log when it can: that it could not loses nothing. */
 function isWrite(call: string): boolean {
-  return changing.includes(call);
+  return changing.includes(call) && call !== 'ftruncate';
 }
 
-/** One point of each kind, and `share` of the others. */
+/** `count` of the points, picked by chance. */
 export function choose(points: readonly Point[], count: number, random: () => number): Point[] {
   return points
     .map((point) => ({ point, at: random() }))

@@ -3,8 +3,8 @@
  * random moments are what power cuts leave. Each is mounted, checked, recovered, checked. Then the same with every fsync left
  * out, which must break at least half. Needs root, loop devices, mkfs.xfs and strace.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -106,6 +106,9 @@ async function cutOften(kind: Kind, count: number, fsync: boolean, base: string,
   for (let done = 0; done < count; ) {
     makeImage(image, kind, bytes);
     run('mount', '-o', `loop,${options}`, image, live);
+    // The operator's part was there long before.
+    for (const name of ['keys', 'srv', 'state']) cpSync(join(from, '..', name), join(live, name), { recursive: true });
+    run('sync', '-f', live);
     const writer = startWriter(live, from, fsync);
     try {
       while (writer.published() === 0 && writer.child.exitCode === null) await sleep(20);
@@ -140,6 +143,14 @@ if (process.getuid?.() !== 0 || missing !== undefined) {
   console.log(`seed ${seed}`);
   const base = mkdtempSync(join(tmpdir(), 'lockstepd-power-'));
   for (const name of ['host', 'live', 'at']) mkdirSync(join(base, name));
+  // Ended from outside: nothing stays mounted.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      for (const name of ['at', 'live', 'host']) spawnSync('umount', ['-l', join(base, name)]);
+      rmSync(base, { recursive: true, force: true });
+      process.exit(1);
+    });
+  }
   try {
     // Only xfs and btrfs copy an image in one instant.
     const host = join(base, 'host.img');
