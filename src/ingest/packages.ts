@@ -157,7 +157,7 @@ async function verifyCopy(
     if (verdict.verdict === 'accepted') {
       const { sha256, arch, signedBy } = verdict.package;
       const place = { repository, file: row.file };
-      const mtimeSeconds = deps.store.generations.distinctMtime(place, { ...verdict.package, size: row.entry.size });
+      const mtimeSeconds = deps.store.changes.distinctMtime(place, { ...verdict.package, size: row.entry.size });
       if (mtimeSeconds !== verdict.package.mtimeSeconds) await setMtimeDurable(destination, mtimeSeconds);
       staging.setReady(row.id, { source, sha256, mtimeSeconds, packageArch: arch, signedBy });
     } else {
@@ -175,14 +175,14 @@ async function verifyCopy(
  * They get a name of our own, so that nobody can take them away again: another candidate, the reuse of a tree, a prune.
  */
 async function takeKnown({ deps, repository }: Wanted, row: StagedRow): Promise<boolean> {
-  const { generations, staging } = deps.store;
+  const { changes, generations, staging } = deps.store;
   const known = staging.known(row.entry, deps.inbox.builder);
   if (!known) return false;
   if (known.packageArch !== 'noarch' && known.packageArch !== row.entry.arch) return false;
   if (deps.inbox.packageSignatures === 'require' && !maySignToday(known.signedBy, repository, deps)) return false;
   // A file of its own can be given another time.
   const bytes = { size: row.entry.size, mtimeSeconds: known.mtimeSeconds, sha256: known.sha256 };
-  if (generations.distinctMtime({ repository, file: row.file }, bytes) !== known.mtimeSeconds) return false;
+  if (changes.distinctMtime({ repository, file: row.file }, bytes) !== known.mtimeSeconds) return false;
   const source = copyOf(deps.inbox, row);
   const current = generations.current()?.number;
   if (!(await linkFresh(join(deps.root, known.source), join(deps.root, source)))) return false;

@@ -24,13 +24,18 @@ export function planComparison(files: readonly PushFile[], remote: ReadonlyMap<s
   });
 }
 
-/** Splits files of one directory into those whose names the mirror does not have, and those that take the place of others. */
+/**
+ * Splits files of one directory into what can go `now` and what takes the place of other bytes and goes `later`, with the
+ * indexes. More than `room` files are not kept back: then all go now.
+ */
 export function splitReplacing(
   files: readonly PushFile[],
   remote: ReadonlyMap<string, RemoteFile>,
-): { readonly fresh: PushFile[]; readonly replacing: PushFile[] } {
+  room: number,
+): { readonly now: readonly PushFile[]; readonly later: readonly PushFile[] } {
   const isThere = ({ path }: PushFile): boolean => remote.has(path.slice(path.lastIndexOf('/') + 1));
-  return { fresh: files.filter((file) => !isThere(file)), replacing: files.filter(isThere) };
+  const later = files.filter(isThere);
+  return later.length > room ? { now: files, later: [] } : { now: files.filter((file) => !isThere(file)), later };
 }
 
 /** Names on a mirror that are ours to remove when nothing needs them: packages and left-over temporary files of a push. */

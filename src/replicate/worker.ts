@@ -36,10 +36,8 @@ export interface WorkerDeps {
 /** A prune that is due is looked for this often when nothing else happens. */
 const idleMs = 10 * 60_000;
 const triesInAPush = 2;
-/** Removed in one comparison at most; the next one finds the rest. */
-const maximumStrangers = 50_000;
-/** Files that one comparison keeps back until the indexes go. */
-const maximumReplacing = 10_000;
+/** Files that one comparison removes at most, the next one finds the rest; and that it keeps back until the indexes go. */
+const rememberedFiles = 50_000;
 
 export class MirrorWorker {
   readonly name: string;
@@ -252,8 +250,8 @@ export class MirrorWorker {
 
   /**
    * What the mirror holds is not known: look at every repository once and send what differs. Returns what nothing needs:
-   * to be removed only when the indexes that may still name it are replaced, and what takes the place of other bytes: it
-   * travels with the indexes, for those that the mirror has may name the bytes that are there.
+   * to be removed only when the indexes that may still name it are replaced, and what takes the place of other bytes, which
+   * those indexes may name too: it travels with the new ones.
    */
   async #compare(lease: Lease, signal: AbortSignal): Promise<{ strangers: string[]; replacing: Wave }> {
     const { generations } = this.#deps.store;
@@ -265,14 +263,13 @@ export class MirrorWorker {
       signal.throwIfAborted();
       const remote = await this.#list(repository, signal);
       for (const page of generations.packagesOf(repository, lease.generation)) {
-        const files = splitReplacing(planComparison(filesOf(page), remote), remote);
-        const tooMany = replacing.length + files.replacing.length > maximumReplacing;
-        const now = tooMany ? [...files.fresh, ...files.replacing] : files.fresh;
+        const differing = planComparison(filesOf(page), remote);
+        const { now, later } = splitReplacing(differing, remote, rememberedFiles - replacing.length);
         if (now.length > 0) await this.#put(lease, [now], signal);
-        if (!tooMany) replacing.push(...files.replacing);
+        replacing.push(...later);
       }
       for (const name of remote.keys()) {
-        if (strangers.length >= maximumStrangers) break;
+        if (strangers.length >= rememberedFiles) break;
         if (isOursToRemove(name) && !generations.isWanted(repository, name, lease.generation, keepAfterMs))
           strangers.push(`${repository}/${name}`);
       }

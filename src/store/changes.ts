@@ -1,4 +1,4 @@
-/** What a candidate changes in its repository, package name by package name: counts of each kind, and the first few by name. */
+/** What a candidate changes in its repository, package name by package name: counts of each kind, and the first few by name; and what tells changed bytes from those before. */
 import { type ChangeKind, changeKinds, changesOfName, type PackageChange, type PackageOfName } from '../apk/changes.ts';
 import type { Database, Row } from './database.ts';
 import type { Place } from './staging-queries.ts';
@@ -10,6 +10,13 @@ export interface Changes {
 }
 
 export const noChanges: Changes = { counts: emptyOf(() => 0), first: emptyOf(() => []) };
+
+/** What quick checks see of a file, and what it is. */
+interface PackageBytes {
+  readonly size: number;
+  readonly mtimeSeconds: number;
+  readonly sha256: string;
+}
 
 /** Names that are looked at between two pauses. */
 const pageSize = 200;
@@ -59,6 +66,22 @@ export class ChangeStore {
       after = String(last.file);
       yield;
     }
+  }
+
+  /**
+   * A modification time that tells the file from every other one that was published under its path: `mtimeSeconds` itself,
+   * unless one of the same size had that time. Quick checks of whoever mirrors us look at size and second only.
+   */
+  distinctMtime(path: { readonly repository: string; readonly file: string }, of: PackageBytes): number {
+    const others = this.#db.all(
+      'SELECT mtime FROM package WHERE repository = ? AND file = ? AND size = ? AND present = 1 AND sha256 <> ?',
+      path.repository,
+      path.file,
+      of.size,
+      of.sha256,
+    );
+    const times = others.map((row) => Number(row.mtime));
+    return times.includes(of.mtimeSeconds) ? Math.max(...times) + 1 : of.mtimeSeconds;
   }
 
   /** Of a repository that never had a package, without a look at each name. */

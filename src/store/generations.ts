@@ -48,13 +48,6 @@ export interface IndexRow {
   readonly source: string | null;
 }
 
-/** What quick checks see of a file, and what it is. */
-interface PackageBytes {
-  readonly size: number;
-  readonly mtimeSeconds: number;
-  readonly sha256: string;
-}
-
 /** One package file of one repository. */
 export interface PackageRow {
   readonly id: number;
@@ -142,22 +135,6 @@ export class GenerationStore {
       repository,
     );
     return row ? String(row.repository) : null;
-  }
-
-  /**
-   * A modification time that tells the file from every other one that was published under its path: `mtimeSeconds` itself,
-   * unless one of the same size had that time. Quick checks of whoever mirrors us look at size and second only.
-   */
-  distinctMtime(path: { readonly repository: string; readonly file: string }, of: PackageBytes): number {
-    const others = this.#db.all(
-      'SELECT mtime FROM package WHERE repository = ? AND file = ? AND size = ? AND present = 1 AND sha256 <> ?',
-      path.repository,
-      path.file,
-      of.size,
-      of.sha256,
-    );
-    const times = others.map((row) => Number(row.mtime));
-    return times.includes(of.mtimeSeconds) ? Math.max(...times) + 1 : of.mtimeSeconds;
   }
 
   /** The generation in which an index appeared: the last time, if it left and came back. */

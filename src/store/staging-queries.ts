@@ -1,6 +1,6 @@
 /** The larger questions about a candidate: what it would take away, and whether another index of its directory is in its way. */
-import type { IndexFileName } from '../apk/entry.ts';
-import type { Database } from './database.ts';
+import { type IndexEntry, type IndexFileName, packageFileName } from '../apk/entry.ts';
+import type { Database, Row } from './database.ts';
 
 /** Rows that one statement changes: some ten milliseconds, so that the daemon stays responsive between two of them. */
 export const pieceSize = 2000;
@@ -69,4 +69,20 @@ export function demandOf(
   const sum = db.get('SELECT total(size) AS n FROM staged WHERE candidate = ?', candidate);
   const row = db.get('SELECT file, size FROM staged WHERE candidate = ? ORDER BY size DESC, file LIMIT 1', candidate);
   return { bytes: Number(sum?.n), largest: row ? { file: String(row.file), bytes: Number(row.size) } : null };
+}
+
+/** The row of a served package of `builder` with the identity, size, name, version and file name of `entry`, and the tree in which it lies. */
+export function findPublished(db: Database, entry: IndexEntry, builder: string): Row | undefined {
+  return db.get(
+    `SELECT p.*, t.tree AS tree FROM package p
+       JOIN repository_index i ON i.repository = p.repository AND i.file = p.index_file AND i.until IS NULL AND i.builder = ?
+       JOIN (SELECT number, tree FROM generation WHERE state = 'published' ORDER BY number DESC LIMIT 1) t ON p.added <= t.number
+       WHERE p.identity = ? AND p.size = ? AND p.file = ? AND p.name = ? AND p.version = ? AND p.removed IS NULL AND p.present = 1 LIMIT 1`,
+    builder,
+    entry.identity,
+    entry.size,
+    packageFileName(entry),
+    entry.name,
+    entry.version,
+  );
 }

@@ -4,7 +4,7 @@ import { packageFileName } from '../apk/entry.ts';
 import type { VerificationCode } from '../errors.ts';
 import { Bits } from './bits.ts';
 import type { Database, Row } from './database.ts';
-import { countRemovals, demandOf, findConflict, type Place, pieceSize } from './staging-queries.ts';
+import { countRemovals, demandOf, findConflict, findPublished, type Place, pieceSize } from './staging-queries.ts';
 
 /** `missing`: not seen in the inbox; `present`: seen with the right size; `ready`: a verified private copy lies there; `failed`: refused. */
 export type StagedState = 'missing' | 'present' | 'ready' | 'failed';
@@ -290,18 +290,7 @@ export class StagingStore {
     );
     if (copied)
       return { ...toReady({ ...copied, arch: copied.package_arch ?? null }, String(copied.source)), published: false };
-    const published = this.#db.get(
-      `SELECT p.*, t.tree AS tree FROM package p
-       JOIN repository_index i ON i.repository = p.repository AND i.file = p.index_file AND i.until IS NULL AND i.builder = ?
-       JOIN (SELECT number, tree FROM generation WHERE state = 'published' ORDER BY number DESC LIMIT 1) t ON p.added <= t.number
-       WHERE p.identity = ? AND p.size = ? AND p.file = ? AND p.name = ? AND p.version = ? AND p.removed IS NULL AND p.present = 1 LIMIT 1`,
-      builder,
-      entry.identity,
-      entry.size,
-      file,
-      entry.name,
-      entry.version,
-    );
+    const published = findPublished(this.#db, entry, builder);
     if (!published) return null;
     const source = `trees/${String(published.tree)}/${String(published.repository)}/${file}`;
     return { ...toReady(published, source), published: true };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { filesOf, indexFilesOf, isOursToRemove, planComparison } from '../../src/replicate/plan.ts';
+import { filesOf, indexFilesOf, isOursToRemove, planComparison, splitReplacing } from '../../src/replicate/plan.ts';
 
 const row = (file: string, size: number, mtimeSeconds: number) => ({
   id: 1,
@@ -29,6 +29,14 @@ test('only what differs in size or time is sent', () => {
     planComparison(files, remote).map((f) => f.path),
     ['main/x86_64/b-1-r0.apk', 'main/x86_64/c-1-r0.apk', 'main/x86_64/d-1-r0.apk'],
   );
+});
+
+test('what takes the place of other bytes is kept back for the indexes, as far as there is room', () => {
+  const files = filesOf([row('a-1-r0.apk', 10, 5), row('b-1-r0.apk', 10, 5), row('c-1-r0.apk', 10, 5)]);
+  const remote = new Map(['a-1-r0.apk', 'c-1-r0.apk'].map((name) => [name, { size: 9, mtimeSeconds: 5 }]));
+  const [a, b, c] = files;
+  assert.deepEqual(splitReplacing(files, remote, 2), { now: [b], later: [a, c] });
+  assert.deepEqual(splitReplacing(files, remote, 1), { now: files, later: [] });
 });
 
 test('indexes are sent under their name with size and time', () => {
