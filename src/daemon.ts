@@ -12,7 +12,8 @@ import { createMirror } from './daemon/mirrors.ts';
 import { KeyKeeper } from './daemon/keys.ts';
 import { planReload } from './daemon/reload.ts';
 import { Supervisor } from './daemon/supervisor.ts';
-import { feedWatchdog, keepBeating, keepHouse, keepQuarantine, scrubOnSchedule } from './daemon/timers.ts';
+import { ScrubService } from './daemon/scrub.ts';
+import { feedWatchdog, keepBeating, keepHouse, keepQuarantine } from './daemon/timers.ts';
 import { ConfigError, messageOf, OperationError } from './errors.ts';
 import type { IngestDeps } from './ingest/ports.ts';
 import { Quarantine } from './ingest/quarantine.ts';
@@ -65,6 +66,7 @@ export class Daemon {
   readonly #quarantine: Quarantine;
   readonly #notifier: Notifier;
   readonly #keys: KeyKeeper;
+  readonly #scrub: ScrubService;
   readonly #inboxes = new Map<string, InboxParts>();
   readonly #mirrors = new Map<string, MirrorParts>();
   readonly #locks = new DisposableStack();
@@ -95,6 +97,19 @@ export class Daemon {
       batches: this.#store.batches,
       limits: () => this.#config.quarantine,
       clock,
+    });
+    this.#scrub = new ScrubService({
+      root: config.root,
+      store: this.#store,
+      publisher: this.#publisher,
+      verifier: this.#verifier,
+      clock,
+      random: options.random,
+      log,
+      graceMs: config.publish.graceMs,
+      settings: () => this.#config.scrub,
+      inboxes: () => this.#config.inboxes,
+      targets: () => [...this.#mirrors.values()],
     });
     // Nobody may be waiting yet when the first service fails.
     this.#failure.promise.catch(() => {});
@@ -208,7 +223,7 @@ export class Daemon {
     const before = this.#config.inboxes;
     const plan = planReload(this.#config, next);
     for (const key of plan.needsRestart) this.#options.log.warn('reload_needs_restart', { key });
-    await this.#supervisor.stop((name) => plan.stop.has(name) || name === 'scrub');
+    await this.#supervisor.stop((name) => plan.stop.has(name) || name === 'scrub-schedule');
     for (const [builder, { watcher }] of this.#inboxes) {
       if (!plan.stop.has(`inbox:${builder}`)) continue;
       await watcher[Symbol.asyncDispose]();
@@ -221,7 +236,7 @@ export class Daemon {
     await forgetBuilders(this.#config, before, this.#store.batches);
     for (const mirror of next.mirrors) if (!this.#mirrors.has(mirror.name)) this.#startMirror(mirror);
     for (const inbox of plan.config.inboxes) if (!this.#inboxes.has(inbox.builder)) this.#startInbox(inbox);
-    this.#startScrub();
+    this.#startScrubSchedule();
     for (const { service } of this.#inboxes.values()) service.wake();
   }
 
@@ -238,6 +253,7 @@ export class Daemon {
       keyring: () => this.#keys.keyring(config.builder),
       quarantine: this.#quarantine,
       publish: async (batch) => {
+        using _ = this.#scrub.giveWay();
         const generation = await this.#publisher.publish(batch);
         for (const { worker } of this.#mirrors.values()) worker.wake();
         this.#keys.wake();
@@ -286,15 +302,13 @@ export class Daemon {
         feedWatchdog(() => this.#isAlive(), every, this.#notifier, clock, signal),
       );
     }
-    this.#startScrub();
+    this.#supervisor.start('scrub', (signal) => this.#scrub.run(signal));
+    this.#startScrubSchedule();
   }
 
-  #startScrub(): void {
+  #startScrubSchedule(): void {
     const { scrub } = this.#config.schedule;
-    if (scrub === null) return;
-    const { clock, log } = this.#options;
-    const deps = { store: this.#store, publisher: this.#publisher, verifier: this.#verifier, clock, log };
-    this.#supervisor.start('scrub', (signal) => scrubOnSchedule(scrub, deps, signal));
+    if (scrub !== null) this.#supervisor.start('scrub-schedule', (signal) => this.#scrub.schedule(scrub, signal));
   }
 
   #controlDeps(): ControlDeps {
@@ -311,6 +325,7 @@ export class Daemon {
       openInbox: (builder) => this.#inboxes.get(builder)?.service.open ?? null,
       wakeInbox: (builder) => this.#inboxes.get(builder)?.service.wake(),
       reload: () => this.reload(),
+      scrub: () => this.#scrub.ask(),
     };
   }
 
@@ -319,6 +334,7 @@ export class Daemon {
       this.#store,
       [...this.#mirrors.values()].map(({ config, worker }) => ({ config, phase: worker.phase })),
       this.#keys,
+      this.#scrub.status,
     );
   }
 

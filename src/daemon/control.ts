@@ -12,11 +12,13 @@ export interface ControlDeps extends DecideDeps {
   readonly pushNow: (mirror: string) => boolean;
   readonly mirrorNames: () => readonly string[];
   readonly reload: () => Promise<void>;
+  /** False when a scrub runs already. */
+  readonly scrub: () => boolean;
 }
 
 const pushBody = z.strictObject({ mirror: z.string() });
 
-/** `push`, `approve`, `reject`, `preview`, `history` and `reload`; an answer that is no document has a `message` of one line. */
+/** `push`, `approve`, `reject`, `preview`, `history`, `reload` and `scrub`; an answer that is no document has a `message` of one line. */
 export function controlHandlers(deps: ControlDeps): ReadonlyMap<string, ControlHandler> {
   return new Map<string, ControlHandler>([
     ['push', async (body) => push(deps, body)],
@@ -25,6 +27,7 @@ export function controlHandlers(deps: ControlDeps): ReadonlyMap<string, ControlH
     ['preview', (body) => preview(deps, body)],
     ['history', async (body) => history(deps, body)],
     ['reload', () => reload(deps)],
+    ['scrub', async () => answer(202, deps.scrub() ? 'scrub started; status shows how it goes' : 'a scrub runs already')],
   ]);
 }
 

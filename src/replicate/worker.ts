@@ -9,7 +9,7 @@ import type { Clock } from '../system/clock.ts';
 import { Wake } from '../system/limit.ts';
 import type { Log } from '../system/log.ts';
 import { type Failure, type MirrorPhase, nextPhase } from './mirror.ts';
-import { filesOf, indexFilesOf, isOursToRemove, isTemporary, planComparison } from './plan.ts';
+import { filesOf, indexFilesOf, isOursToRemove, isTemporary, planComparison, refuseDamaged } from './plan.ts';
 import { retryTransient } from './retry.ts';
 import type { PushFile, RemoteFile, Transport, Wave } from './transport.ts';
 
@@ -52,6 +52,8 @@ export class MirrorWorker {
   #retryAt = 0;
   #pushNow = false;
   #draining = false;
+  #attempts = 0;
+  readonly #errands: ((signal: AbortSignal) => Promise<void>)[] = [];
 
   constructor(name: string, transport: Transport, deps: WorkerDeps) {
     this.name = name;
@@ -61,6 +63,19 @@ export class MirrorWorker {
 
   get phase(): MirrorPhase {
     return this.#phase;
+  }
+
+  /** Pushes that were begun. */
+  get attempts(): number {
+    return this.#attempts;
+  }
+
+  /** Runs `work` on the mirror when no push is due, before the next one: that waits for it. Never settles when the worker ends first. */
+  errand<T>(work: (transport: Transport, signal: AbortSignal) => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#errands.push((signal) => work(this.#transport, signal).then(resolve, reject));
+      this.#wake.wake();
+    });
   }
 
   /** A new generation may be out. */
@@ -86,6 +101,11 @@ export class MirrorWorker {
       while (!this.#draining) {
         signal.throwIfAborted();
         const restMs = this.#restMs();
+        const errand = restMs > 0 && this.#phase.phase === 'idle' ? this.#errands.shift() : undefined;
+        if (errand) {
+          await errand(signal);
+          continue;
+        }
         if (restMs > 0) {
           await this.#wake.wait((stop) => this.#deps.clock.sleep(restMs, { signal: AbortSignal.any([signal, stop]) }));
           continue;
@@ -119,6 +139,7 @@ export class MirrorWorker {
 
   async #attempt(signal: AbortSignal): Promise<void> {
     const { clock, events, log } = this.#deps;
+    this.#attempts++;
     this.#phase = nextPhase(this.#phase, { kind: 'started' });
     const startedAt = clock.monotonic();
     try {
@@ -342,6 +363,7 @@ export class MirrorWorker {
 
   async #put(lease: Lease, waves: readonly Wave[], signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
+    refuseDamaged(waves, this.#deps.store.damage.withheld());
     for (const wave of waves) for (const { path } of wave) this.#written.add(posix.dirname(path));
     await this.#transport.put(lease.directory, waves, { signal, onBytes: (count) => this.#deps.events.bytes(count) });
   }

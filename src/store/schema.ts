@@ -119,5 +119,22 @@ export const migrations: readonly string[] = [
     observed_at INTEGER,
     unknown_content INTEGER NOT NULL DEFAULT 0
   ) STRICT;
+
+  CREATE TABLE damaged (
+    kind TEXT NOT NULL CHECK (kind IN ('package', 'index')),
+    repository TEXT NOT NULL,
+    file TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    mtime INTEGER NOT NULL,
+    found_at INTEGER NOT NULL,
+    detail TEXT NOT NULL,
+    PRIMARY KEY (repository, file, sha256)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE scrub (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    finished INTEGER NOT NULL,
+    report TEXT NOT NULL
+  ) STRICT;
   `,
 ];

@@ -3,6 +3,7 @@ import type { IndexEntry, IndexFileName } from '../apk/entry.ts';
 import { packageFileName } from '../apk/entry.ts';
 import type { VerificationCode } from '../errors.ts';
 import { Bits } from './bits.ts';
+import { undamaged } from './generations.ts';
 import type { Database, Row } from './database.ts';
 import { countRemovals, demandOf, findConflict, type Place, pieceSize } from './staging-queries.ts';
 
@@ -284,7 +285,8 @@ export class StagingStore {
       `SELECT p.*, t.tree AS tree FROM package p
        JOIN repository_index i ON i.repository = p.repository AND i.file = p.index_file AND i.until IS NULL AND i.builder = ?
        JOIN (SELECT number, tree FROM generation WHERE state = 'published' ORDER BY number DESC LIMIT 1) t ON p.added <= t.number
-       WHERE p.identity = ? AND p.size = ? AND p.file = ? AND p.removed IS NULL AND p.present = 1 LIMIT 1`,
+       WHERE p.identity = ? AND p.size = ? AND p.file = ? AND p.removed IS NULL AND p.present = 1
+         AND ${undamaged('p')} LIMIT 1`,
       builder,
       entry.identity,
       entry.size,

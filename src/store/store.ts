@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { BatchStore } from './batches.ts';
 import { ChangeStore } from './changes.ts';
+import { DamageStore } from './damage.ts';
 import { Database } from './database.ts';
 import { DecisionStore } from './decisions.ts';
 import { GenerationStore } from './generations.ts';
@@ -19,6 +20,7 @@ export interface Store extends Disposable {
   readonly decisions: DecisionStore;
   readonly history: HistoryStore;
   readonly mirrors: MirrorStore;
+  readonly damage: DamageStore;
 }
 
 /** Opens `state.db` in `directory`, creating it when it is not there. Throws OperationError STATE. */
@@ -33,6 +35,7 @@ export function openStore(directory: string): Store {
     decisions: new DecisionStore(db),
     history: new HistoryStore(db),
     mirrors: new MirrorStore(db),
+    damage: new DamageStore(db),
     [Symbol.dispose]: () => db[Symbol.dispose](),
   };
 }

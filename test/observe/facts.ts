@@ -1,4 +1,5 @@
 /** Builds facts for the tests of this room: a mirror that is in step, changed where a test says so. */
+import { neverScrubbed } from '../../src/observe/scrub.ts';
 import type { BatchFacts, MirrorFacts, StatusFacts } from '../../src/observe/status.ts';
 
 export const nowMs = Date.UTC(2026, 10, 22, 18, 10, 0);
@@ -61,6 +62,7 @@ export function statusFacts(changes: Partial<StatusFacts> = {}): StatusFacts {
     mirrors: [mirrorFacts()],
     batches: [batchFacts()],
     keyProblems: [],
+    scrub: { ...neverScrubbed, damaged: [] },
     ...changes,
   };
 }
