@@ -99,16 +99,11 @@ export class Daemon {
       clock,
     });
     this.#scrub = new ScrubService({
-      root: config.root,
+      ...options,
       store: this.#store,
       publisher: this.#publisher,
       verifier: this.#verifier,
-      clock,
-      random: options.random,
-      log,
-      graceMs: config.publish.graceMs,
-      settings: () => this.#config.scrub,
-      inboxes: () => this.#config.inboxes,
+      config: () => this.#config,
       targets: () => [...this.#mirrors.values()],
     });
     // Nobody may be waiting yet when the first service fails.
@@ -236,7 +231,7 @@ export class Daemon {
     await forgetBuilders(this.#config, before, this.#store.batches);
     for (const mirror of next.mirrors) if (!this.#mirrors.has(mirror.name)) this.#startMirror(mirror);
     for (const inbox of plan.config.inboxes) if (!this.#inboxes.has(inbox.builder)) this.#startInbox(inbox);
-    this.#startScrubSchedule();
+    this.#supervisor.start('scrub-schedule', (signal) => this.#scrub.schedule(signal));
     for (const { service } of this.#inboxes.values()) service.wake();
   }
 
@@ -268,7 +263,6 @@ export class Daemon {
   }
 
   #startMirror(config: MirrorConfig): void {
-    const { clock, log, random } = this.#options;
     this.#store.mirrors.open(config.name, placeOf(config.transport));
     const { worker, probe } = createMirror(config, {
       store: this.#store,
@@ -277,9 +271,7 @@ export class Daemon {
       prober: this.#prober,
       graceMs: this.#config.publish.graceMs,
       probeMs: this.#config.schedule.probeMs,
-      clock,
-      random,
-      log,
+      ...this.#options,
     });
     this.#mirrors.set(config.name, { config, worker });
     this.#supervisor.start(`mirror:${config.name}`, (signal) => worker.run(signal));
@@ -303,12 +295,7 @@ export class Daemon {
       );
     }
     this.#supervisor.start('scrub', (signal) => this.#scrub.run(signal));
-    this.#startScrubSchedule();
-  }
-
-  #startScrubSchedule(): void {
-    const { scrub } = this.#config.schedule;
-    if (scrub !== null) this.#supervisor.start('scrub-schedule', (signal) => this.#scrub.schedule(scrub, signal));
+    this.#supervisor.start('scrub-schedule', (signal) => this.#scrub.schedule(signal));
   }
 
   #controlDeps(): ControlDeps {

@@ -27,7 +27,10 @@ export function controlHandlers(deps: ControlDeps): ReadonlyMap<string, ControlH
     ['preview', (body) => preview(deps, body)],
     ['history', async (body) => history(deps, body)],
     ['reload', () => reload(deps)],
-    ['scrub', async () => answer(202, deps.scrub() ? 'scrub started; status shows how it goes' : 'a scrub runs already')],
+    [
+      'scrub',
+      async () => answer(202, deps.scrub() ? 'scrub started; status shows how it goes' : 'a scrub runs already'),
+    ],
   ]);
 }
 

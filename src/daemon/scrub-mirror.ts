@@ -4,10 +4,9 @@ import { join } from 'node:path';
 import type { MirrorConfig } from '../config/mirror-schema.ts';
 import { errnoOf, messageOf, TransportError } from '../errors.ts';
 import type { MirrorScrub } from '../observe/scrub.ts';
-import { traceFile } from '../publish/plan.ts';
 import type { Publisher } from '../publish/publisher.ts';
 import { createTransport } from '../replicate/connect.ts';
-import { filesOf, indexFilesOf, isOfKilledRsync, isTemporary, planComparison } from '../replicate/plan.ts';
+import { filesOf, indexFilesOf, isOfKilledRsync, leftOverIn, planComparison } from '../replicate/plan.ts';
 import type { PushFile, RemoteFile, Transport } from '../replicate/transport.ts';
 import type { MirrorWorker } from '../replicate/worker.ts';
 import type { Store } from '../store/store.ts';
@@ -167,10 +166,11 @@ class MirrorPass {
   async #sweep(directory: string, files: Map<string, RemoteFile>, signal: AbortSignal): Promise<void> {
     const old = (file: RemoteFile): boolean => this.#deps.clock.now() - file.mtimeSeconds * 1000 > dayMs;
     const left: string[] = [];
-    for (const [name, file] of files) {
-      const ours = directory === '.' ? name.startsWith(`.${traceFile}.`) : true;
-      if (!ours || !isTemporary(name) || (isOfKilledRsync(name) && !old(file))) continue;
-      left.push(directory === '.' ? name : `${directory}/${name}`);
+    for (const path of leftOverIn(directory, files.keys())) {
+      const name = path.slice(path.lastIndexOf('/') + 1);
+      const file = files.get(name);
+      if (!file || (isOfKilledRsync(name) && !old(file))) continue;
+      left.push(path);
       files.delete(name);
     }
     if (left.length === 0) return;
@@ -268,7 +268,11 @@ class MirrorPass {
         try {
           // A generation that came meanwhile is pushed first, and what it replaced must not come back.
           if (this.#inStep() !== lease.generation) return false;
-          if (anew) await transport.remove(piece.map((file) => file.path), { signal: inner });
+          if (anew)
+            await transport.remove(
+              piece.map((file) => file.path),
+              { signal: inner },
+            );
           await transport.put(lease.directory, [piece], { signal: inner });
           return true;
         } finally {

@@ -210,4 +210,3 @@ async function lookForStrays(deps: PrimaryDeps, events: PrimaryEvents, signal: A
     events.stray(path, ours ? 'temporary' : 'foreign');
   }
 }
-

@@ -76,8 +76,7 @@ async function* sources(
   for (const mirror of deps.mirrors()) {
     const from = `mirror ${mirror.name}`;
     const { transport, url } = mirror;
-    if (transport.type === 'directory')
-      yield { from, take: (use) => takeLocal(join(transport.path, relative), use) };
+    if (transport.type === 'directory') yield { from, take: (use) => takeLocal(join(transport.path, relative), use) };
     else if (url !== null) yield { from, take: (use) => takeFetched(urlOf(url, relative), file, fetched, use, signal) };
   }
 }

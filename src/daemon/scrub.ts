@@ -1,5 +1,5 @@
 /** Runs scrubs: on schedule, when asked, and again when one was cut off. First the primary, then all mirrors side by side; sweeps left-over files at start. */
-import type { ScrubSettings } from '../config/scrub-schema.ts';
+import type { Config } from '../config/schema.ts';
 import { messageOf } from '../errors.ts';
 import { type MirrorScrub, neverScrubbed, type ScrubReport, type ScrubStatus } from '../observe/scrub.ts';
 import type { Clock } from '../system/clock.ts';
@@ -10,11 +10,11 @@ import { runOnSchedule } from '../system/schedule.ts';
 import { nothingFound, type ScrubbedMirror, scrubMirror } from './scrub-mirror.ts';
 import { mendDamaged, type PrimaryDeps, scrubPrimary } from './scrub-primary.ts';
 
-export interface ScrubDeps extends Omit<PrimaryDeps, 'mirrors'> {
+export interface ScrubDeps extends Omit<PrimaryDeps, 'root' | 'inboxes' | 'mirrors'> {
   readonly clock: Clock;
   readonly random: () => number;
-  readonly graceMs: number;
-  readonly settings: () => ScrubSettings;
+  /** As it is now. */
+  readonly config: () => Config;
   readonly targets: () => readonly ScrubbedMirror[];
 }
 
@@ -30,14 +30,21 @@ const saveEveryMs = 60_000;
 type Report = { -readonly [K in keyof ScrubReport]: ScrubReport[K] };
 
 export class ScrubService {
-  readonly #deps: PrimaryDeps & ScrubDeps;
+  readonly #deps: PrimaryDeps & ScrubDeps & { readonly graceMs: number };
   readonly #wake = new Wake();
   #asked = false;
   #report: Report;
   #publishing = 0;
 
   constructor(deps: ScrubDeps) {
-    this.#deps = { ...deps, mirrors: () => deps.targets().map(({ config }) => config) };
+    const { root, publish } = deps.config();
+    this.#deps = {
+      ...deps,
+      root,
+      graceMs: publish.graceMs,
+      inboxes: () => deps.config().inboxes,
+      mirrors: () => deps.config().mirrors,
+    };
     const last = deps.store.damage.lastRun();
     this.#report = { ...neverScrubbed, ...(last?.report as Partial<ScrubReport> | undefined), running: false };
     // A scrub that was cut off is done anew.
@@ -59,6 +66,8 @@ export class ScrubService {
   /** Asks for a scrub; false when one runs or is asked for. */
   ask(): boolean {
     if (this.#asked || this.#report.running) return false;
+    // What was promised outlives a crash.
+    this.#deps.store.damage.saveRun(false, this.#report);
     this.#asked = true;
     this.#wake.wake();
     return true;
@@ -70,8 +79,10 @@ export class ScrubService {
     return { [Symbol.dispose]: () => void this.#publishing-- };
   }
 
-  /** Asks for a scrub at each time of `expression`. */
-  async schedule(expression: string, signal: AbortSignal): Promise<void> {
+  /** Asks for a scrub at each time of the configured schedule, if there is one. */
+  async schedule(signal: AbortSignal): Promise<void> {
+    const { scrub: expression } = this.#deps.config().schedule;
+    if (expression === null) return;
     await runOnSchedule(
       expression,
       async () => {
@@ -90,9 +101,7 @@ export class ScrubService {
       signal.throwIfAborted();
       if (this.#asked) await this.#scrub(signal);
       else await this.#mendAgain(signal);
-      await this.#wake.wait((stop) =>
-        this.#deps.clock.sleep(mendAgainMs, { signal: AbortSignal.any([signal, stop]) }),
-      );
+      await this.#wake.wait((stop) => this.#deps.clock.sleep(mendAgainMs, { signal: AbortSignal.any([signal, stop]) }));
     }
   }
 
@@ -159,12 +168,12 @@ export class ScrubService {
   }
 
   async #scrubMirror(mirror: ScrubbedMirror, temporaryOnly: boolean, signal: AbortSignal): Promise<void> {
-    const { log, settings } = this.#deps;
+    const { log, config } = this.#deps;
     const onProgress = (result: MirrorScrub): void => {
       if (temporaryOnly) return;
       this.#report.mirrors = this.#report.mirrors.map((m) => (m.name === result.name ? result : m));
     };
-    const { sample } = settings();
+    const { sample } = config().scrub;
     const options = { temporaryOnly, sample, pace: this.#pace(signal), onProgress };
     const result = await scrubMirror(mirror, this.#deps, options, signal);
     if (temporaryOnly) return;
@@ -192,11 +201,11 @@ export class ScrubService {
   }
 
   #pace(signal: AbortSignal): Pace {
-    const { clock, settings, targets } = this.#deps;
+    const { clock, config, targets } = this.#deps;
     let owedMs = 0;
     return async (bytes) => {
       const busy = this.#publishing > 0 || targets().some(({ worker }) => worker.phase.phase === 'pushing');
-      owedMs += (bytes / settings().bytesPerSecond) * 1000 * (busy ? slowdown : 1);
+      owedMs += (bytes / config().scrub.bytesPerSecond) * 1000 * (busy ? slowdown : 1);
       if (owedMs < shortestPauseMs) return;
       const pauseMs = owedMs;
       owedMs = 0;

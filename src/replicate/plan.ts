@@ -1,4 +1,5 @@
 /** Plans what a mirror is sent: from records when we know what it holds, from a comparison when we do not. Pure. */
+import { traceFile } from '../publish/plan.ts';
 import type { IndexRow, PackageRow } from '../store/generations.ts';
 import { TransportError } from '../errors.ts';
 import type { PushFile, RemoteFile, Wave } from './transport.ts';
@@ -51,6 +52,14 @@ export function isTemporary(name: string): boolean {
   return /\.apk$|^(?:APKINDEX\.tar\.gz|[Pp]ackages\.adb|lockstep\.json)$/.test(of) || of.length > longestKept;
 }
 const longestKept = 200;
+
+/** Paths of the temporary files of ours among the names of a directory; at the top of a mirror only those of the trace file. */
+export function leftOverIn(directory: string, names: Iterable<string>): string[] {
+  const ours = [...names].filter(
+    (name) => (directory !== '.' || name.startsWith(`.${traceFile}.`)) && isTemporary(name),
+  );
+  return ours.map((name) => (directory === '.' ? name : `${directory}/${name}`));
+}
 
 /** True for the temporary file of an rsync, which may be another one than ours. */
 export function isOfKilledRsync(name: string): boolean {

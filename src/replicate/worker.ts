@@ -8,8 +8,9 @@ import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
 import { Wake } from '../system/limit.ts';
 import type { Log } from '../system/log.ts';
+import { Errands } from './errands.ts';
 import { type Failure, type MirrorPhase, nextPhase } from './mirror.ts';
-import { filesOf, indexFilesOf, isOursToRemove, isTemporary, planComparison, refuseDamaged } from './plan.ts';
+import { filesOf, indexFilesOf, isOursToRemove, leftOverIn, planComparison, refuseDamaged } from './plan.ts';
 import { retryTransient } from './retry.ts';
 import type { PushFile, RemoteFile, Transport, Wave } from './transport.ts';
 
@@ -53,7 +54,7 @@ export class MirrorWorker {
   #pushNow = false;
   #draining = false;
   #attempts = 0;
-  readonly #errands: ((signal: AbortSignal) => Promise<void>)[] = [];
+  readonly #errands = new Errands();
 
   constructor(name: string, transport: Transport, deps: WorkerDeps) {
     this.name = name;
@@ -72,10 +73,9 @@ export class MirrorWorker {
 
   /** Runs `work` on the mirror when no push is due, before the next one: that waits for it. Never settles when the worker ends first. */
   errand<T>(work: (transport: Transport, signal: AbortSignal) => Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      this.#errands.push((signal) => work(this.#transport, signal).then(resolve, reject));
-      this.#wake.wake();
-    });
+    const done = this.#errands.add(work);
+    this.#wake.wake();
+    return done;
   }
 
   /** A new generation may be out. */
@@ -101,12 +101,8 @@ export class MirrorWorker {
       while (!this.#draining) {
         signal.throwIfAborted();
         const restMs = this.#restMs();
-        const errand = restMs > 0 && this.#phase.phase === 'idle' ? this.#errands.shift() : undefined;
-        if (errand) {
-          await errand(signal);
-          continue;
-        }
         if (restMs > 0) {
+          if (this.#phase.phase === 'idle' && (await this.#errands.next(this.#transport, signal))) continue;
           await this.#wake.wait((stop) => this.#deps.clock.sleep(restMs, { signal: AbortSignal.any([signal, stop]) }));
           continue;
         }
@@ -335,10 +331,7 @@ export class MirrorWorker {
     const found: string[] = [];
     for (const directory of this.#written) {
       signal.throwIfAborted();
-      for (const name of (await this.#list(directory, signal)).keys()) {
-        const ours = directory === '.' ? name.startsWith(`.${traceFile}.`) : true;
-        if (ours && isTemporary(name)) found.push(posix.join(directory, name));
-      }
+      found.push(...leftOverIn(directory, (await this.#list(directory, signal)).keys()));
     }
     return found;
   }
