@@ -236,7 +236,6 @@ export class Daemon {
   }
 
   #startInbox(config: InboxConfig): void {
-    const { clock, log } = this.#options;
     const deps: Omit<IngestDeps, 'events'> = {
       root: this.#config.root,
       reserveBytes: this.#config.reserveBytes,
@@ -254,8 +253,7 @@ export class Daemon {
         this.#keys.wake();
         return generation;
       },
-      clock,
-      log,
+      ...this.#options,
     };
     const parts = createInbox(config, deps, this.#metrics);
     this.#inboxes.set(config.builder, parts);

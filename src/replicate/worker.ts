@@ -1,37 +1,16 @@
 /** Brings one mirror to the newest generation, again and again: packages, then indexes, then prune. One worker per mirror; none waits for another. */
 import { stat } from 'node:fs/promises';
 import { join, posix } from 'node:path';
-import { messageOf, type PushFailureReason, TransportError } from '../errors.ts';
+import { messageOf, TransportError } from '../errors.ts';
 import { traceFile } from '../publish/plan.ts';
 import type { Lease } from '../publish/publisher.ts';
-import type { Store } from '../store/store.ts';
-import type { Clock } from '../system/clock.ts';
 import { Wake } from '../system/limit.ts';
-import type { Log } from '../system/log.ts';
 import { Errands } from './errands.ts';
 import { type Failure, type MirrorPhase, nextPhase } from './mirror.ts';
 import { filesOf, indexFilesOf, isOursToRemove, leftOverIn, planComparison, refuseDamaged } from './plan.ts';
+import type { WorkerDeps } from './ports.ts';
 import { retryTransient } from './retry.ts';
 import type { PushFile, RemoteFile, Transport, Wave } from './transport.ts';
-
-interface WorkerEvents {
-  attempt(outcome: 'ok' | 'retryable' | 'permanent' | 'aborted'): void;
-  failed(reason: PushFailureReason): void;
-  bytes(count: number): void;
-  /** The mirror was confirmed to hold `generation`. */
-  confirmed(generation: number): void;
-}
-
-export interface WorkerDeps {
-  readonly store: Store;
-  /** The newest generation, kept as it is until released. */
-  readonly lease: () => Lease | null;
-  readonly graceMs: number;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly log: Log;
-  readonly events: WorkerEvents;
-}
 
 /** A prune that is due is looked for this often when nothing else happens. */
 const idleMs = 10 * 60_000;
