@@ -39,12 +39,12 @@ async function scrub(args: readonly string[], io: Io): Promise<number> {
   const file = values.config ?? defaultConfigFile;
   const before = await ask(io, file);
   requireSuccess(await askConfigured(io, file, '/control/scrub', {}));
+  const wanted = before.running ? before.number : before.number + 1;
   let shown = '';
   for (;;) {
     await delay(lookEveryMs, undefined, { signal: io.signal });
     const now = await ask(io, file);
-    const isNew = now.started_at !== null && (now.started_at !== before.started_at || before.running);
-    if (isNew && !now.running && now.finished_at !== null) return tell(io, now, values.json === true);
+    if (now.number >= wanted && !now.running && now.finished_at !== null) return tell(io, now, values.json === true);
     const progress = renderProgress(now);
     if (io.terminal && !values.json && progress !== shown) io.err(`${progress}\n`);
     shown = progress;

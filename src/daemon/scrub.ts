@@ -109,7 +109,8 @@ export class ScrubService {
     const { clock, log, store } = this.#deps;
     this.#asked = false;
     const mirrors = this.#deps.targets().map(({ config }) => nothingFound(config.name));
-    this.#report = { ...neverScrubbed, running: true, started_at: toInstant(clock.now()), mirrors };
+    const number = this.#report.number + 1;
+    this.#report = { ...neverScrubbed, number, running: true, started_at: toInstant(clock.now()), mirrors };
     store.damage.saveRun(false, this.#report);
     log.info('scrub_started');
     try {

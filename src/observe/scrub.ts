@@ -23,6 +23,8 @@ export interface MirrorScrub {
 }
 
 export interface ScrubReport {
+  /** Which scrub this is, counted from 1; 0 before the first. */
+  readonly number: number;
   readonly running: boolean;
   readonly started_at: string | null;
   /** Null while it runs, and when it was cut off. */
@@ -47,6 +49,7 @@ export interface ScrubStatus extends ScrubReport {
 }
 
 export const neverScrubbed: ScrubReport = {
+  number: 0,
   running: false,
   started_at: null,
   finished_at: null,

@@ -38,14 +38,11 @@ async function flipBit(path: string): Promise<void> {
 }
 
 async function scrub(primary: Primary): Promise<ScrubStatus> {
-  const before = (await primary.status()).scrub.started_at;
+  const { number } = (await primary.status()).scrub;
   assert.equal((await primary.control('scrub', {})).status, 202);
-  // The times have whole seconds: the log tells one scrub from another.
-  const count = (): number => primary.log.split('"event":"scrub_finished"').length;
-  const ended = count();
   await primary.until('the scrub to end', async () => {
     const { scrub: now } = await primary.status();
-    return !now.running && now.finished_at !== null && (now.started_at !== before || count() > ended);
+    return now.number > number && !now.running && now.finished_at !== null;
   });
   return (await primary.status()).scrub;
 }
@@ -363,4 +360,17 @@ test('the command waits for the report; foreign files on the primary stay, our l
   const second = await run();
   assert.equal(second.code, 4);
   assert.match(second.stdout, /primary: 7 files read, 1 corrupt, 0 repaired, 1 foreign/);
+});
+
+test('so much damage that it is no rot is told, and no more is taken out', async () => {
+  await using primary = await Primary.create();
+  await primary.start();
+  await publish(primary, 60);
+  await rm(primary.inbox, { recursive: true });
+  for (let i = 0; i < 60; i++) await flipBit(join(primary.public, pkg(i)));
+  const report = await scrub(primary);
+  assert.match(report.error ?? '', /more than 50 damaged files without a good copy/);
+  assert.equal(report.damaged.length, 51);
+  const left = (await readdir(join(primary.public, directory))).filter((name) => name.endsWith('.apk'));
+  assert.equal(left.length, 9, 'the rest stays where it is');
 });
