@@ -214,6 +214,7 @@ test('mirrors: a truncated, a lost and a rotten file are brought again, stranger
     await flipBit(join(at(name), pkg(2)));
     await appendFile(join(at(name), directory, 'APKINDEX.tar.gz'), 'x');
     for (const file of strangers) await writeFile(join(at(name), directory, file), 'mine');
+    await utimes(join(at(name), directory, '.htaccess.backup'), 1, 1);
     for (const file of ['.pkg-1-1.0-r0.apk.aB3dE6', '.pkg-1-1.0-r0.apk.lockstepd-0a1b2c']) {
       await writeFile(join(at(name), directory, file), 'left');
       await utimes(join(at(name), directory, file), 1, 1);
