@@ -13,7 +13,8 @@ import { createMirror } from './daemon/mirrors.ts';
 import { KeyKeeper } from './daemon/keys.ts';
 import { planReload } from './daemon/reload.ts';
 import { Supervisor } from './daemon/supervisor.ts';
-import { feedWatchdog, keepBeating, keepHouse, keepQuarantine, scrubOnSchedule } from './daemon/timers.ts';
+import { ScrubService } from './daemon/scrub.ts';
+import { feedWatchdog, keepBeating, keepHouse, keepQuarantine } from './daemon/timers.ts';
 import { ConfigError, messageOf, OperationError } from './errors.ts';
 import type { IngestDeps } from './ingest/ports.ts';
 import { Quarantine } from './ingest/quarantine.ts';
@@ -66,6 +67,7 @@ export class Daemon {
   readonly #quarantine: Quarantine;
   readonly #notifier: Notifier;
   readonly #keys: KeyKeeper;
+  readonly #scrub: ScrubService;
   readonly #inboxes = new Map<string, InboxParts>();
   readonly #mirrors = new Map<string, MirrorParts>();
   readonly #locks = new DisposableStack();
@@ -99,6 +101,14 @@ export class Daemon {
       batches: this.#store.batches,
       limits: () => this.#config.quarantine,
       clock,
+    });
+    this.#scrub = new ScrubService({
+      ...options,
+      store: this.#store,
+      publisher: this.#publisher,
+      verifier: this.#verifier,
+      config: () => this.#config,
+      targets: () => [...this.#mirrors.values()],
     });
     // Nobody may be waiting yet when the first service fails.
     this.#failure.promise.catch(() => {});
@@ -212,7 +222,7 @@ export class Daemon {
     const before = this.#config.inboxes;
     const plan = planReload(this.#config, next);
     for (const key of plan.needsRestart) this.#options.log.warn('reload_needs_restart', { key });
-    await this.#supervisor.stop((name) => plan.stop.has(name) || name === 'scrub');
+    await this.#supervisor.stop((name) => plan.stop.has(name) || name === 'scrub-schedule');
     for (const [builder, { watcher }] of this.#inboxes) {
       if (!plan.stop.has(`inbox:${builder}`)) continue;
       await watcher[Symbol.asyncDispose]();
@@ -225,12 +235,11 @@ export class Daemon {
     await forgetBuilders(this.#config, before, this.#store.batches);
     for (const mirror of next.mirrors) if (!this.#mirrors.has(mirror.name)) this.#startMirror(mirror);
     for (const inbox of plan.config.inboxes) if (!this.#inboxes.has(inbox.builder)) this.#startInbox(inbox);
-    this.#startScrub();
+    this.#supervisor.start('scrub-schedule', (signal) => this.#scrub.schedule(signal));
     for (const { service } of this.#inboxes.values()) service.wake();
   }
 
   #startInbox(config: InboxConfig): void {
-    const { clock, log } = this.#options;
     const deps: Omit<IngestDeps, 'events'> = {
       root: this.#config.root,
       reserveBytes: this.#config.reserveBytes,
@@ -242,13 +251,13 @@ export class Daemon {
       keyring: () => this.#keys.keyring(config.builder),
       quarantine: this.#quarantine,
       publish: async (batch) => {
+        using _ = this.#scrub.giveWay();
         const generation = await this.#publisher.publish(batch);
         for (const { worker } of this.#mirrors.values()) worker.wake();
         this.#keys.wake();
         return generation;
       },
-      clock,
-      log,
+      ...this.#options,
     };
     const parts = createInbox(config, deps, this.#metrics);
     this.#inboxes.set(config.builder, parts);
@@ -256,7 +265,6 @@ export class Daemon {
   }
 
   #startMirror(config: MirrorConfig): void {
-    const { clock, log, random } = this.#options;
     this.#store.mirrors.open(config.name, placeOf(config.transport));
     const { worker, probe } = createMirror(config, {
       store: this.#store,
@@ -265,9 +273,7 @@ export class Daemon {
       prober: this.#prober,
       graceMs: this.#config.publish.graceMs,
       probeMs: this.#config.schedule.probeMs,
-      clock,
-      random,
-      log,
+      ...this.#options,
     });
     this.#mirrors.set(config.name, { config, worker });
     this.#supervisor.start(`mirror:${config.name}`, (signal) => worker.run(signal));
@@ -290,15 +296,8 @@ export class Daemon {
         feedWatchdog(() => this.#isAlive(), every, this.#notifier, clock, signal),
       );
     }
-    this.#startScrub();
-  }
-
-  #startScrub(): void {
-    const { scrub } = this.#config.schedule;
-    if (scrub === null) return;
-    const { clock, log } = this.#options;
-    const deps = { store: this.#store, publisher: this.#publisher, verifier: this.#verifier, clock, log };
-    this.#supervisor.start('scrub', (signal) => scrubOnSchedule(scrub, deps, signal));
+    this.#supervisor.start('scrub', (signal) => this.#scrub.run(signal));
+    this.#supervisor.start('scrub-schedule', (signal) => this.#scrub.schedule(signal));
   }
 
   #controlDeps(): ControlDeps {
@@ -313,6 +312,7 @@ export class Daemon {
       mirrors: this.#mirrors,
       ready: () => this.#ready && !this.#stopping,
       reload: () => this.reload(),
+      scrub: () => this.#scrub.ask(),
     });
   }
 
@@ -321,6 +321,7 @@ export class Daemon {
       this.#store,
       [...this.#mirrors.values()].map(({ config, worker }) => ({ config, phase: worker.phase })),
       this.#keys,
+      this.#scrub.status,
     );
   }
 

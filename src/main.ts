@@ -55,6 +55,10 @@ const commands: Readonly<Record<string, { readonly summary: string; readonly loa
     summary: 'make the daemon read its configuration again',
     load: async () => (await import('./cli/control.ts')).reloadCommand,
   },
+  scrub: {
+    summary: 'read everything published again, compare the mirrors, mend what is wrong',
+    load: async () => (await import('./cli/scrub.ts')).command,
+  },
   keys: {
     summary: 'list the trusted keys, or audit what is published against them',
     load: async () => (await import('./cli/keys.ts')).command,

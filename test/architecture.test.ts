@@ -50,6 +50,7 @@ const pure = [
   'config/mirror-schema.ts',
   'config/names.ts',
   'config/quota-schema.ts',
+  'config/scrub-schema.ts',
   'config/schema.ts',
   'config/template.ts',
   'config/units.ts',
@@ -65,6 +66,7 @@ const pure = [
   'replicate/plan.ts',
   'replicate/transport.ts',
   'replicate/faults.ts',
+  'observe/scrub.ts',
   'observe/status.ts',
   'observe/observation.ts',
 ];

@@ -31,6 +31,7 @@ import {
   toQuarantine,
   toQuotas,
 } from './quota-schema.ts';
+import { type ScrubSettings, scrub, toScrub } from './scrub-schema.ts';
 import { parseTemplate, type Template, templateExample } from './template.ts';
 import { cronExample, type Parsed, parseCron } from './units.ts';
 
@@ -65,6 +66,7 @@ export interface Config {
     /** Five cron fields; null for never. */
     readonly scrub: string | null;
   };
+  readonly scrub: ScrubSettings;
   readonly log: { readonly level: LogLevel };
 }
 
@@ -156,6 +158,7 @@ const document = mapping('a configuration', {
     probe: duration('1s', '1d').prefault('60s'),
     scrub: text(cronExample, parseCron).optional(),
   }),
+  scrub,
   log: section({
     level: oneOf('debug', 'info', 'warn', 'error', 'silent').prefault('info'),
   }),
@@ -197,6 +200,7 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): C
     quarantine: toQuarantine(written.quarantine),
     mirrors: written.mirrors.map((entry) => toMirror(entry, context)),
     schedule: { rescanMs: schedule.rescan, probeMs: schedule.probe, scrub: schedule.scrub ?? null },
+    scrub: toScrub(written.scrub),
     log: { level: written.log.level },
   };
 }

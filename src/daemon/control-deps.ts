@@ -24,6 +24,7 @@ export interface ControlledParts {
   /** False until the last run is recovered, and once the daemon stops. */
   readonly ready: () => boolean;
   readonly reload: () => Promise<void>;
+  readonly scrub: () => boolean;
 }
 
 /** Every closure looks at inboxes, mirrors and configuration as they are when it is called. */
@@ -43,6 +44,7 @@ export function controlDepsOf(parts: ControlledParts): ControlDeps {
     openInbox: (builder) => inboxes.get(builder)?.service.open ?? null,
     wakeInbox: (builder) => inboxes.get(builder)?.service.wake(),
     reload: parts.reload,
+    scrub: parts.scrub,
     operate: {
       ready: parts.ready,
       root: parts.config().root,

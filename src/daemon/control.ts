@@ -14,11 +14,13 @@ export interface ControlDeps extends DecideDeps {
   readonly mirrorNames: () => readonly string[];
   readonly reload: () => Promise<void>;
   readonly operate: OperateDeps;
+  /** False when a scrub runs already. */
+  readonly scrub: () => boolean;
 }
 
 const pushBody = z.strictObject({ mirror: z.string() });
 
-/** `push`, `approve`, `reject`, `preview`, `history`, `reload`, `rollback`, `prune` and `recall`; an answer that is no document has a `message` of one line. */
+/** `push`, `approve`, `reject`, `preview`, `history`, `reload`, `rollback`, `prune`, `recall` and `scrub`; an answer that is no document has a `message` of one line. */
 export function controlHandlers(deps: ControlDeps): ReadonlyMap<string, ControlHandler> {
   return new Map<string, ControlHandler>([
     ['push', async (body) => push(deps, body)],
@@ -28,6 +30,10 @@ export function controlHandlers(deps: ControlDeps): ReadonlyMap<string, ControlH
     ['history', async (body) => history(deps, body)],
     ['reload', () => reload(deps)],
     ...operationHandlers(deps.operate),
+    [
+      'scrub',
+      async () => answer(202, deps.scrub() ? 'scrub started; status shows how it goes' : 'a scrub runs already'),
+    ],
   ]);
 }
 

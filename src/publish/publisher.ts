@@ -212,6 +212,18 @@ export class Publisher {
     });
   }
 
+  /** Runs `work` while nothing else changes trees or link. */
+  exclusively<T>(work: () => Promise<T>): Promise<T> {
+    return this.#mutex.run(async () => {
+      await this.#stopSpareWork();
+      try {
+        return await work();
+      } finally {
+        this.#startSpareWork();
+      }
+    });
+  }
+
   /** Ends background work; the publisher must not be used afterwards. */
   async stop(): Promise<void> {
     await this.#stopSpareWork();
@@ -236,11 +248,12 @@ export class Publisher {
   ): Promise<void> {
     const { generations } = this.#store;
     const indexes = generations.indexesAt(to.number);
+    const withheld = this.#store.damage.withheld();
     const steps = planTree({
       tree,
       currentTree,
       packages: generations.packagesForTree(from, to.number),
-      indexes: indexes.filter((index) => index.since > from),
+      indexes: indexes.filter((index) => index.since > from && !withheld.has(`${index.repository}/${index.file}`)),
       left: from === 0 ? [] : generations.indexesLeft(from, to.number),
       trace: {
         content: traceContent(to.number, toInstant(to.publishedAtMs), indexes),

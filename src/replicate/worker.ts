@@ -1,37 +1,25 @@
 /** Brings one mirror to the newest generation, again and again: packages, then indexes, then prune. One worker per mirror; none waits for another. */
 import { stat } from 'node:fs/promises';
 import { join, posix } from 'node:path';
-import { messageOf, type PushFailureReason, TransportError } from '../errors.ts';
+import { messageOf, TransportError } from '../errors.ts';
 import { traceFile } from '../publish/plan.ts';
 import type { Lease } from '../publish/publisher.ts';
-import type { Store } from '../store/store.ts';
-import type { Clock } from '../system/clock.ts';
 import { Wake } from '../system/limit.ts';
-import type { Log } from '../system/log.ts';
+import { Errands } from './errands.ts';
 import { type Failure, type MirrorPhase, nextPhase } from './mirror.ts';
-import { filesOf, indexFilesOf, isOursToRemove, isTemporary, planComparison, splitReplacing } from './plan.ts';
+import {
+  filesOf,
+  indexFilesOf,
+  isOursToRemove,
+  leftOverIn,
+  planComparison,
+  refuseDamaged,
+  splitReplacing,
+} from './plan.ts';
+import type { WorkerDeps } from './ports.ts';
 import { MirrorRecall } from './recall.ts';
 import { retryTransient } from './retry.ts';
 import type { PushFile, RemoteFile, Transport, Wave } from './transport.ts';
-
-interface WorkerEvents {
-  attempt(outcome: 'ok' | 'retryable' | 'permanent' | 'aborted'): void;
-  failed(reason: PushFailureReason): void;
-  bytes(count: number): void;
-  /** The mirror was confirmed to hold `generation`. */
-  confirmed(generation: number): void;
-}
-
-export interface WorkerDeps {
-  readonly store: Store;
-  /** The newest generation, kept as it is until released. */
-  readonly lease: () => Lease | null;
-  readonly graceMs: number;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly log: Log;
-  readonly events: WorkerEvents;
-}
 
 /** A prune that is due is looked for this often when nothing else happens. */
 const idleMs = 10 * 60_000;
@@ -54,6 +42,8 @@ export class MirrorWorker {
   #retryAt = 0;
   #pushNow = false;
   #draining = false;
+  #attempts = 0;
+  readonly #errands = new Errands();
 
   constructor(name: string, transport: Transport, deps: WorkerDeps) {
     this.name = name;
@@ -64,6 +54,18 @@ export class MirrorWorker {
 
   get phase(): MirrorPhase {
     return this.#phase;
+  }
+
+  /** Pushes that were begun. */
+  get attempts(): number {
+    return this.#attempts;
+  }
+
+  /** Runs `work` on the mirror when no push is due, before the next one: that waits for it. Never settles when the worker ends first. */
+  errand<T>(work: (transport: Transport, signal: AbortSignal) => Promise<T>): Promise<T> {
+    const done = this.#errands.add(work);
+    this.#wake.wake();
+    return done;
   }
 
   /** A new generation may be out. */
@@ -90,6 +92,7 @@ export class MirrorWorker {
         signal.throwIfAborted();
         const restMs = this.#restMs();
         if (restMs > 0) {
+          if (this.#phase.phase === 'idle' && (await this.#errands.next(this.#transport, signal))) continue;
           await this.#wake.wait((stop) => this.#deps.clock.sleep(restMs, { signal: AbortSignal.any([signal, stop]) }));
           continue;
         }
@@ -122,6 +125,7 @@ export class MirrorWorker {
 
   async #attempt(signal: AbortSignal): Promise<void> {
     const { clock, events, log } = this.#deps;
+    this.#attempts++;
     this.#phase = nextPhase(this.#phase, { kind: 'started' });
     const startedAt = clock.monotonic();
     try {
@@ -322,10 +326,7 @@ export class MirrorWorker {
     const found: string[] = [];
     for (const directory of this.#written) {
       signal.throwIfAborted();
-      for (const name of (await this.#list(directory, signal)).keys()) {
-        const ours = directory === '.' ? name.startsWith(`.${traceFile}.`) : true;
-        if (ours && isTemporary(name)) found.push(posix.join(directory, name));
-      }
+      found.push(...leftOverIn(directory, (await this.#list(directory, signal)).keys()));
     }
     return found;
   }
@@ -350,6 +351,7 @@ export class MirrorWorker {
 
   async #put(lease: Lease, waves: readonly Wave[], signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
+    refuseDamaged(waves, this.#deps.store.damage.withheld());
     for (const wave of waves) for (const { path } of wave) this.#written.add(posix.dirname(path));
     await this.#transport.put(lease.directory, waves, { signal, onBytes: (count) => this.#deps.events.bytes(count) });
   }

@@ -75,6 +75,10 @@ const pageSize = 500;
 const columns = `id, repository, file, size, mtime, sha256, removed,
   CASE WHEN added = (SELECT number FROM generation WHERE state = 'pending') THEN source END AS source`;
 
+/** Holds for a row of `package` or `repository_index` whose bytes here are not known to be wrong. */
+export const undamaged = (row: string): string =>
+  `NOT EXISTS (SELECT 1 FROM damaged d WHERE d.repository = ${row}.repository AND d.file = ${row}.file AND d.sha256 = ${row}.sha256)`;
+
 export class GenerationStore {
   readonly #db: Database;
 
@@ -193,13 +197,15 @@ export class GenerationStore {
 
   /**
    * What a tree at generation `from` lacks of generation `to`: every package that came in between and is not pruned yet,
-   * those included that left again within the grace period. Each path once, with the bytes that came last.
+   * those included that left again within the grace period. Each path once, with the bytes that came last; what is damaged
+   * here is linked when it is mended.
    */
   *packagesForTree(from: number, to: number): Generator<readonly PackageRow[]> {
     yield* this.#since(
       `added > ? AND added <= ? AND present = 1 AND pruned = 0 AND NOT EXISTS
          (SELECT 1 FROM package q WHERE q.repository = package.repository AND q.file = package.file AND q.id > package.id
-          AND q.added <= ? AND q.present = 1 AND q.pruned = 0)`,
+          AND q.added <= ? AND q.present = 1 AND q.pruned = 0)
+       AND ${undamaged('package')}`,
       [from, to, to],
     );
   }

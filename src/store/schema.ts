@@ -148,5 +148,21 @@ export const migrations: readonly string[] = [
     PRIMARY KEY (recall, repository, file, identity, size)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX recalled_package_identity ON recalled_package (identity, size);
+  CREATE TABLE damaged (
+    kind TEXT NOT NULL CHECK (kind IN ('package', 'index')),
+    repository TEXT NOT NULL,
+    file TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    mtime INTEGER NOT NULL,
+    found_at INTEGER NOT NULL,
+    detail TEXT NOT NULL,
+    PRIMARY KEY (repository, file, sha256)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE scrub (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    finished INTEGER NOT NULL,
+    report TEXT NOT NULL
+  ) STRICT;
   `,
 ];

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { BatchStore } from './batches.ts';
 import { ChangeStore } from './changes.ts';
+import { DamageStore } from './damage.ts';
 import { Database } from './database.ts';
 import { DecisionStore } from './decisions.ts';
 import { GenerationStore } from './generations.ts';
@@ -25,6 +26,7 @@ export interface Store extends Disposable {
   readonly recalls: RecallStore;
   readonly retention: RetentionStore;
   readonly rollbacks: RollbackStore;
+  readonly damage: DamageStore;
 }
 
 /** Opens `state.db` in `directory`, creating it when it is not there. Throws OperationError STATE. */
@@ -42,6 +44,7 @@ export function openStore(directory: string): Store {
     recalls: new RecallStore(db),
     retention: new RetentionStore(db),
     rollbacks: new RollbackStore(db),
+    damage: new DamageStore(db),
     [Symbol.dispose]: () => db[Symbol.dispose](),
   };
 }

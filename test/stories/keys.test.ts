@@ -230,7 +230,10 @@ test('where package signatures are demanded, one by a key that was removed since
     const made = makePackage({ name: 'a', version: '1-r0', arch: 'x86_64', contentBytes: 1000, seed: 1 }, first);
     await mkdir(join(primary.inbox, path), { recursive: true });
     await writeFile(join(primary.inbox, path, made.file), made.bytes);
-    await writeFile(join(primary.inbox, path, 'APKINDEX.tar.gz'), makeIndex([made.entry], second, { description: path }));
+    await writeFile(
+      join(primary.inbox, path, 'APKINDEX.tar.gz'),
+      makeIndex([made.entry], second, { description: path }),
+    );
     return `${path}/${made.file}`;
   };
   await primary.until('the second key', () => primary.log.includes('"event":"keys_changed"'));
