@@ -1,6 +1,5 @@
 /** The composition root: builds every part from the configuration, runs the services, reloads, drains and stops. */
 import { chmod } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { MirrorConfig } from './config/mirror-schema.ts';
 import type { Config, InboxConfig } from './config/schema.ts';
 import { matchesAny } from './config/template.ts';
@@ -10,6 +9,9 @@ import { gatherFacts, statusLine, targetsOf } from './daemon/facts.ts';
 import { createInbox, type InboxParts } from './daemon/inboxes.ts';
 import { createMirror } from './daemon/mirrors.ts';
 import { KeyKeeper } from './daemon/keys.ts';
+import { lockAll } from './daemon/locks.ts';
+import { rebuildFromTrees } from './daemon/rebuild.ts';
+import { hashRebuilt } from './daemon/rebuild-files.ts';
 import { planReload } from './daemon/reload.ts';
 import { Supervisor } from './daemon/supervisor.ts';
 import { feedWatchdog, keepBeating, keepHouse, keepQuarantine, scrubOnSchedule } from './daemon/timers.ts';
@@ -23,8 +25,7 @@ import { statusView } from './observe/status.ts';
 import { Publisher } from './publish/publisher.ts';
 import { placeOf } from './replicate/connect.ts';
 import type { MirrorWorker } from './replicate/worker.ts';
-import { holdLock } from './store/database.ts';
-import { openStore, type Store } from './store/store.ts';
+import { openStoreAnyway, type Store } from './store/store.ts';
 import type { Clock } from './system/clock.ts';
 import { freeBytes } from './system/durable.ts';
 import { Mutex } from './system/limit.ts';
@@ -67,7 +68,7 @@ export class Daemon {
   readonly #keys: KeyKeeper;
   readonly #inboxes = new Map<string, InboxParts>();
   readonly #mirrors = new Map<string, MirrorParts>();
-  readonly #locks = new DisposableStack();
+  readonly #locks: Disposable;
   /** Start and reloads change which services run: one after the other. */
   readonly #changes = new Mutex();
   #stopping = false;
@@ -81,7 +82,10 @@ export class Daemon {
     this.#options = options;
     this.#config = config;
     this.#beatAt = clock.monotonic();
-    this.#store = openStore(config.state);
+    this.#locks = lockAll(config);
+    this.#store = openStoreAnyway(config.state, clock.now(), (kept, detail) =>
+      options.log.error('state_corrupt', { kept, detail, next: 'it is rebuilt from the trees' }),
+    );
     this.#verifier = new Verifier({ workers: config.workers });
     this.#publisher = new Publisher({ root: config.root, ...config.publish }, { store: this.#store, clock, log });
     this.#metrics = new Metrics({ version, ...targetsOf(config) });
@@ -112,9 +116,6 @@ export class Daemon {
 
   async #start(): Promise<void> {
     const { log, version } = this.#options;
-    const { root, state } = this.#config;
-    this.#locks.use(holdLock(join(state, '.lock'), `state ${state}`));
-    this.#locks.use(holdLock(join(root, '.lock'), `root ${root}`));
     await this.#keys.configure(this.#config);
     this.#server = await startServer({
       listen: this.#config.listen,
@@ -130,6 +131,7 @@ export class Daemon {
       },
     });
     await chmod(this.#config.socket, 0o660);
+    await this.#rebuild();
     await this.#publisher.recover();
     await forgetBuilders(this.#config, [], this.#store.batches);
     for (const mirror of this.#config.mirrors) this.#startMirror(mirror);
@@ -144,6 +146,12 @@ export class Daemon {
       listen: at ? `${at.host}:${at.port}` : undefined,
     });
     await this.#notifier.ready(statusLine(this.#facts()));
+  }
+
+  async #rebuild(): Promise<void> {
+    const { clock, log } = this.#options;
+    const keyring = this.#keys.keyring.bind(this.#keys);
+    await rebuildFromTrees({ config: this.#config, store: this.#store, verifier: this.#verifier, keyring, clock, log });
   }
 
   /** Resolves only by rejecting, when a service fails by itself. */
@@ -173,7 +181,7 @@ export class Daemon {
     for (const { watcher } of this.#inboxes.values()) await watcher[Symbol.asyncDispose]();
     await this.#verifier[Symbol.asyncDispose]();
     this.#store[Symbol.dispose]();
-    this.#locks.dispose();
+    this.#locks[Symbol.dispose]();
     log.info('stopped');
   }
 
@@ -273,6 +281,9 @@ export class Daemon {
   #startTimers(): void {
     const { clock, log } = this.#options;
     this.#supervisor.start('keys', (signal) => this.#keys.run(signal));
+    this.#supervisor.start('rehash', (signal) =>
+      hashRebuilt({ store: this.#store, publisher: this.#publisher, verifier: this.#verifier, clock, log }, signal),
+    );
     this.#supervisor.start('housekeeping', (signal) => keepHouse(this.#publisher, clock, log, signal));
     this.#supervisor.start('quarantine', (signal) => keepQuarantine(this.#quarantine, clock, log, signal));
     const beat = (): string => {

@@ -53,7 +53,7 @@ export async function scrubOnce(deps: ScrubDeps, signal: AbortSignal): Promise<S
   }
 }
 
-async function problemOf(deps: ScrubDeps, path: string, sha256: string, signal: AbortSignal): Promise<string | null> {
+async function problemOf(deps: ScrubDeps, path: string, sha256: string | null, signal: AbortSignal): Promise<string | null> {
   try {
     await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
     const verdict = await deps.verifier.verifyPackage({
@@ -65,7 +65,7 @@ async function problemOf(deps: ScrubDeps, path: string, sha256: string, signal: 
       signal,
     });
     if (verdict.verdict !== 'accepted') return `${verdict.code}: ${verdict.detail}`;
-    return verdict.package.sha256 === sha256
+    return sha256 === null || verdict.package.sha256 === sha256
       ? null
       : `SHA-256 is ${verdict.package.sha256}, was ${sha256} when it was verified`;
   } catch (error) {

@@ -1,5 +1,5 @@
 /** Carries out the steps of a publish plan on the disk. Decides nothing; every step may be repeated. */
-import { chmod, link, mkdir, open, rename, rm, stat, symlink } from 'node:fs/promises';
+import { chmod, link, lstat, mkdir, open, rename, rm, stat, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { errnoOf } from '../errors.ts';
 import { syncDirectory, writeFileDurable } from '../system/durable.ts';
@@ -47,7 +47,7 @@ async function applyStep(root: string, step: Exclude<Step, { kind: 'link' }>): P
       await syncDirectory(join(root, step.directory));
       return;
     case 'switch':
-      await switchPublic(root, step.tree);
+      await switchPublic(root, step.tree, step.aside);
       return;
   }
 }
@@ -62,11 +62,23 @@ async function unlinkDurable(path: string): Promise<void> {
   }
 }
 
-/** One rename of a relative link: whoever opens `public` sees the old tree or the new one. */
-async function switchPublic(root: string, tree: string): Promise<void> {
+/** One rename of a relative link: whoever opens `public` sees the old tree or the new one. Only a directory put aside leaves an instant between two renames. */
+async function switchPublic(root: string, tree: string, aside: string | undefined): Promise<void> {
+  const path = join(root, 'public');
   await withTemporary(root, async (temporary) => {
     await symlink(`trees/${tree}`, temporary);
-    await rename(temporary, join(root, 'public'));
+    const present = aside === undefined ? null : await lstat(path).catch(() => null);
+    if (aside === undefined || present?.isDirectory() !== true) {
+      await rename(temporary, path);
+      return;
+    }
+    await rename(path, join(root, aside));
+    try {
+      await rename(temporary, path);
+    } catch (error) {
+      await rename(join(root, aside), path);
+      throw error;
+    }
   });
   await syncDirectory(root);
 }

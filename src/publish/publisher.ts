@@ -16,13 +16,15 @@ import type { IndexFacts, Verified } from '../trust/verify.ts';
 import { applySteps, makePublicDirectory, setMtimeDurable } from './apply.ts';
 import { chooseTree, nextMtimeSeconds, type TreeChoice, type TreeFacts } from './generation.ts';
 import { planTree, traceContent, traceFile } from './plan.ts';
-import { pruneTrees, removeStrangeTrees, servedTree } from './trees.ts';
+import { asideName, pruneTrees, removeStrangeTrees, servedTree } from './trees.ts';
 
 export interface PublisherOptions {
   readonly root: string;
   readonly graceMs: number;
   readonly keepTreesForMs: number;
   readonly maxTrees: number;
+  /** `public` may be a plain directory, which the first switch puts aside. */
+  readonly takesOver?: boolean;
 }
 
 /** What a publish takes: only what `verify` accepted can be put in here. */
@@ -36,6 +38,8 @@ export interface VerifiedChange {
   readonly index: Verified<IndexFacts>;
   /** Where the private copy of the index lies, relative to the root. */
   readonly indexSource: string;
+  /** Whose it is, if not its batch's. */
+  readonly builder?: string;
 }
 
 export interface VerifiedBatch extends BatchExtent {
@@ -87,7 +91,7 @@ export class Publisher {
       ['trees', 0o755],
     ] as const)
       await chmod(join(root, directory), mode);
-    const served = await servedTree(this.#options.root);
+    const served = await this.#served();
     await this.#settleOpen(served);
     this.#strangeTree = await removeStrangeTrees(root, this.#store.generations.trees(), served);
     if (this.#strangeTree !== null) {
@@ -107,7 +111,7 @@ export class Publisher {
     return this.#mutex.run(async () => {
       await this.#stopSpareWork();
       // Left open when not even taking back could be recorded: on a full disk, for instance.
-      await this.#settleOpen(await servedTree(this.#options.root));
+      await this.#settleOpen(await this.#served());
       const nowMs = this.#clock.now();
       const startedAt = this.#clock.monotonic();
       const { journal, generations } = this.#store;
@@ -123,7 +127,7 @@ export class Publisher {
         await this.#bringUp(generation, choice.generation, current?.tree ?? null);
       } catch (error) {
         const pending = journal.pending();
-        if (pending === null || (await servedTree(this.#options.root)) !== choice.name) {
+        if (pending === null || (await this.#served()) !== choice.name) {
           await this.#takeBack(number, choice.name);
           throw error;
         }
@@ -173,7 +177,12 @@ export class Publisher {
 
   async #bringUp(generation: Generation, from: number, currentTree: string | null): Promise<void> {
     await this.#catchUp(generation.tree, from, generation, currentTree);
-    await applySteps(this.#options.root, [{ kind: 'switch', tree: generation.tree }]);
+    const { root, takesOver = false } = this.#options;
+    await applySteps(root, [{ kind: 'switch', tree: generation.tree, ...(takesOver ? { aside: asideName } : {}) }]);
+  }
+
+  #served(): Promise<string | null> {
+    return servedTree(this.#options.root, this.#options.takesOver);
   }
 
   async #catchUp(
@@ -202,7 +211,7 @@ export class Publisher {
 
   async #stampIndexes(batch: VerifiedBatch, nowMs: number): Promise<RepositoryChange[]> {
     const changes: RepositoryChange[] = [];
-    for (const { repository, indexFile, candidate, base, index, indexSource } of batch.changes) {
+    for (const { repository, indexFile, candidate, base, index, indexSource, builder } of batch.changes) {
       const previous: IndexRow | null = this.#store.generations.indexOf(repository, indexFile);
       const mtimeSeconds = nextMtimeSeconds(nowMs, previous?.mtimeSeconds ?? null);
       await setMtimeDurable(join(this.#options.root, indexSource), mtimeSeconds);
@@ -221,7 +230,7 @@ export class Publisher {
           ...(signedKey === undefined ? {} : { signedKey }),
           description,
           newestBuildTime,
-          builder: batch.builder,
+          builder: builder ?? batch.builder,
           source: indexSource,
         },
       });
@@ -266,7 +275,7 @@ export class Publisher {
 
   async #alignLink(): Promise<void> {
     const current = this.#store.generations.current();
-    const served = await servedTree(this.#options.root);
+    const served = await this.#served();
     if (!current || served === current.tree) return;
     this.#log.warn('public_link_repaired', {
       served: served ?? 'nothing',
@@ -289,7 +298,7 @@ export class Publisher {
 
   /** What a broken-off change left in a tree is not known: the tree starts from nothing when it is used next. */
   async #discardTree(tree: string): Promise<void> {
-    if (tree === this.currentTree() || tree === (await servedTree(this.#options.root))) return;
+    if (tree === this.currentTree() || tree === (await this.#served())) return;
     this.#store.generations.setTree(tree, 0, null);
     await removeTree(join(this.#options.root, 'trees', tree));
   }

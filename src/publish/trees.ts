@@ -1,5 +1,5 @@
 /** Looks after the directory of trees as a whole: which one is served, which ones nobody knows, what has expired in all of them. */
-import { readdir, readlink, rm, rmdir } from 'node:fs/promises';
+import { lstat, readdir, readlink, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { errnoOf, OperationError } from '../errors.ts';
 import type { GenerationStore } from '../store/generations.ts';
@@ -8,8 +8,14 @@ import { eachLimited } from '../system/limit.ts';
 import { removeTree } from '../system/remove-tree.ts';
 import { isTreeName } from './generation.ts';
 
-/** The tree that `public` names, null when there is no `public`. Throws OperationError LAYOUT when it is nothing that we made. */
-export async function servedTree(root: string): Promise<string | null> {
+/** What stands in for a plain directory `public` once it is taken over; its own place is then the link's. */
+export const asideName = 'public.before-adopt';
+
+/**
+ * The tree that `public` names, null when there is no `public`, or a plain directory that is being taken over. Throws
+ * OperationError LAYOUT when it is nothing that we made.
+ */
+export async function servedTree(root: string, takesOver = false): Promise<string | null> {
   const path = join(root, 'public');
   let target: string;
   try {
@@ -17,9 +23,10 @@ export async function servedTree(root: string): Promise<string | null> {
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return null;
     if (errnoOf(error) !== 'EINVAL') throw error;
+    if (takesOver && (await lstat(path)).isDirectory()) return null;
     throw new OperationError(
       'LAYOUT',
-      `${path}: is not a symbolic link that lockstepd made: move it away; nothing in it was touched`,
+      `${path}: is not a symbolic link that lockstepd made: take it over with lockstepd adopt, or move it away; nothing in it was touched`,
     );
   }
   const name = target.startsWith('trees/') ? target.slice('trees/'.length) : '';

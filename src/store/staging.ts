@@ -284,7 +284,7 @@ export class StagingStore {
       `SELECT p.*, t.tree AS tree FROM package p
        JOIN repository_index i ON i.repository = p.repository AND i.file = p.index_file AND i.until IS NULL AND i.builder = ?
        JOIN (SELECT number, tree FROM generation WHERE state = 'published' ORDER BY number DESC LIMIT 1) t ON p.added <= t.number
-       WHERE p.identity = ? AND p.size = ? AND p.file = ? AND p.removed IS NULL AND p.present = 1 LIMIT 1`,
+       WHERE p.identity = ? AND p.size = ? AND p.file = ? AND p.removed IS NULL AND p.present = 1 AND p.sha256 IS NOT NULL LIMIT 1`,
       builder,
       entry.identity,
       entry.size,
