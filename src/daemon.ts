@@ -9,9 +9,10 @@ import { gatherFacts, statusLine, targetsOf } from './daemon/facts.ts';
 import { createInbox, type InboxParts } from './daemon/inboxes.ts';
 import { createMirror } from './daemon/mirrors.ts';
 import { KeyKeeper } from './daemon/keys.ts';
-import { lockAll } from './daemon/locks.ts';
+import { lockAll, openState } from './daemon/locks.ts';
 import { rebuildFromTrees } from './daemon/rebuild.ts';
 import { hashRebuilt } from './daemon/rebuild-files.ts';
+import type { ScrubDeps } from './daemon/scrub.ts';
 import { planReload } from './daemon/reload.ts';
 import { Supervisor } from './daemon/supervisor.ts';
 import { feedWatchdog, keepBeating, keepHouse, keepQuarantine, scrubOnSchedule } from './daemon/timers.ts';
@@ -25,7 +26,7 @@ import { statusView } from './observe/status.ts';
 import { Publisher } from './publish/publisher.ts';
 import { placeOf } from './replicate/connect.ts';
 import type { MirrorWorker } from './replicate/worker.ts';
-import { openStoreAnyway, type Store } from './store/store.ts';
+import type { Store } from './store/store.ts';
 import type { Clock } from './system/clock.ts';
 import { freeBytes } from './system/durable.ts';
 import { Mutex } from './system/limit.ts';
@@ -83,9 +84,7 @@ export class Daemon {
     this.#config = config;
     this.#beatAt = clock.monotonic();
     this.#locks = lockAll(config);
-    this.#store = openStoreAnyway(config.state, clock.now(), (kept, detail) =>
-      options.log.error('state_corrupt', { kept, detail, next: 'it is rebuilt from the trees' }),
-    );
+    this.#store = openState(config.state, clock, log);
     this.#verifier = new Verifier({ workers: config.workers });
     this.#publisher = new Publisher({ root: config.root, ...config.publish }, { store: this.#store, clock, log });
     this.#metrics = new Metrics({ version, ...targetsOf(config) });
@@ -131,7 +130,8 @@ export class Daemon {
       },
     });
     await chmod(this.#config.socket, 0o660);
-    await this.#rebuild();
+    const keyring = this.#keys.keyring.bind(this.#keys);
+    await rebuildFromTrees({ ...this.#readers(), config: this.#config, keyring });
     await this.#publisher.recover();
     await forgetBuilders(this.#config, [], this.#store.batches);
     for (const mirror of this.#config.mirrors) this.#startMirror(mirror);
@@ -146,12 +146,6 @@ export class Daemon {
       listen: at ? `${at.host}:${at.port}` : undefined,
     });
     await this.#notifier.ready(statusLine(this.#facts()));
-  }
-
-  async #rebuild(): Promise<void> {
-    const { clock, log } = this.#options;
-    const keyring = this.#keys.keyring.bind(this.#keys);
-    await rebuildFromTrees({ config: this.#config, store: this.#store, verifier: this.#verifier, keyring, clock, log });
   }
 
   /** Resolves only by rejecting, when a service fails by itself. */
@@ -281,9 +275,7 @@ export class Daemon {
   #startTimers(): void {
     const { clock, log } = this.#options;
     this.#supervisor.start('keys', (signal) => this.#keys.run(signal));
-    this.#supervisor.start('rehash', (signal) =>
-      hashRebuilt({ store: this.#store, publisher: this.#publisher, verifier: this.#verifier, clock, log }, signal),
-    );
+    this.#supervisor.start('rehash', (signal) => hashRebuilt(this.#readers(), signal));
     this.#supervisor.start('housekeeping', (signal) => keepHouse(this.#publisher, clock, log, signal));
     this.#supervisor.start('quarantine', (signal) => keepQuarantine(this.#quarantine, clock, log, signal));
     const beat = (): string => {
@@ -303,9 +295,13 @@ export class Daemon {
   #startScrub(): void {
     const { scrub } = this.#config.schedule;
     if (scrub === null) return;
+    this.#supervisor.start('scrub', (signal) => scrubOnSchedule(scrub, this.#readers(), signal));
+  }
+
+  /** What reads the published tree again. */
+  #readers(): ScrubDeps {
     const { clock, log } = this.#options;
-    const deps = { store: this.#store, publisher: this.#publisher, verifier: this.#verifier, clock, log };
-    this.#supervisor.start('scrub', (signal) => scrubOnSchedule(scrub, deps, signal));
+    return { store: this.#store, publisher: this.#publisher, verifier: this.#verifier, clock, log };
   }
 
   #controlDeps(): ControlDeps {

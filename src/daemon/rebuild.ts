@@ -9,7 +9,14 @@ import { type IndexEntry, packageFileName } from '../apk/entry.ts';
 import { keyringOf } from '../config/key-scope.ts';
 import type { Config } from '../config/schema.ts';
 import { messageOf } from '../errors.ts';
-import { findServedIndexes, highestTrace, ownerOf, readTrace, type ServedIndex, splitFileName } from '../publish/survey.ts';
+import {
+  findServedIndexes,
+  highestTrace,
+  ownerOf,
+  readTrace,
+  type ServedIndex,
+  splitFileName,
+} from '../publish/survey.ts';
 import { servedTree } from '../publish/trees.ts';
 import { isOursToRemove } from '../replicate/plan.ts';
 import type { RepositoryChange } from '../store/journal.ts';
@@ -64,8 +71,8 @@ export async function rebuildFromTrees(deps: RebuildDeps): Promise<number | null
   const number = trace === null ? (await highestTrace(config.root)) + 1 : served;
   log.warn('state_behind', { recorded, served: number, tree, trace: trace === null ? 'unreadable' : 'read' });
   // What was about to be published when the store was copied is long over.
-  for (const open of [store.journal.unfinished(), store.journal.pending()?.number ?? null])
-    if (open !== null) await inPieces(store.journal.forget(open));
+  for (const begun of [store.journal.unfinished(), store.journal.pending()?.number ?? null])
+    if (begun !== null) await inPieces(store.journal.forget(begun));
   store.takeover.doubtEverything();
 
   const found = await findServedIndexes(directory);

@@ -53,7 +53,12 @@ export async function scrubOnce(deps: ScrubDeps, signal: AbortSignal): Promise<S
   }
 }
 
-async function problemOf(deps: ScrubDeps, path: string, sha256: string | null, signal: AbortSignal): Promise<string | null> {
+async function problemOf(
+  deps: ScrubDeps,
+  path: string,
+  sha256: string | null,
+  signal: AbortSignal,
+): Promise<string | null> {
   try {
     await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
     const verdict = await deps.verifier.verifyPackage({

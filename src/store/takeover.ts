@@ -47,6 +47,11 @@ export class TakeoverStore {
     });
   }
 
+  /** True when the candidate has a row for that file. */
+  isStaged(candidate: number, file: string): boolean {
+    return this.#db.get('SELECT 1 FROM staged WHERE candidate = ? AND file = ?', candidate, file) !== undefined;
+  }
+
   /** True when the repository has a record of that path, current or in its grace period. */
   knows(repository: string, file: string): boolean {
     const sql =
