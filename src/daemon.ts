@@ -7,7 +7,7 @@ import { forgetBuilders } from './daemon/builders.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
 import { gatherFacts, statusLine, targetsOf } from './daemon/facts.ts';
 import { createInbox, type InboxParts } from './daemon/inboxes.ts';
-import { createMirror } from './daemon/mirrors.ts';
+import { createMirror, type MirrorParts } from './daemon/mirrors.ts';
 import { KeyKeeper } from './daemon/keys.ts';
 import { lockAll, openState } from './daemon/locks.ts';
 import { rebuildFromTrees } from './daemon/rebuild.ts';
@@ -25,7 +25,6 @@ import { type RunningServer, startServer } from './observe/server.ts';
 import { statusView } from './observe/status.ts';
 import { Publisher } from './publish/publisher.ts';
 import { placeOf } from './replicate/connect.ts';
-import type { MirrorWorker } from './replicate/worker.ts';
 import type { Store } from './store/store.ts';
 import type { Clock } from './system/clock.ts';
 import { freeBytes } from './system/durable.ts';
@@ -49,11 +48,6 @@ export interface DaemonOptions {
 const drainMs = 20_000;
 /** A loop that shows no progress for so long is stuck: longer than any single step may take by its own deadline. */
 const stuckAfterMs = 10 * 60_000;
-
-interface MirrorParts {
-  readonly config: MirrorConfig;
-  readonly worker: MirrorWorker;
-}
 
 export class Daemon {
   readonly #options: DaemonOptions;

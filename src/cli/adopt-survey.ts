@@ -17,7 +17,7 @@ import { inPieces } from '../system/pieces.ts';
 import type { Keyring } from '../trust/keyring.ts';
 import type { PackageVerdict, Verifier } from '../trust/verify.ts';
 
-export interface Finding {
+interface Finding {
   readonly kind: 'gap' | 'mismatch' | 'refused' | 'stranger';
   /** Relative to the directory. */
   readonly path: string;

@@ -42,7 +42,7 @@ export interface RebuildDeps {
 }
 
 /** Begins the name of what stands for the batch of such a generation. */
-export const rebuiltPrefix = 'rebuilt-';
+const rebuiltPrefix = 'rebuilt-';
 const looksAtOnce = 8;
 
 /** A repository of the tree, staged. */
