@@ -1,14 +1,20 @@
 /** Brings the schema of state.db from the version it was written with to the newest one: a copy first, then all steps at once or none. */
 import { closeSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
-import type { DatabaseSync } from 'node:sqlite';
 import { OperationError } from '../errors.ts';
+
+/** What of an open database is needed here. */
+interface Connection {
+  readonly isTransaction: boolean;
+  exec(sql: string): void;
+  prepare(sql: string): { get(): Readonly<Record<string, unknown>> | undefined; run(value: string): unknown };
+}
 
 /**
  * Carries out the steps that `file` lacks; `user_version` in its header counts those it has. What an upgrade starts from is
  * kept beside it as `FILE.schema-N`. Throws OperationError STATE for a file of a newer version, which is left as it is.
  */
-export function migrate(db: DatabaseSync, file: string, steps: readonly string[]): void {
+export function migrate(db: Connection, file: string, steps: readonly string[]): void {
   const version = Number(db.prepare('PRAGMA user_version').get()?.user_version);
   if (version > steps.length) {
     throw new OperationError(
@@ -29,7 +35,7 @@ export function migrate(db: DatabaseSync, file: string, steps: readonly string[]
 }
 
 /** Writes what the database holds now to `target`, whole and durable, replacing what is there in one step. */
-export function copyDatabase(db: DatabaseSync, target: string): void {
+export function copyDatabase(db: Connection, target: string): void {
   const temporary = `${target}.${process.pid}.tmp`;
   rmSync(temporary, { force: true });
   try {
