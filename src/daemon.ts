@@ -1,6 +1,5 @@
 /** The composition root: builds every part from the configuration, runs the services, reloads, drains and stops. */
 import { chmod } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { MirrorConfig } from './config/mirror-schema.ts';
 import type { Config, InboxConfig } from './config/schema.ts';
 import { matchesAny } from './config/template.ts';
@@ -9,8 +8,11 @@ import { type ControlDeps, controlHandlers } from './daemon/control.ts';
 import { controlDepsOf } from './daemon/control-deps.ts';
 import { gatherFacts, statusLine, targetsOf } from './daemon/facts.ts';
 import { createInbox, type InboxParts } from './daemon/inboxes.ts';
-import { createMirror } from './daemon/mirrors.ts';
+import { createMirror, type MirrorParts } from './daemon/mirrors.ts';
 import { KeyKeeper } from './daemon/keys.ts';
+import { lockAll, openState } from './daemon/locks.ts';
+import { rebuildFromTrees } from './daemon/rebuild.ts';
+import { hashRebuilt, type RehashDeps } from './daemon/rebuild-files.ts';
 import { planReload } from './daemon/reload.ts';
 import { Supervisor } from './daemon/supervisor.ts';
 import { ScrubService } from './daemon/scrub.ts';
@@ -24,9 +26,7 @@ import { type RunningServer, startServer } from './observe/server.ts';
 import { statusView } from './observe/status.ts';
 import { Publisher } from './publish/publisher.ts';
 import { placeOf } from './replicate/connect.ts';
-import type { MirrorWorker } from './replicate/worker.ts';
-import { holdLock } from './store/database.ts';
-import { openStore, type Store } from './store/store.ts';
+import type { Store } from './store/store.ts';
 import type { Clock } from './system/clock.ts';
 import { freeBytes } from './system/durable.ts';
 import { Mutex } from './system/limit.ts';
@@ -50,11 +50,6 @@ const drainMs = 20_000;
 /** A loop that shows no progress for so long is stuck: longer than any single step may take by its own deadline. */
 const stuckAfterMs = 10 * 60_000;
 
-interface MirrorParts {
-  readonly config: MirrorConfig;
-  readonly worker: MirrorWorker;
-}
-
 export class Daemon {
   readonly #options: DaemonOptions;
   readonly #supervisor: Supervisor;
@@ -70,7 +65,7 @@ export class Daemon {
   readonly #scrub: ScrubService;
   readonly #inboxes = new Map<string, InboxParts>();
   readonly #mirrors = new Map<string, MirrorParts>();
-  readonly #locks = new DisposableStack();
+  readonly #locks: Disposable;
   /** Start and reloads change which services run: one after the other. */
   readonly #changes = new Mutex();
   #stopping = false;
@@ -84,7 +79,8 @@ export class Daemon {
     this.#options = options;
     this.#config = config;
     this.#beatAt = clock.monotonic();
-    this.#store = openStore(config.state);
+    this.#locks = lockAll(config);
+    this.#store = openState(config.state, clock, log);
     this.#verifier = new Verifier({ workers: config.workers });
     this.#publisher = new Publisher(
       { root: config.root, ...config.publish },
@@ -126,9 +122,6 @@ export class Daemon {
 
   async #start(): Promise<void> {
     const { log, version } = this.#options;
-    const { root, state } = this.#config;
-    this.#locks.use(holdLock(join(state, '.lock'), `state ${state}`));
-    this.#locks.use(holdLock(join(root, '.lock'), `root ${root}`));
     await this.#keys.configure(this.#config);
     this.#server = await startServer({
       listen: this.#config.listen,
@@ -144,6 +137,8 @@ export class Daemon {
       },
     });
     await chmod(this.#config.socket, 0o660);
+    const keyring = this.#keys.keyring.bind(this.#keys);
+    await rebuildFromTrees({ ...this.#readers(), config: this.#config, keyring });
     await this.#publisher.recover();
     await forgetBuilders(this.#config, [], this.#store.batches);
     for (const mirror of this.#config.mirrors) this.#startMirror(mirror);
@@ -187,7 +182,7 @@ export class Daemon {
     for (const { watcher } of this.#inboxes.values()) await watcher[Symbol.asyncDispose]();
     await this.#verifier[Symbol.asyncDispose]();
     this.#store[Symbol.dispose]();
-    this.#locks.dispose();
+    this.#locks[Symbol.dispose]();
     log.info('stopped');
   }
 
@@ -283,6 +278,7 @@ export class Daemon {
   #startTimers(): void {
     const { clock, log } = this.#options;
     this.#supervisor.start('keys', (signal) => this.#keys.run(signal));
+    this.#supervisor.start('rehash', (signal) => hashRebuilt(this.#readers(), signal));
     this.#supervisor.start('housekeeping', (signal) => keepHouse(this.#publisher, clock, log, signal));
     this.#supervisor.start('quarantine', (signal) => keepQuarantine(this.#quarantine, clock, log, signal));
     const beat = (): string => {
@@ -298,6 +294,12 @@ export class Daemon {
     }
     this.#supervisor.start('scrub', (signal) => this.#scrub.run(signal));
     this.#supervisor.start('scrub-schedule', (signal) => this.#scrub.schedule(signal));
+  }
+
+  /** What reads the published tree again. */
+  #readers(): RehashDeps {
+    const { clock, log } = this.#options;
+    return { store: this.#store, publisher: this.#publisher, verifier: this.#verifier, clock, log };
   }
 
   #controlDeps(): ControlDeps {

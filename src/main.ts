@@ -63,6 +63,14 @@ const commands: Readonly<Record<string, { readonly summary: string; readonly loa
     summary: 'list the trusted keys, or audit what is published against them',
     load: async () => (await import('./cli/keys.ts')).command,
   },
+  adopt: {
+    summary: 'take an existing public directory over, once it is verified',
+    load: async () => (await import('./cli/adopt.ts')).command,
+  },
+  backup: {
+    summary: 'copy the state to a file, whether the daemon runs or not',
+    load: async () => (await import('./cli/backup.ts')).command,
+  },
   demo: {
     summary: 'show the main job on this machine, with nothing to configure',
     load: async () => (await import('./cli/demo.ts')).command,

@@ -54,7 +54,7 @@ async function applyStep(files: Files, root: string, step: Exclude<Step, { kind:
       await syncDirectory(join(root, step.directory), files);
       return;
     case 'switch':
-      await switchPublic(files, root, step.tree);
+      await switchPublic(files, root, step.tree, step.aside);
       return;
   }
 }
@@ -69,11 +69,22 @@ async function unlinkDurable(files: Files, path: string): Promise<void> {
   }
 }
 
-/** One rename of a relative link: whoever opens `public` sees the old tree or the new one. */
-async function switchPublic(files: Files, root: string, tree: string): Promise<void> {
+/** One rename of a relative link: whoever opens `public` sees the old tree or the new one. Only a directory put aside leaves an instant between two renames. */
+async function switchPublic(files: Files, root: string, tree: string, aside: string | undefined): Promise<void> {
+  const path = join(root, 'public');
   await withTemporary(files, root, async (temporary) => {
     await files.symlink(`trees/${tree}`, temporary);
-    await files.rename(temporary, join(root, 'public'));
+    if (aside === undefined || !(await files.isDirectory(path))) {
+      await files.rename(temporary, path);
+      return;
+    }
+    await files.rename(path, join(root, aside));
+    try {
+      await files.rename(temporary, path);
+    } catch (error) {
+      await files.rename(join(root, aside), path);
+      throw error;
+    }
   });
   await syncDirectory(root, files);
 }

@@ -11,8 +11,8 @@ export type Step =
   | { readonly kind: 'write'; readonly path: string; readonly content: string; readonly mtimeSeconds: number }
   /** The entries of `directory` survive a power cut from here on. */
   | { readonly kind: 'sync'; readonly directory: string }
-  /** The commit point: `public` names `tree`. */
-  | { readonly kind: 'switch'; readonly tree: string };
+  /** The commit point: `public` names `tree`. A plain directory in its place is renamed to `aside` first, if that is given. */
+  | { readonly kind: 'switch'; readonly tree: string; readonly aside?: string };
 
 export const traceFile = 'lockstep.json';
 

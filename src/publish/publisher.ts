@@ -19,7 +19,7 @@ import { planTree, traceContent, traceFile } from './plan.ts';
 import { forecastPrune, type PruneForecast, pruneOnce } from './prune.ts';
 import { recallFromTrees } from './recall.ts';
 import { requireValid, stampIndexes } from './stamp.ts';
-import { removeStrangeTrees, servedTree } from './trees.ts';
+import { asideName, removeStrangeTrees, servedTree } from './trees.ts';
 
 export interface PublisherOptions {
   readonly root: string;
@@ -28,6 +28,8 @@ export interface PublisherOptions {
   readonly maxTrees: number;
   readonly keepForMirrorsMs: number;
   readonly keepIndexesBytes: number;
+  /** `public` may be a plain directory, which the first switch puts aside. */
+  readonly takesOver?: boolean;
 }
 
 /** What a publish takes: only what `verify` accepted can be put in here. */
@@ -138,7 +140,7 @@ export class Publisher {
     return this.#mutex.run(async () => {
       await this.#stopSpareWork();
       // Left open when not even taking back could be recorded: on a full disk, for instance.
-      await this.#settleOpen(await servedTree(this.#options.root, this.#files));
+      await this.#settleOpen(await this.#served());
       const nowMs = this.#clock.now();
       const startedAt = this.#clock.monotonic();
       const { journal, generations } = this.#store;
@@ -156,7 +158,7 @@ export class Publisher {
         await this.#bringUp(generation, choice.generation, current?.tree ?? null);
       } catch (error) {
         const pending = journal.pending();
-        if (pending === null || (await servedTree(this.#options.root, this.#files)) !== choice.name) {
+        if (pending === null || (await this.#served()) !== choice.name) {
           await this.#takeBack(number, choice.name);
           throw error;
         }
@@ -236,7 +238,13 @@ export class Publisher {
 
   async #bringUp(generation: Generation, from: number, currentTree: string | null): Promise<void> {
     await this.#catchUp(generation.tree, from, generation, currentTree);
-    await applySteps(this.#options.root, [{ kind: 'switch', tree: generation.tree }], undefined, this.#files);
+    const { root, takesOver = false } = this.#options;
+    const aside = takesOver ? { aside: asideName } : {};
+    await applySteps(root, [{ kind: 'switch', tree: generation.tree, ...aside }], undefined, this.#files);
+  }
+
+  #served(): Promise<string | null> {
+    return servedTree(this.#options.root, this.#files, this.#options.takesOver);
   }
 
   async #catchUp(
@@ -301,7 +309,7 @@ export class Publisher {
 
   async #alignLink(): Promise<void> {
     const current = this.#store.generations.current();
-    const served = await servedTree(this.#options.root, this.#files);
+    const served = await this.#served();
     if (!current || served === current.tree) return;
     this.#log.warn('public_link_repaired', {
       served: served ?? 'nothing',
@@ -324,7 +332,7 @@ export class Publisher {
 
   /** What a broken-off change left in a tree is not known: the tree starts from nothing when it is used next. */
   async #discardTree(tree: string): Promise<void> {
-    if (tree === this.currentTree() || tree === (await servedTree(this.#options.root, this.#files))) return;
+    if (tree === this.currentTree() || tree === (await this.#served())) return;
     this.#store.generations.setTree(tree, 0, null);
     await this.#files.removeTree(join(this.#options.root, 'trees', tree));
   }

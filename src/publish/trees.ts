@@ -6,8 +6,14 @@ import { diskFiles, type Files } from '../system/files.ts';
 import { eachLimited } from '../system/limit.ts';
 import { isTreeName } from './generation.ts';
 
-/** The tree that `public` names, null when there is no `public`. Throws OperationError LAYOUT when it is nothing that we made. */
-export async function servedTree(root: string, files: Files = diskFiles): Promise<string | null> {
+/** What stands in for a plain directory `public` once it is taken over; its own place is then the link's. */
+export const asideName = 'public.before-adopt';
+
+/**
+ * The tree that `public` names, null when there is no `public`, or a plain directory that is being taken over. Throws
+ * OperationError LAYOUT when it is nothing that we made.
+ */
+export async function servedTree(root: string, files: Files = diskFiles, takesOver = false): Promise<string | null> {
   const path = join(root, 'public');
   let target: string;
   try {
@@ -15,9 +21,10 @@ export async function servedTree(root: string, files: Files = diskFiles): Promis
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return null;
     if (errnoOf(error) !== 'EINVAL') throw error;
+    if (takesOver && (await files.isDirectory(path))) return null;
     throw new OperationError(
       'LAYOUT',
-      `${path}: is not a symbolic link that lockstepd made: move it away; nothing in it was touched`,
+      `${path}: is not a symbolic link that lockstepd made: take it over with lockstepd adopt, or move it away; nothing in it was touched`,
     );
   }
   const name = target.startsWith('trees/') ? target.slice('trees/'.length) : '';

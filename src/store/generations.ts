@@ -55,7 +55,8 @@ export interface PackageRow {
   readonly file: string;
   readonly size: number;
   readonly mtimeSeconds: number;
-  readonly sha256: string;
+  /** Null: the record was rebuilt, and the file was not read since. */
+  readonly sha256: string | null;
   readonly source: string | null;
   /** The newest generation does not name it any more: it is kept for the grace period. */
   readonly retained: boolean;
@@ -93,9 +94,12 @@ export class GenerationStore {
     );
   }
 
-  /** Publish time of `number` in milliseconds, null when there is no such generation. */
+  /** Publish time of `number`, or of the first one after it that is on record, in milliseconds; null when there is none. */
   publishedAt(number: number): number | null {
-    const row = this.#db.get("SELECT published_at FROM generation WHERE number = ? AND state = 'published'", number);
+    const row = this.#db.get(
+      "SELECT published_at FROM generation WHERE number >= ? AND state = 'published' ORDER BY number LIMIT 1",
+      number,
+    );
     return row ? Number(row.published_at) : null;
   }
 
@@ -378,7 +382,7 @@ function toPackageRow(row: Row): PackageRow {
     file: String(row.file),
     size: Number(row.size),
     mtimeSeconds: Number(row.mtime),
-    sha256: String(row.sha256),
+    sha256: row.sha256 === null ? null : String(row.sha256),
     source: row.source === null ? null : String(row.source),
     retained: row.removed !== null,
   };

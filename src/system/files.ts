@@ -1,5 +1,5 @@
 /** The operations of a file system that durable changes are made of: the disk's, or a simulated one that forgets what was not synced. */
-import { chmod, link, mkdir, open, readdir, readlink, rename, rm, rmdir, stat, symlink } from 'node:fs/promises';
+import { chmod, link, lstat, mkdir, open, readdir, readlink, rename, rm, rmdir, stat, symlink } from 'node:fs/promises';
 import { removeTree } from './remove-tree.ts';
 
 export interface OpenFile {
@@ -24,6 +24,8 @@ export interface Files {
   readdir(path: string): Promise<string[]>;
   readlink(path: string): Promise<string>;
   stat(path: string): Promise<{ readonly ino: number; readonly dev: number; readonly mtimeMs: number }>;
+  /** True for a directory itself, false for a link to one, for anything else and for nothing. */
+  isDirectory(path: string): Promise<boolean>;
   /** Removes a directory with everything in it; what is absent counts as removed. */
   removeTree(path: string): Promise<void>;
 }
@@ -40,5 +42,6 @@ export const diskFiles: Files = {
   readdir,
   readlink,
   stat,
+  isDirectory: async (path) => (await lstat(path).catch(() => null))?.isDirectory() === true,
   removeTree,
 };

@@ -184,6 +184,10 @@ export class SimFiles implements Files {
     return { ino, dev: 1, mtimeMs: node.kind === 'file' ? node.mtimeSeconds * 1000 : 0 };
   }
 
+  async isDirectory(path: string): Promise<boolean> {
+    return this.#seen.find(path)?.node.kind === 'directory';
+  }
+
   async removeTree(path: string): Promise<void> {
     const found = this.#seen.find(path);
     if (!found) return;
@@ -292,6 +296,7 @@ function withSync(files: SimFiles, sync: (real: () => Promise<void>, isDirectory
     readdir: (path) => files.readdir(path),
     readlink: (path) => files.readlink(path),
     stat: (path) => files.stat(path),
+    isDirectory: (path) => files.isDirectory(path),
     removeTree: (path) => files.removeTree(path),
   };
 }
