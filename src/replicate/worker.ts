@@ -253,8 +253,7 @@ export class MirrorWorker {
    * to be removed only when the indexes that may still name it are replaced.
    */
   async #compare(lease: Lease, signal: AbortSignal): Promise<string[]> {
-    const { generations } = this.#deps.store;
-    const strangers: string[] = [];
+    const [{ generations }, strangers]: [Store, string[]] = [this.#deps.store, []];
     const keepAfterMs = this.#deps.clock.now() - this.#deps.graceMs;
     const repositories = new Set(generations.indexesAt(lease.generation).map((index) => index.repository));
     for (const repository of repositories) {
@@ -289,8 +288,8 @@ export class MirrorWorker {
       // A newer generation that was taken along may want what the compared one did not.
       const keepAfterMs = this.#deps.clock.now() - this.#deps.graceMs;
       const unwanted = strangers.filter((path) => {
-        const [repository, file] = [posix.dirname(path), posix.basename(path)];
-        return !this.#deps.store.generations.isWanted(repository, file, generation, keepAfterMs);
+        const { generations } = this.#deps.store;
+        return !generations.isWanted(posix.dirname(path), posix.basename(path), generation, keepAfterMs);
       });
       const leftOver = this.#cutOff ? await this.#leftOver(signal) : [];
       const gone = [...unwanted, ...leftOver.filter((path) => !unwanted.includes(path))];
