@@ -297,8 +297,8 @@ export class MirrorWorker {
       // A newer generation that was taken along may want what the compared one did not.
       const keepAfterMs = this.#deps.clock.now() - this.#deps.graceMs;
       const unwanted = strangers.filter((path) => {
-        const [repository, file] = [posix.dirname(path), posix.basename(path)];
-        return !this.#deps.store.generations.isWanted(repository, file, generation, keepAfterMs);
+        const { generations } = this.#deps.store;
+        return !generations.isWanted(posix.dirname(path), posix.basename(path), generation, keepAfterMs);
       });
       const leftOver = this.#cutOff ? await this.#leftOver(signal) : [];
       const gone = [...unwanted, ...leftOver.filter((path) => !unwanted.includes(path))];
