@@ -278,7 +278,7 @@ function withSync(files: SimFiles, sync: (real: () => Promise<void>, isDirectory
   const open = async (path: string, flags: string | number): Promise<OpenFile> => {
     const handle = await files.open(path, flags);
     const isDirectory = files.image.find(path)?.node.kind === 'directory';
-    return { ...handle, sync: () => sync(handle.sync, isDirectory) };
+    return { ...handle, sync: () => sync(() => handle.sync(), isDirectory) };
   };
   return {
     open,
