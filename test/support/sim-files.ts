@@ -252,7 +252,7 @@ function inOrder(changes: readonly Change[], choose: (change: Change) => boolean
     for (const name of touched) names.add(name);
     chosen.push(change);
   }
-  return chosen.reverse();
+  return chosen.toReversed();
 }
 
 function failure(code: string, path: string): Error {
