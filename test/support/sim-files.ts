@@ -188,7 +188,7 @@ export class SimFiles implements Files {
     const found = this.#seen.find(path);
     if (!found) return;
     if (found.node.kind !== 'directory') return this.rm(path);
-    for (const name of [...found.node.entries.keys()]) await this.removeTree(`${path}/${name}`);
+    for (const name of await this.readdir(path)) await this.removeTree(`${path}/${name}`);
     await this.rmdir(path);
   }
 
