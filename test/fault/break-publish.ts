@@ -2,10 +2,10 @@
 import { rmSync } from 'node:fs';
 import { diskFiles } from '../../src/system/files.ts';
 
-const { symlink } = diskFiles;
+const disk = { ...diskFiles };
 Object.assign(diskFiles, {
   symlink: async (target: string, path: string): Promise<void> => {
     rmSync(`${path.slice(0, path.lastIndexOf('/ingest/'))}/public`, { force: true });
-    await symlink(target, path);
+    await disk.symlink(target, path);
   },
 });

@@ -28,7 +28,7 @@ test('killed or failing at a system call, the old state or the new one is served
     ['EIO', 'publish'],
     ['ENOSPC', 'recover'],
   ] as const) {
-    const points = await someOf(harness, scene, fault, 3);
+    const points = await someOf(harness, scene, fault, 1);
     let fired = 0;
     for (const point of points) {
       const outcome = await harness.run(point, fault);
@@ -43,10 +43,10 @@ test('killed or failing at a system call, the old state or the new one is served
 test('teeth: a publisher that changes the served tree in place is found out', { skip, timeout: 120_000 }, async () => {
   await using harness = await KillHarness.create(['--import', join(import.meta.dirname, 'break-publish.ts')]);
   const points = (await harness.points('publish', 'KILL')).filter(
-    ({ thread, call }) => thread === 'libuv-worker' && ['symlink', 'link', 'unlink'].includes(call),
+    ({ thread, call }) => thread === 'libuv-worker' && call === 'symlink',
   );
   let violations = 0;
-  for (const point of points.slice(0, 16)) {
+  for (const point of points.slice(0, 2)) {
     violations += (await harness.run(point, 'KILL')).violations.length;
     if (violations > 0) break;
   }

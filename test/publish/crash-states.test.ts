@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import test from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { writeFileDurable } from '../../src/system/durable.ts';
 import type { Files } from '../../src/system/files.ts';
 import { broken, type Image, SimFiles } from '../support/sim-files.ts';

@@ -192,7 +192,7 @@ export class SimFiles implements Files {
     const found = this.#seen.find(path);
     if (!found) return;
     if (found.node.kind !== 'directory') return this.rm(path);
-    for (const name of [...found.node.entries.keys()]) await this.removeTree(`${path}/${name}`);
+    for (const name of await this.readdir(path)) await this.removeTree(`${path}/${name}`);
     await this.rmdir(path);
   }
 
@@ -256,7 +256,7 @@ function inOrder(changes: readonly Change[], choose: (change: Change) => boolean
     for (const name of touched) names.add(name);
     chosen.push(change);
   }
-  return chosen.reverse();
+  return chosen.toReversed();
 }
 
 function failure(code: string, path: string): Error {
@@ -282,7 +282,7 @@ function withSync(files: SimFiles, sync: (real: () => Promise<void>, isDirectory
   const open = async (path: string, flags: string | number): Promise<OpenFile> => {
     const handle = await files.open(path, flags);
     const isDirectory = files.image.find(path)?.node.kind === 'directory';
-    return { ...handle, sync: () => sync(handle.sync, isDirectory) };
+    return { ...handle, sync: () => sync(() => handle.sync(), isDirectory) };
   };
   return {
     open,
