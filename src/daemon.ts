@@ -319,12 +319,8 @@ export class Daemon {
   }
 
   #facts(): ReturnType<typeof gatherFacts> {
-    return gatherFacts(
-      this.#store,
-      [...this.#mirrors.values()].map(({ config, worker }) => ({ config, phase: worker.phase })),
-      this.#keys,
-      this.#scrub.status,
-    );
+    const mirrors = [...this.#mirrors.values()].map(({ config, worker }) => ({ config, phase: worker.phase }));
+    return gatherFacts(this.#store, mirrors, this.#keys, this.#scrub.status);
   }
 
   async #renderMetrics(): Promise<string> {

@@ -6,7 +6,7 @@ import { isIndexFileName, packageFileName } from '../apk/entry.ts';
 import { keyringOf } from '../config/key-scope.ts';
 import type { Config, InboxConfig } from '../config/schema.ts';
 import { errnoOf, type VerificationCode } from '../errors.ts';
-import type { VerifiedChange } from '../publish/publisher.ts';
+import type { VerifiedChange } from '../publish/ports.ts';
 import { traceFile } from '../publish/plan.ts';
 import { findServedIndexes, ownerOf, type ServedIndex, walkFiles } from '../publish/survey.ts';
 import type { StagedRow } from '../store/staging.ts';

@@ -1,9 +1,7 @@
 /** Makes verified batches the next generation, one at a time, and keeps the trees that hold generations. */
 import { join } from 'node:path';
-import type { IndexFileName } from '../apk/entry.ts';
 import { messageOf } from '../errors.ts';
 import type { Generation } from '../store/generations.ts';
-import type { BatchExtent } from '../store/journal.ts';
 import type { Store } from '../store/store.ts';
 import { type Clock, toInstant } from '../system/clock.ts';
 import { makeDirectoryDurable } from '../system/durable.ts';
@@ -11,57 +9,15 @@ import { diskFiles, type Files } from '../system/files.ts';
 import { Mutex } from '../system/limit.ts';
 import type { Log } from '../system/log.ts';
 import { inPieces } from '../system/pieces.ts';
-import type { IndexFacts, Verified } from '../trust/verify.ts';
 import { applySteps, makePublicDirectory } from './apply.ts';
 import { IndexArchive } from './archive.ts';
 import { chooseTree, nextMtimeSeconds, type TreeChoice, type TreeFacts } from './generation.ts';
 import { planTree, traceContent, traceFile } from './plan.ts';
+import type { Lease, PublisherOptions, VerifiedBatch } from './ports.ts';
 import { forecastPrune, type PruneForecast, pruneOnce } from './prune.ts';
 import { recallFromTrees } from './recall.ts';
 import { requireValid, stampIndexes } from './stamp.ts';
 import { asideName, removeStrangeTrees, servedTree } from './trees.ts';
-
-export interface PublisherOptions {
-  readonly root: string;
-  readonly graceMs: number;
-  readonly keepTreesForMs: number;
-  readonly maxTrees: number;
-  readonly keepForMirrorsMs: number;
-  readonly keepIndexesBytes: number;
-  /** `public` may be a plain directory, which the first switch puts aside. */
-  readonly takesOver?: boolean;
-}
-
-/** What a publish takes: only what `verify` accepted can be put in here. */
-export interface VerifiedChange {
-  readonly repository: string;
-  /** The name of the index in the directory of the repository. */
-  readonly indexFile: IndexFileName;
-  readonly candidate: number;
-  /** The generation since which the repository had the index that the candidate was compared with; null: none. */
-  readonly base: number | null;
-  readonly index: Verified<IndexFacts>;
-  /** Where the private copy of the index lies, relative to the root. */
-  readonly indexSource: string;
-  /** Whose inbox the index came from, when not from the batch's. */
-  readonly builder?: string;
-}
-
-export interface VerifiedBatch extends BatchExtent {
-  readonly id: string;
-  readonly builder: string;
-  readonly changes: readonly VerifiedChange[];
-  /** The generation that was served when the batch was put together, for one that must not follow any other. */
-  readonly follows?: number;
-}
-
-/** A tree that nobody changes until `release` is called. */
-export interface Lease {
-  readonly generation: number;
-  /** Absolute path. */
-  readonly directory: string;
-  release(): void;
-}
 
 /** The mirrors come first: a spare tree is made when they have had time to be served. */
 const spareDelayMs = 2000;

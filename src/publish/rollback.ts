@@ -16,7 +16,7 @@ import { removeTree } from '../system/remove-tree.ts';
 import type { Keyring } from '../trust/keyring.ts';
 import type { PackageVerdict, Verifier } from '../trust/verify.ts';
 import type { IndexArchive } from './archive.ts';
-import type { VerifiedBatch, VerifiedChange } from './publisher.ts';
+import type { VerifiedBatch, VerifiedChange } from './ports.ts';
 import { planRollback } from './rollback-plan.ts';
 
 /** The inbox that an index came from, with the keys that may sign for it today. */

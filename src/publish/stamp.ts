@@ -7,7 +7,7 @@ import type { Store } from '../store/store.ts';
 import { setMtimeDurable } from '../system/durable.ts';
 import type { Files } from '../system/files.ts';
 import { nextMtimeSeconds } from './generation.ts';
-import type { VerifiedBatch } from './publisher.ts';
+import type { VerifiedBatch } from './ports.ts';
 
 /** Throws OperationError STATE for a batch that must follow another generation than `current`, or of which a package was recalled. */
 export function requireValid(store: Store, { changes, follows }: VerifiedBatch, current: number): void {

@@ -1,6 +1,6 @@
 /** What a mirror's worker is given, and whom it tells what it does. */
 import type { PushFailureReason } from '../errors.ts';
-import type { Lease } from '../publish/publisher.ts';
+import type { Lease } from '../publish/ports.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';

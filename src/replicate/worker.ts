@@ -1,12 +1,12 @@
 /** Brings one mirror to the newest generation, again and again: packages, then indexes, then prune. One worker per mirror; none waits for another. */
 import { stat } from 'node:fs/promises';
 import { join, posix } from 'node:path';
-import { messageOf, TransportError } from '../errors.ts';
+import { TransportError } from '../errors.ts';
 import { traceFile } from '../publish/plan.ts';
-import type { Lease } from '../publish/publisher.ts';
+import type { Lease } from '../publish/ports.ts';
 import { Wake } from '../system/limit.ts';
 import { Errands } from './errands.ts';
-import { type Failure, type MirrorPhase, nextPhase } from './mirror.ts';
+import { type Failure, failureOf, type MirrorPhase, nextPhase } from './mirror.ts';
 import {
   filesOf,
   indexFilesOf,
@@ -177,8 +177,7 @@ export class MirrorWorker {
     let lease = this.#lease();
     try {
       await this.#recall.apply(signal);
-      let strangers: readonly string[] = [];
-      let packages: Wave = [];
+      let [strangers, packages]: [readonly string[], Wave] = [[], []];
       if (from === null) ({ strangers, replacing: packages } = await this.#compare(lease, signal));
       else packages = await this.#putPackages(lease, from, signal);
       // While packages were on their way a newer generation may have come out: go on to it, the indexes go once.
@@ -259,8 +258,7 @@ export class MirrorWorker {
    */
   async #compare(lease: Lease, signal: AbortSignal): Promise<{ strangers: string[]; replacing: Wave }> {
     const { generations } = this.#deps.store;
-    const strangers: string[] = [];
-    const replacing: PushFile[] = [];
+    const [strangers, replacing]: [string[], PushFile[]] = [[], []];
     const keepAfterMs = this.#deps.clock.now() - this.#deps.graceMs;
     const repositories = new Set(generations.indexesAt(lease.generation).map((index) => index.repository));
     for (const repository of repositories) {
@@ -355,9 +353,4 @@ export class MirrorWorker {
     for (const wave of waves) for (const { path } of wave) this.#written.add(posix.dirname(path));
     await this.#transport.put(lease.directory, waves, { signal, onBytes: (count) => this.#deps.events.bytes(count) });
   }
-}
-
-function failureOf(error: unknown): Failure {
-  if (error instanceof TransportError) return { kind: error.kind, reason: error.reason, message: error.message };
-  return { kind: 'retryable', reason: 'local', message: messageOf(error) };
 }

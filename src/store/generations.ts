@@ -1,6 +1,7 @@
 /** Generations in the store: what each one added and removed, which indexes it serves, which tree holds it. */
 import type { IndexFileName } from '../apk/entry.ts';
 import type { Database, Row } from './database.ts';
+import { toIndexRow, toPackageRow } from './generation-rows.ts';
 
 export interface Generation {
   readonly number: number;
@@ -356,34 +357,5 @@ export function toGeneration(row: Row | undefined): Generation | null {
     batch: String(row.batch),
     added: Number(row.added),
     removed: Number(row.removed),
-  };
-}
-
-function toIndexRow(row: Row): IndexRow {
-  return {
-    repository: String(row.repository),
-    file: row.file as IndexFileName,
-    since: Number(row.since),
-    sha256: String(row.sha256),
-    size: Number(row.size),
-    mtimeSeconds: Number(row.mtime),
-    packages: Number(row.packages),
-    signedBy: String(row.signed_by),
-    ...(row.signed_key === null ? {} : { signedKey: String(row.signed_key) }),
-    builder: String(row.builder),
-    source: row.fresh !== 1 || row.source === null ? null : String(row.source),
-  };
-}
-
-function toPackageRow(row: Row): PackageRow {
-  return {
-    id: Number(row.id),
-    repository: String(row.repository),
-    file: String(row.file),
-    size: Number(row.size),
-    mtimeSeconds: Number(row.mtime),
-    sha256: row.sha256 === null ? null : String(row.sha256),
-    source: row.source === null ? null : String(row.source),
-    retained: row.removed !== null,
   };
 }
