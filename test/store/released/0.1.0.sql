@@ -86,14 +86,56 @@ CREATE TABLE mirror (
     name TEXT PRIMARY KEY,
     target TEXT NOT NULL,
     confirmed INTEGER,
+    serves INTEGER,
+    recalled INTEGER NOT NULL DEFAULT 0,
     pruned_until INTEGER NOT NULL DEFAULT 0,
     last_success_at INTEGER,
     observed INTEGER,
     observed_at INTEGER,
     unknown_content INTEGER NOT NULL DEFAULT 0
   ) STRICT;
+CREATE TABLE rollback (
+    batch TEXT PRIMARY KEY,
+    target INTEGER NOT NULL,
+    repository TEXT,
+    who TEXT NOT NULL,
+    why TEXT NOT NULL,
+    at INTEGER NOT NULL
+  ) STRICT;
+CREATE TABLE recall (
+    id INTEGER PRIMARY KEY,
+    asked TEXT NOT NULL,
+    who TEXT NOT NULL,
+    why TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    applied INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+CREATE TABLE recalled_package (
+    recall INTEGER NOT NULL REFERENCES recall (id),
+    repository TEXT NOT NULL,
+    file TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    PRIMARY KEY (recall, repository, file, identity, size)
+  ) STRICT, WITHOUT ROWID;
+CREATE TABLE damaged (
+    kind TEXT NOT NULL CHECK (kind IN ('package', 'index')),
+    repository TEXT NOT NULL,
+    file TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    mtime INTEGER NOT NULL,
+    found_at INTEGER NOT NULL,
+    detail TEXT NOT NULL,
+    PRIMARY KEY (repository, file, sha256)
+  ) STRICT, WITHOUT ROWID;
+CREATE TABLE scrub (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    finished INTEGER NOT NULL,
+    report TEXT NOT NULL
+  ) STRICT;
 CREATE UNIQUE INDEX generation_open ON generation ((1)) WHERE state <> 'published';
-CREATE INDEX repository_index_digest ON repository_index (repository, sha256);
+CREATE INDEX repository_index_digest ON repository_index (sha256, repository);
 CREATE INDEX repository_index_since ON repository_index (since);
 CREATE INDEX repository_index_until ON repository_index (until) WHERE until IS NOT NULL;
 CREATE UNIQUE INDEX repository_index_current ON repository_index (repository, file) WHERE until IS NULL;
@@ -109,6 +151,7 @@ CREATE INDEX batch_key ON batch (key);
 CREATE INDEX batch_updated ON batch (updated_at);
 CREATE INDEX batch_open ON batch (builder, state) WHERE state IN ('waiting', 'held');
 CREATE INDEX decided_index_digest ON decided_index (path, sha256);
+CREATE INDEX recalled_package_identity ON recalled_package (identity, size);
 INSERT INTO generation (number, state, published_at, tree, batch, added, removed, settle_ms, copy_ms, verify_ms, publish_ms) VALUES (1, 'published', 1700000000000, 'a', '20231114T221320-b-key 0', 2, 0, 1000, 20, 3, 0);
 INSERT INTO generation (number, state, published_at, tree, batch, added, removed, settle_ms, copy_ms, verify_ms, publish_ms) VALUES (2, 'published', 1700000060000, 'b', '20231114T221420-b-key 1', 2, 1, 1000, 20, 3, 0);
 INSERT INTO tree (name, generation, left_at) VALUES ('a', 1, 1700000060000);
@@ -124,5 +167,5 @@ INSERT INTO batch (id, key, builder, state, generation, superseded, created_at, 
 INSERT INTO batch (id, key, builder, state, generation, superseded, created_at, updated_at, repositories, reasons) VALUES ('20231114T221420-b-key 1', 'key 1', 'b', 'published', 2, 0, 1700000060000, 1700000060000, '[{"path":"main/x86_64","index":"main/x86_64/APKINDEX.tar.gz","sha256":"8c1eeacea242cc62db1b6d157204fff8490bbcb63280847b0fb06ddf53a39bd2","base":1},{"path":"main/aarch64","index":"main/aarch64/APKINDEX.tar.gz","sha256":"cc1a79776ede64dae54588a6b2d45178b311e808c309bbe7e3dd0250f668ddfb","base":null}]', '[]');
 INSERT INTO decision (id, batch, builder, decision, who, why, at) VALUES (1, 'x', 'b', 'rejected', 'ops', 'it''s wrong', 1700000060000);
 INSERT INTO decided_index (decision, path, sha256, base, reasons) VALUES (1, 'main/x86_64/APKINDEX.tar.gz', 'f00', 1, '[]');
-INSERT INTO mirror (name, target, confirmed, pruned_until, last_success_at, observed, observed_at, unknown_content) VALUES ('paris', 'sftp:paris', 2, 0, 1700000060000, null, null, 0);
+INSERT INTO mirror (name, target, confirmed, serves, recalled, pruned_until, last_success_at, observed, observed_at, unknown_content) VALUES ('paris', 'sftp:paris', 2, 2, 0, 0, 1700000060000, null, null, 0);
 PRAGMA user_version=1;
