@@ -73,7 +73,7 @@ export class Publisher {
     ] as const)
       await this.#files.chmod(join(root, directory), mode);
     await this.archive.open();
-    const served = await servedTree(this.#options.root, this.#files);
+    const served = await this.#served();
     await this.#settleOpen(served);
     this.#strangeTree = await removeStrangeTrees(root, this.#store.generations.trees(), served, this.#files);
     if (this.#strangeTree !== null) {
