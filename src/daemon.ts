@@ -1,18 +1,22 @@
 /** The composition root: builds every part from the configuration, runs the services, reloads, drains and stops. */
 import { chmod } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { MirrorConfig } from './config/mirror-schema.ts';
 import type { Config, InboxConfig } from './config/schema.ts';
 import { matchesAny } from './config/template.ts';
 import { forgetBuilders } from './daemon/builders.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
+import { controlDepsOf } from './daemon/control-deps.ts';
 import { gatherFacts, statusLine, targetsOf } from './daemon/facts.ts';
 import { createInbox, type InboxParts } from './daemon/inboxes.ts';
-import { createMirror } from './daemon/mirrors.ts';
+import { createMirror, type MirrorParts } from './daemon/mirrors.ts';
 import { KeyKeeper } from './daemon/keys.ts';
+import { lockAll, openState } from './daemon/locks.ts';
+import { rebuildFromTrees } from './daemon/rebuild.ts';
+import { hashRebuilt, type RehashDeps } from './daemon/rebuild-files.ts';
 import { planReload } from './daemon/reload.ts';
 import { Supervisor } from './daemon/supervisor.ts';
-import { feedWatchdog, keepBeating, keepHouse, keepQuarantine, scrubOnSchedule } from './daemon/timers.ts';
+import { ScrubService } from './daemon/scrub.ts';
+import { feedWatchdog, keepBeating, keepHouse, keepQuarantine } from './daemon/timers.ts';
 import { ConfigError, messageOf, OperationError } from './errors.ts';
 import type { IngestDeps } from './ingest/ports.ts';
 import { Quarantine } from './ingest/quarantine.ts';
@@ -22,9 +26,7 @@ import { type RunningServer, startServer } from './observe/server.ts';
 import { statusView } from './observe/status.ts';
 import { Publisher } from './publish/publisher.ts';
 import { placeOf } from './replicate/connect.ts';
-import type { MirrorWorker } from './replicate/worker.ts';
-import { holdLock } from './store/database.ts';
-import { openStore, type Store } from './store/store.ts';
+import type { Store } from './store/store.ts';
 import type { Clock } from './system/clock.ts';
 import { freeBytes } from './system/durable.ts';
 import { Mutex } from './system/limit.ts';
@@ -48,11 +50,6 @@ const drainMs = 20_000;
 /** A loop that shows no progress for so long is stuck: longer than any single step may take by its own deadline. */
 const stuckAfterMs = 10 * 60_000;
 
-interface MirrorParts {
-  readonly config: MirrorConfig;
-  readonly worker: MirrorWorker;
-}
-
 export class Daemon {
   readonly #options: DaemonOptions;
   readonly #supervisor: Supervisor;
@@ -65,9 +62,10 @@ export class Daemon {
   readonly #quarantine: Quarantine;
   readonly #notifier: Notifier;
   readonly #keys: KeyKeeper;
+  readonly #scrub: ScrubService;
   readonly #inboxes = new Map<string, InboxParts>();
   readonly #mirrors = new Map<string, MirrorParts>();
-  readonly #locks = new DisposableStack();
+  readonly #locks: Disposable;
   /** Start and reloads change which services run: one after the other. */
   readonly #changes = new Mutex();
   #stopping = false;
@@ -81,9 +79,13 @@ export class Daemon {
     this.#options = options;
     this.#config = config;
     this.#beatAt = clock.monotonic();
-    this.#store = openStore(config.state);
+    this.#locks = lockAll(config);
+    this.#store = openState(config.state, clock, log);
     this.#verifier = new Verifier({ workers: config.workers });
-    this.#publisher = new Publisher({ root: config.root, ...config.publish }, { store: this.#store, clock, log });
+    this.#publisher = new Publisher(
+      { root: config.root, ...config.publish },
+      { store: this.#store, clock, log, mirrors: () => [...this.#mirrors.keys()] },
+    );
     this.#metrics = new Metrics({ version, ...targetsOf(config) });
     this.#prober = new Prober({ version, clock });
     this.#notifier = createNotifier({ env: options.env, log });
@@ -95,6 +97,14 @@ export class Daemon {
       batches: this.#store.batches,
       limits: () => this.#config.quarantine,
       clock,
+    });
+    this.#scrub = new ScrubService({
+      ...options,
+      store: this.#store,
+      publisher: this.#publisher,
+      verifier: this.#verifier,
+      config: () => this.#config,
+      targets: () => [...this.#mirrors.values()],
     });
     // Nobody may be waiting yet when the first service fails.
     this.#failure.promise.catch(() => {});
@@ -112,9 +122,6 @@ export class Daemon {
 
   async #start(): Promise<void> {
     const { log, version } = this.#options;
-    const { root, state } = this.#config;
-    this.#locks.use(holdLock(join(state, '.lock'), `state ${state}`));
-    this.#locks.use(holdLock(join(root, '.lock'), `root ${root}`));
     await this.#keys.configure(this.#config);
     this.#server = await startServer({
       listen: this.#config.listen,
@@ -130,6 +137,8 @@ export class Daemon {
       },
     });
     await chmod(this.#config.socket, 0o660);
+    const keyring = this.#keys.keyring.bind(this.#keys);
+    await rebuildFromTrees({ ...this.#readers(), config: this.#config, keyring });
     await this.#publisher.recover();
     await forgetBuilders(this.#config, [], this.#store.batches);
     for (const mirror of this.#config.mirrors) this.#startMirror(mirror);
@@ -173,7 +182,7 @@ export class Daemon {
     for (const { watcher } of this.#inboxes.values()) await watcher[Symbol.asyncDispose]();
     await this.#verifier[Symbol.asyncDispose]();
     this.#store[Symbol.dispose]();
-    this.#locks.dispose();
+    this.#locks[Symbol.dispose]();
     log.info('stopped');
   }
 
@@ -208,7 +217,7 @@ export class Daemon {
     const before = this.#config.inboxes;
     const plan = planReload(this.#config, next);
     for (const key of plan.needsRestart) this.#options.log.warn('reload_needs_restart', { key });
-    await this.#supervisor.stop((name) => plan.stop.has(name) || name === 'scrub');
+    await this.#supervisor.stop((name) => plan.stop.has(name) || name === 'scrub-schedule');
     for (const [builder, { watcher }] of this.#inboxes) {
       if (!plan.stop.has(`inbox:${builder}`)) continue;
       await watcher[Symbol.asyncDispose]();
@@ -221,12 +230,11 @@ export class Daemon {
     await forgetBuilders(this.#config, before, this.#store.batches);
     for (const mirror of next.mirrors) if (!this.#mirrors.has(mirror.name)) this.#startMirror(mirror);
     for (const inbox of plan.config.inboxes) if (!this.#inboxes.has(inbox.builder)) this.#startInbox(inbox);
-    this.#startScrub();
+    this.#supervisor.start('scrub-schedule', (signal) => this.#scrub.schedule(signal));
     for (const { service } of this.#inboxes.values()) service.wake();
   }
 
   #startInbox(config: InboxConfig): void {
-    const { clock, log } = this.#options;
     const deps: Omit<IngestDeps, 'events'> = {
       root: this.#config.root,
       reserveBytes: this.#config.reserveBytes,
@@ -238,13 +246,13 @@ export class Daemon {
       keyring: () => this.#keys.keyring(config.builder),
       quarantine: this.#quarantine,
       publish: async (batch) => {
+        using _ = this.#scrub.giveWay();
         const generation = await this.#publisher.publish(batch);
         for (const { worker } of this.#mirrors.values()) worker.wake();
         this.#keys.wake();
         return generation;
       },
-      clock,
-      log,
+      ...this.#options,
     };
     const parts = createInbox(config, deps, this.#metrics);
     this.#inboxes.set(config.builder, parts);
@@ -252,7 +260,6 @@ export class Daemon {
   }
 
   #startMirror(config: MirrorConfig): void {
-    const { clock, log, random } = this.#options;
     this.#store.mirrors.open(config.name, placeOf(config.transport));
     const { worker, probe } = createMirror(config, {
       store: this.#store,
@@ -261,9 +268,7 @@ export class Daemon {
       prober: this.#prober,
       graceMs: this.#config.publish.graceMs,
       probeMs: this.#config.schedule.probeMs,
-      clock,
-      random,
-      log,
+      ...this.#options,
     });
     this.#mirrors.set(config.name, { config, worker });
     this.#supervisor.start(`mirror:${config.name}`, (signal) => worker.run(signal));
@@ -273,6 +278,7 @@ export class Daemon {
   #startTimers(): void {
     const { clock, log } = this.#options;
     this.#supervisor.start('keys', (signal) => this.#keys.run(signal));
+    this.#supervisor.start('rehash', (signal) => hashRebuilt(this.#readers(), signal));
     this.#supervisor.start('housekeeping', (signal) => keepHouse(this.#publisher, clock, log, signal));
     this.#supervisor.start('quarantine', (signal) => keepQuarantine(this.#quarantine, clock, log, signal));
     const beat = (): string => {
@@ -286,40 +292,35 @@ export class Daemon {
         feedWatchdog(() => this.#isAlive(), every, this.#notifier, clock, signal),
       );
     }
-    this.#startScrub();
+    this.#supervisor.start('scrub', (signal) => this.#scrub.run(signal));
+    this.#supervisor.start('scrub-schedule', (signal) => this.#scrub.schedule(signal));
   }
 
-  #startScrub(): void {
-    const { scrub } = this.#config.schedule;
-    if (scrub === null) return;
+  /** What reads the published tree again. */
+  #readers(): RehashDeps {
     const { clock, log } = this.#options;
-    const deps = { store: this.#store, publisher: this.#publisher, verifier: this.#verifier, clock, log };
-    this.#supervisor.start('scrub', (signal) => scrubOnSchedule(scrub, deps, signal));
+    return { store: this.#store, publisher: this.#publisher, verifier: this.#verifier, clock, log };
   }
 
   #controlDeps(): ControlDeps {
-    return {
+    return controlDepsOf({
+      ...this.#options,
+      config: () => this.#config,
       store: this.#store,
-      clock: this.#options.clock,
-      log: this.#options.log,
-      pushNow: (name) => {
-        const parts = this.#mirrors.get(name);
-        parts?.worker.pushNow();
-        return parts !== undefined;
-      },
-      mirrorNames: () => [...this.#mirrors.keys()],
-      openInbox: (builder) => this.#inboxes.get(builder)?.service.open ?? null,
-      wakeInbox: (builder) => this.#inboxes.get(builder)?.service.wake(),
+      publisher: this.#publisher,
+      verifier: this.#verifier,
+      keys: this.#keys,
+      inboxes: this.#inboxes,
+      mirrors: this.#mirrors,
+      ready: () => this.#ready && !this.#stopping,
       reload: () => this.reload(),
-    };
+      scrub: () => this.#scrub.ask(),
+    });
   }
 
   #facts(): ReturnType<typeof gatherFacts> {
-    return gatherFacts(
-      this.#store,
-      [...this.#mirrors.values()].map(({ config, worker }) => ({ config, phase: worker.phase })),
-      this.#keys,
-    );
+    const mirrors = [...this.#mirrors.values()].map(({ config, worker }) => ({ config, phase: worker.phase }));
+    return gatherFacts(this.#store, mirrors, this.#keys, this.#scrub.status);
   }
 
   async #renderMetrics(): Promise<string> {

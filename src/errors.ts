@@ -50,6 +50,7 @@ export const verificationCodes = [
   'DISK',
   'INCOMPLETE',
   'REPLAY',
+  'RECALLED',
 ] as const;
 export type VerificationCode = (typeof verificationCodes)[number];
 

@@ -39,13 +39,37 @@ const commands: Readonly<Record<string, { readonly summary: string; readonly loa
     summary: 'show what was published and decided, newest first',
     load: async () => (await import('./cli/history.ts')).command,
   },
+  rollback: {
+    summary: 'publish the indexes of an older generation again',
+    load: async () => (await import('./cli/rollback.ts')).command,
+  },
+  prune: {
+    summary: 'remove what nothing needs any more, or say what that would be',
+    load: async () => (await import('./cli/prune.ts')).command,
+  },
+  recall: {
+    summary: 'remove a package everywhere at once, and keep it out',
+    load: async () => (await import('./cli/recall.ts')).command,
+  },
   reload: {
     summary: 'make the daemon read its configuration again',
     load: async () => (await import('./cli/control.ts')).reloadCommand,
   },
+  scrub: {
+    summary: 'read everything published again, compare the mirrors, mend what is wrong',
+    load: async () => (await import('./cli/scrub.ts')).command,
+  },
   keys: {
     summary: 'list the trusted keys, or audit what is published against them',
     load: async () => (await import('./cli/keys.ts')).command,
+  },
+  adopt: {
+    summary: 'take an existing public directory over, once it is verified',
+    load: async () => (await import('./cli/adopt.ts')).command,
+  },
+  backup: {
+    summary: 'copy the state to a file, whether the daemon runs or not',
+    load: async () => (await import('./cli/backup.ts')).command,
   },
   demo: {
     summary: 'show the main job on this machine, with nothing to configure',

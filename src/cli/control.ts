@@ -1,8 +1,15 @@
 /** The commands that tell a running daemon to do something: `push`, `approve`, `reject`, `reload`. */
-import { userInfo } from 'node:os';
 import { escapeText } from '../system/log.ts';
 import { type Command, exitCode, type Io } from './command.ts';
-import { askConfigured, defaultConfigFile, messageIn, oneArgument, readArgs, requireSuccess } from './options.ts';
+import {
+  askConfigured,
+  defaultConfigFile,
+  messageIn,
+  oneArgument,
+  readArgs,
+  requireSuccess,
+  whoRuns,
+} from './options.ts';
 
 /** How the daemon answers a reload whose configuration it does not take. */
 const unusableConfig = 422;
@@ -83,22 +90,11 @@ async function decide(action: 'approve' | 'reject', args: readonly string[], io:
     allowPositionals: true,
     options: { config: { type: 'string' }, reason: { type: 'string' } },
   });
-  const who = io.env.SUDO_USER ?? userName();
   return tell(io, values.config, action, {
     batch: oneArgument(action, positionals, 'batch'),
-    who,
+    who: whoRuns(io),
     why: values.reason ?? '',
   });
-}
-
-/** Who runs the command, as far as the system knows. */
-function userName(): string {
-  try {
-    return userInfo().username;
-  } catch {
-    // An account without an entry in passwd, in a container for instance.
-    return `uid ${process.getuid?.() ?? 'unknown'}`;
-  }
 }
 
 async function tell(io: Io, config: string | undefined, action: string, body: unknown): Promise<number> {

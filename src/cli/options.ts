@@ -1,4 +1,5 @@
 /** What several commands share: the configuration they name, the socket they ask, the way arguments are read. */
+import { userInfo } from 'node:os';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { loadSocket } from '../config/load.ts';
 import { messageOf, OperationError, UsageError } from '../errors.ts';
@@ -6,6 +7,9 @@ import { askDaemon, type ControlAnswer } from '../system/control.ts';
 import type { Io } from './command.ts';
 
 export const defaultConfigFile = '/etc/lockstepd/lockstepd.yaml';
+
+/** A rollback may read many packages before it answers. */
+export const operationMs = 30 * 60_000;
 
 /** parseArgs whose complaints are UsageErrors that begin with the command's name. */
 export function readArgs<T extends ParseArgsConfig>(command: string, config: T): ReturnType<typeof parseArgs<T>> {
@@ -25,8 +29,25 @@ export function oneArgument(command: string, positionals: readonly string[], wha
 }
 
 /** Asks the daemon that runs with the configuration `configFile`. Throws ConfigError, OperationError UNREACHABLE. */
-export async function askConfigured(io: Io, configFile: string, path: string, body?: unknown): Promise<ControlAnswer> {
-  return askDaemon(await loadSocket(configFile, { env: io.env }), path, body);
+export async function askConfigured(
+  io: Io,
+  configFile: string,
+  path: string,
+  body?: unknown,
+  timeoutMs?: number,
+): Promise<ControlAnswer> {
+  return askDaemon(await loadSocket(configFile, { env: io.env }), path, body, timeoutMs);
+}
+
+/** Who runs the command, as far as the system knows. */
+export function whoRuns(io: Io): string {
+  if (io.env.SUDO_USER !== undefined) return io.env.SUDO_USER;
+  try {
+    return userInfo().username;
+  } catch {
+    // An account without an entry in passwd, in a container for instance.
+    return `uid ${process.getuid?.() ?? 'unknown'}`;
+  }
 }
 
 /** The `message` of an answer that is not a success, as an error. */

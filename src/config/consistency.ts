@@ -39,7 +39,7 @@ export function outlineOf(value: unknown): Outline {
 }
 
 /** The directories of the daemon below root; no inbox may lie there. */
-const ownDirectories = ['ingest', 'public', 'quarantine', 'trees'];
+const ownDirectories = ['indexes', 'ingest', 'public', 'quarantine', 'trees'];
 
 type Path = KeyProblem['path'];
 

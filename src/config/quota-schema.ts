@@ -25,7 +25,7 @@ export interface QuarantineLimits {
 }
 
 /** A size such as `2GiB`, in bytes. */
-function size() {
+export function size() {
   return z.union([z.string(), z.number()], expects(sizeExample)).transform((written, context) => {
     const parsed = parseSize(String(written));
     if ('value' in parsed) return parsed.value;

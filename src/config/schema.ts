@@ -27,9 +27,11 @@ import {
   quarantine,
   quotas,
   reserve,
+  size,
   toQuarantine,
   toQuotas,
 } from './quota-schema.ts';
+import { type ScrubSettings, scrub, toScrub } from './scrub-schema.ts';
 import { parseTemplate, type Template, templateExample } from './template.ts';
 import { cronExample, type Parsed, parseCron } from './units.ts';
 
@@ -46,7 +48,14 @@ export interface Config {
   /** Threads that verify. */
   readonly workers: number;
   readonly inboxes: readonly InboxConfig[];
-  readonly publish: { readonly graceMs: number; readonly keepTreesForMs: number; readonly maxTrees: number };
+  readonly publish: {
+    readonly graceMs: number;
+    readonly keepTreesForMs: number;
+    readonly maxTrees: number;
+    /** How long a mirror that is behind keeps a package on the primary at most. */
+    readonly keepForMirrorsMs: number;
+    readonly keepIndexesBytes: number;
+  };
   /** Free space below root that no copy may use up, in bytes. */
   readonly reserveBytes: number;
   readonly quarantine: QuarantineLimits;
@@ -57,6 +66,7 @@ export interface Config {
     /** Five cron fields; null for never. */
     readonly scrub: string | null;
   };
+  readonly scrub: ScrubSettings;
   readonly log: { readonly level: LogLevel };
 }
 
@@ -136,6 +146,8 @@ const document = mapping('a configuration', {
     grace: duration('0', '365d').prefault('48h'),
     keep_trees_for: duration('0', '30d').prefault('6h'),
     max_trees: wholeNumber(2, 64).prefault(4),
+    keep_for_mirrors: duration('0', '365d').prefault('14d'),
+    keep_indexes: size().prefault('1GiB'),
   }),
   guards,
   reserve,
@@ -146,6 +158,7 @@ const document = mapping('a configuration', {
     probe: duration('1s', '1d').prefault('60s'),
     scrub: text(cronExample, parseCron).optional(),
   }),
+  scrub,
   log: section({
     level: oneOf('debug', 'info', 'warn', 'error', 'silent').prefault('info'),
   }),
@@ -176,11 +189,18 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): C
       approval: entry.approval,
       guards: toGuards(written.guards, entry.guards),
     })),
-    publish: { graceMs: publish.grace, keepTreesForMs: publish.keep_trees_for, maxTrees: publish.max_trees },
+    publish: {
+      graceMs: publish.grace,
+      keepTreesForMs: publish.keep_trees_for,
+      maxTrees: publish.max_trees,
+      keepForMirrorsMs: publish.keep_for_mirrors,
+      keepIndexesBytes: publish.keep_indexes,
+    },
     reserveBytes: written.reserve,
     quarantine: toQuarantine(written.quarantine),
     mirrors: written.mirrors.map((entry) => toMirror(entry, context)),
     schedule: { rescanMs: schedule.rescan, probeMs: schedule.probe, scrub: schedule.scrub ?? null },
+    scrub: toScrub(written.scrub),
     log: { level: written.log.level },
   };
 }

@@ -5,6 +5,7 @@ import type { ControlHandler } from '../observe/server.ts';
 import type { Store } from '../store/store.ts';
 import { type DecideDeps, decisionHandler } from './decide.ts';
 import { history, preview } from './inspect.ts';
+import { type OperateDeps, operationHandlers } from './operate.ts';
 
 export interface ControlDeps extends DecideDeps {
   readonly store: Store;
@@ -12,11 +13,14 @@ export interface ControlDeps extends DecideDeps {
   readonly pushNow: (mirror: string) => boolean;
   readonly mirrorNames: () => readonly string[];
   readonly reload: () => Promise<void>;
+  readonly operate: OperateDeps;
+  /** False when a scrub runs already. */
+  readonly scrub: () => boolean;
 }
 
 const pushBody = z.strictObject({ mirror: z.string() });
 
-/** `push`, `approve`, `reject`, `preview`, `history` and `reload`; an answer that is no document has a `message` of one line. */
+/** `push`, `approve`, `reject`, `preview`, `history`, `reload`, `rollback`, `prune`, `recall` and `scrub`; an answer that is no document has a `message` of one line. */
 export function controlHandlers(deps: ControlDeps): ReadonlyMap<string, ControlHandler> {
   return new Map<string, ControlHandler>([
     ['push', async (body) => push(deps, body)],
@@ -25,6 +29,11 @@ export function controlHandlers(deps: ControlDeps): ReadonlyMap<string, ControlH
     ['preview', (body) => preview(deps, body)],
     ['history', async (body) => history(deps, body)],
     ['reload', () => reload(deps)],
+    ...operationHandlers(deps.operate),
+    [
+      'scrub',
+      async () => answer(202, deps.scrub() ? 'scrub started; status shows how it goes' : 'a scrub runs already'),
+    ],
   ]);
 }
 

@@ -1,6 +1,7 @@
 /** Gathers what the status page, the metrics and the command line show, from the store and the workers. */
 import type { KeyState } from '../config/key-scope.ts';
 import type { MirrorConfig } from '../config/mirror-schema.ts';
+import type { ScrubStatus } from '../observe/scrub.ts';
 import type { KeyProblemFacts, MirrorFacts, MirrorState, StatusFacts } from '../observe/status.ts';
 import type { Config } from '../config/schema.ts';
 import { lastFailureOf, type MirrorPhase } from '../replicate/mirror.ts';
@@ -20,7 +21,12 @@ export interface KeyJudge {
   problems(): readonly KeyProblemFacts[];
 }
 
-export function gatherFacts(store: Store, mirrors: readonly MirrorSource[], keys: KeyJudge): StatusFacts {
+export function gatherFacts(
+  store: Store,
+  mirrors: readonly MirrorSource[],
+  keys: KeyJudge,
+  scrub: ScrubStatus,
+): StatusFacts {
   const current = store.generations.current();
   const number = current?.number ?? 0;
   return {
@@ -40,6 +46,7 @@ export function gatherFacts(store: Store, mirrors: readonly MirrorSource[], keys
     mirrors: mirrors.map((mirror) => mirrorFacts(store, mirror, number)),
     batches: store.batches.recent(endedBatchesShown),
     keyProblems: keys.problems(),
+    scrub,
   };
 }
 

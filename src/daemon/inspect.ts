@@ -31,7 +31,7 @@ const previewBody = z.strictObject({
 });
 const historyBody = z.strictObject({
   limit: z.int().min(1).max(entriesAtOnce),
-  before: z.strictObject({ generation: z.number(), decision: z.number() }).nullable(),
+  before: z.strictObject({ generation: z.number(), decision: z.number(), recall: z.number() }).nullable(),
 });
 
 /** The next indexes of a batch that is not published. */

@@ -22,6 +22,11 @@ export interface MirrorDeps {
   readonly log: Log;
 }
 
+export interface MirrorParts {
+  readonly config: MirrorConfig;
+  readonly worker: MirrorWorker;
+}
+
 /** Neither runs yet. */
 export function createMirror(
   config: MirrorConfig,

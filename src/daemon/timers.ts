@@ -1,12 +1,10 @@
-/** What the daemon does by the clock: housekeeping, the heartbeat with its status line, systemd's watchdog, the scrub. */
+/** What the daemon does by the clock: housekeeping, the heartbeat with its status line, systemd's watchdog. */
 import { messageOf } from '../errors.ts';
 import type { Quarantine } from '../ingest/quarantine.ts';
 import type { Publisher } from '../publish/publisher.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
 import type { Notifier } from '../system/notify.ts';
-import { runOnSchedule } from '../system/schedule.ts';
-import { type ScrubDeps, scrubOnce } from './scrub.ts';
 
 const housekeepingMs = 10 * 60_000;
 const heartbeatMs = 5000;
@@ -67,16 +65,4 @@ export async function feedWatchdog(
     if (isAlive()) await notifier.watchdog();
     await clock.sleep(everyMs, { signal });
   }
-}
-
-/** Scrubs at the times of `expression`. A failure is logged; the next one comes. */
-export async function scrubOnSchedule(expression: string, deps: ScrubDeps, signal: AbortSignal): Promise<void> {
-  const work = async (): Promise<void> => {
-    try {
-      await scrubOnce(deps, signal);
-    } catch (error) {
-      if (!signal.aborted) deps.log.error('scrub_failed', { detail: messageOf(error) });
-    }
-  };
-  await runOnSchedule(expression, work, signal);
 }

@@ -293,13 +293,14 @@ export class Candidate {
   }
 
   #guardFacts(index: Verified<IndexFacts>): GuardFacts {
-    const { generations } = this.#deps.store;
+    const { generations, rollbacks } = this.#deps.store;
     return {
       repository: this.repository,
       index,
       known: generations.ageOf(this.repository, this.fileName),
       served: generations.rangeOf(this.repository, index.sha256),
       elsewhere: generations.otherRepositoryOf(this.repository, index.sha256),
+      rolledBack: rollbacks.awayFrom(this.repository, index.sha256),
       live: this.#difference?.live ?? 0,
       removals: this.#difference?.removals ?? 0,
       changes: this.#changes ?? noChanges,

@@ -34,10 +34,19 @@ export interface GuardFacts {
   readonly served: { readonly first: number; readonly last: number | null } | null;
   /** Another repository that serves this index, or has served it. */
   readonly elsewhere: string | null;
+  /** The rollback that took this index away; absent when that is not how it left. */
+  readonly rolledBack?: RolledBack | null;
   /** Packages that the repository serves, and how many of them would leave without a successor. */
   readonly live: number;
   readonly removals: number;
   readonly changes: Changes;
+}
+
+/** Who went back to which generation. */
+interface RolledBack {
+  readonly who: string;
+  readonly why: string;
+  readonly target: number;
 }
 
 export interface GuardRules {
@@ -94,6 +103,8 @@ export interface VanishedFacts {
   readonly packages: number;
   /** False when no path template of the inbox matches it any more. */
   readonly inScope: boolean;
+  /** The rollback that brought it back; absent when an upload did. */
+  readonly rolledBack?: RolledBack | null;
 }
 
 /** What the guards find in a repository that is served and does not lie in its inbox any more. */
@@ -103,6 +114,10 @@ export function vanishedFindings(facts: VanishedFacts, { approval, guards }: Gua
     ? `its ${facts.file} is not in the inbox any more`
     : 'it matches no path template of its inbox any more';
   const detail = `${why}: ${facts.file} and its ${packages(facts.packages)} would leave`;
+  if (facts.rolledBack) {
+    const back = `${rollbackText(facts.rolledBack)} and brought it back; ${why}`;
+    return [{ action: 'hold', reason: { code: 'REPOSITORY_VANISHED', path: repository, detail: back } }];
+  }
   const asked = approval === 'required' ? 'hold' : guards.actions.vanished_repository;
   if (asked === 'allow' || (approval !== 'required' && matchesAny(guards.mayVanish, repository))) return [];
   return [{ action: asked, reason: { code: 'REPOSITORY_VANISHED', path: repository, detail } }];
@@ -141,14 +156,20 @@ export function judge(
 }
 
 /** An index that was replaced never comes back; the last one of a repository that left may, when somebody says so. */
-function replay({ repository, index, known, served }: GuardFacts, guards: GuardSettings): Finding[] {
+function replay({ repository, index, known, served, rolledBack }: GuardFacts, guards: GuardSettings): Finding[] {
   if (served === null || served.last === null) return [];
   const was = `this index was published as generation ${served.first} and`;
   const reason = (detail: string): Reason => ({ code: 'REPLAY', path: repository, detail: `${was} ${detail}` });
+  if (rolledBack)
+    return [{ action: 'hold', reason: reason(`taken away: ${rollbackText(rolledBack)}; approve to publish it again`) }];
   if (known?.sha256 !== index.sha256)
     return [{ action: 'reject', reason: reason(`replaced after ${served.last}; only a rollback may bring it back`) }];
   if (matchesAny(guards.mayVanish, repository)) return [];
   return [{ action: 'hold', reason: reason(`left after ${served.last} with its repository`) }];
+}
+
+function rollbackText({ who, why, target }: RolledBack): string {
+  return `${who} rolled back to generation ${target}${why === '' ? '' : ` (${why})`}`;
 }
 
 /** How the index shows that it is older than the known one; null when it does not. */

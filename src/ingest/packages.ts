@@ -80,6 +80,12 @@ export function copyOf(inbox: InboxConfig, row: StagedRow): string {
 
 async function lookAt(wanted: Wanted, row: StagedRow, directory: InboxDirectory | null): Promise<boolean> {
   const { staging } = wanted.deps.store;
+  const recalled = recallOf(wanted, row);
+  if (recalled !== null) {
+    if (row.stat === recalled.detail) return false;
+    staging.setFailed(row.id, recalled.detail, recalled);
+    return true;
+  }
   if (await takeKnown(wanted, row)) return true;
   const seen = directory === null ? ({ kind: 'absent', stat: 'absent' } as const) : await directory.see(row.file);
   const problem = seen.kind === 'file' ? sizeProblem(seen, row) : null;
@@ -98,6 +104,11 @@ async function lookAt(wanted: Wanted, row: StagedRow, directory: InboxDirectory 
 
 async function copyRow(wanted: Wanted, row: StagedRow, directory: InboxDirectory | null): Promise<Reason | null> {
   const { staging } = wanted.deps.store;
+  const recalled = recallOf(wanted, row);
+  if (recalled !== null) {
+    staging.setFailed(row.id, recalled.detail, recalled);
+    return null;
+  }
   if (await takeKnown(wanted, row)) return null;
   const opened = directory === null ? ({ kind: 'absent' } as const) : await directory.openFile(row.file);
   if (opened.kind === 'absent') {
@@ -113,6 +124,14 @@ async function copyRow(wanted: Wanted, row: StagedRow, directory: InboxDirectory
   if (problem === null) return await verifyCopy(wanted, row, handle.fd, opened.stat);
   staging.setState(row.id, 'missing', `${opened.stat} ${problem}`, problem);
   return null;
+}
+
+/** Bytes that an operator took back do not come again, whoever brings them. */
+function recallOf({ deps }: Wanted, { entry }: StagedRow): { code: 'RECALLED'; detail: string; held: false } | null {
+  const recall = deps.store.recalls.of(entry.identity, entry.size);
+  if (recall === null) return null;
+  const why = recall.why === '' ? '' : ` (${recall.why})`;
+  return { code: 'RECALLED', detail: `recalled by ${recall.who}${why}: leave it out, or build it anew`, held: false };
 }
 
 async function verifyCopy(

@@ -84,6 +84,12 @@ export class InboxService {
     this.#lookout.wake();
   }
 
+  /** What is served has changed otherwise than by this inbox: look at every index anew. */
+  reconsider(): void {
+    this.#published.clear();
+    this.wake();
+  }
+
   /** Runs until aborted. A pass that fails is logged and tried again; the public tree is not touched by a failure. */
   async run(signal: AbortSignal): Promise<void> {
     const copies = join(this.#deps.root, 'ingest', this.#config.builder);

@@ -63,7 +63,8 @@ export class VanishedIndexes {
     const { repository, file, sha256, since, packages } = row;
     const index = pathOf(row);
     const inScope = matchesAny(this.#inbox.repositories, repository);
-    const findings = vanishedFindings({ repository, file, packages, inScope }, this.#inbox);
+    const rolledBack = this.#deps.store.rollbacks.of(since);
+    const findings = vanishedFindings({ repository, file, packages, inScope, rolledBack }, this.#inbox);
     const judged = judge(repository, findings, since, this.#deps.store.decisions.find(index, sha256));
     const base = { repository, index, sha256, base: since, vanished: true };
     return judged.kind === 'clear' ? { ...base, kind: 'leaving' } : { ...base, ...judged };

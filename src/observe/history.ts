@@ -28,6 +28,21 @@ export type HistoryView =
         readonly signed_by: string;
       }[];
       readonly stage_seconds: Readonly<Record<'settle' | 'copy' | 'verify' | 'publish', number | null>>;
+      /** Only of a generation that a rollback made. */
+      readonly rollback?: {
+        readonly to: number;
+        readonly repository: string | null;
+        readonly who: string;
+        readonly why: string;
+      };
+    }
+  | {
+      readonly kind: 'recall';
+      readonly at: string;
+      readonly who: string;
+      readonly why: string;
+      readonly package: string;
+      readonly files: number;
     }
   | {
       readonly kind: 'decision';
@@ -53,6 +68,10 @@ export function historyView(page: {
 
 function entryView(entry: HistoryEntry): HistoryView {
   const at = toInstant(entry.atMs);
+  if (entry.kind === 'recall') {
+    const { kind, who, why, asked, files } = entry;
+    return { kind, at, who: escapeText(who), why: escapeText(why), package: escapeText(asked), files };
+  }
   const { batch, builder } = entry;
   if (entry.kind === 'decision') {
     const { kind, decision, who, why, indexes } = entry;
@@ -88,6 +107,16 @@ function entryView(entry: HistoryEntry): HistoryView {
       verify: seconds(entry.times.verify),
       publish: seconds(entry.times.publish),
     },
+    ...(entry.rollback === null
+      ? {}
+      : {
+          rollback: {
+            to: entry.rollback.to,
+            repository: entry.rollback.repository,
+            who: escapeText(entry.rollback.who),
+            why: escapeText(entry.rollback.why),
+          },
+        }),
   };
 }
 
@@ -109,6 +138,8 @@ export function renderHistoryText(entries: readonly HistoryView[]): string {
 }
 
 function rowOf(entry: HistoryView): string[] {
+  if (entry.kind === 'recall')
+    return [entry.at, 'recalled', '-', '-', String(entry.files), entry.package, '-', '-', '-'].map(escapeText);
   const paths = [
     ...new Set(
       entry.indexes.map((index) => {
@@ -142,7 +173,14 @@ function secondsText(seconds: (HistoryView & { kind: 'generation' })['stage_seco
 }
 
 function decisionLines(entry: HistoryView): string[] {
-  if (entry.kind !== 'decision') return [];
+  if (entry.kind === 'recall') return [escapeText(`  by ${entry.who}: ${entry.why}`)];
+  if (entry.kind === 'generation') {
+    if (entry.rollback === undefined) return [];
+    const { to, repository, who, why } = entry.rollback;
+    return [
+      escapeText(`  back to generation ${to}${repository === null ? '' : ` of ${repository}`} by ${who}: ${why}`),
+    ];
+  }
   const codes = [...new Set(entry.indexes.flatMap((r) => r.reasons.map((reason) => reason.code)))];
   const why = entry.why === '' ? 'no reason given' : entry.why;
   return [escapeText(`  by ${entry.who}: ${why}${codes.length === 0 ? '' : ` (${codes.join(', ')})`}`)];

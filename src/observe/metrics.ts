@@ -127,6 +127,7 @@ export class Metrics {
       this.#now.packages.inc({ repository: path }, packages);
     }
     this.#setKeys(facts);
+    this.#setScrub(facts);
     this.#now.pending.reset();
     for (const builder of this.#targets.builders) {
       for (const state of pendingStates) {
@@ -146,6 +147,24 @@ export class Metrics {
     this.#now.keysUnusable.reset();
     for (const builder of this.#targets.builders) {
       this.#now.keysUnusable.set({ builder }, keyProblems.filter((problem) => problem.builder === builder).length);
+    }
+  }
+
+  #setScrub({ scrub }: StatusFacts): void {
+    const { scrubbedAt, scrubFiles, scrubBytes, scrubRunning, damaged, drift } = this.#now;
+    scrubRunning.set(scrub.running ? 1 : 0);
+    if (scrub.finished_at !== null) scrubbedAt.set(Date.parse(scrub.finished_at) / 1000);
+    scrubFiles.set({ outcome: 'checked' }, scrub.files);
+    scrubFiles.set({ outcome: 'corrupt' }, scrub.corrupt);
+    scrubFiles.set({ outcome: 'repaired' }, scrub.repaired);
+    scrubBytes.set(scrub.bytes);
+    damaged.set(scrub.damaged.length);
+    drift.reset();
+    for (const mirror of scrub.mirrors) {
+      if (!this.#targets.mirrors.includes(mirror.name)) continue;
+      const found = mirror.missing + mirror.different + mirror.corrupt;
+      drift.set({ mirror: mirror.name, outcome: 'found' }, found);
+      drift.set({ mirror: mirror.name, outcome: 'unrepaired' }, Math.max(0, found - mirror.repaired));
     }
   }
 
@@ -221,6 +240,15 @@ function gauges(registry: Registry) {
     ]),
     keysUnusable: make('keys_unusable', 'Key files and directories of the inbox that cannot be used.', ['builder']),
     pending: make('batches_pending', 'Batches that wait for their upload or for a person.', ['builder', 'state']),
+    scrubbedAt: make('scrub_last_run_timestamp_seconds', 'When the last scrub ended; 0 for never.'),
+    scrubRunning: make('scrub_running', '1 while a scrub runs.'),
+    scrubFiles: make('scrub_files', 'Files of the primary in the scrub that runs, or else the last one.', ['outcome']),
+    scrubBytes: make('scrub_bytes', 'Bytes of the primary read by the scrub that runs, or else the last one.'),
+    damaged: make('damaged_files', 'Published files whose bytes are wrong and of which no good copy was found.'),
+    drift: make('mirror_drift_files', 'Files that the last scrub found missing or different at the mirror.', [
+      'mirror',
+      'outcome',
+    ]),
     free: make('filesystem_free_bytes', 'Bytes that the daemon may still write.', ['filesystem']),
     mirrorGeneration: make('mirror_generation', 'Generation that the mirror was confirmed to hold.', ['mirror']),
     lag: make('mirror_lag_seconds', 'Age of the first generation that the mirror lacks; 0 in step.', viewed),

@@ -2,6 +2,7 @@
 import type { PushFailureReason } from '../errors.ts';
 import type { KeyState } from '../config/key-scope.ts';
 import type { BatchState, Reason } from '../store/batches.ts';
+import type { ScrubStatus } from './scrub.ts';
 
 export const mirrorStates = ['in-sync', 'behind', 'pushing', 'waiting', 'blocked', 'unknown'] as const;
 export type MirrorState = (typeof mirrorStates)[number];
@@ -15,6 +16,7 @@ export interface StatusFacts {
   readonly mirrors: readonly MirrorFacts[];
   readonly batches: readonly BatchFacts[];
   readonly keyProblems: readonly KeyProblemFacts[];
+  readonly scrub: ScrubStatus;
 }
 
 /** A key file or directory of an inbox that cannot be used. */
@@ -81,6 +83,7 @@ export interface Status {
   /** The most recently changed first. */
   readonly batches: readonly BatchStatus[];
   readonly key_problems: readonly KeyProblemFacts[];
+  readonly scrub: ScrubStatus;
 }
 
 export interface RepositoryStatus {
@@ -141,6 +144,7 @@ export function statusView(facts: StatusFacts, nowMs: number): Status {
     mirrors: facts.mirrors.map((m) => mirrorView(m, nowMs)),
     batches: facts.batches.toSorted((a, b) => b.updatedAtMs - a.updatedAtMs).map(batchView),
     key_problems: facts.keyProblems.map(({ builder, path, detail }) => ({ builder, path, detail })),
+    scrub: facts.scrub,
   };
 }
 

@@ -3,16 +3,16 @@ import type { IndexRow, PackageRow } from '../store/generations.ts';
 
 /** Paths are relative to the root. Each step may be carried out again after a crash. */
 export type Step =
-  /** `path` becomes another name of the file `source`. */
-  | { readonly kind: 'link'; readonly source: string; readonly path: string }
+  /** `path` becomes another name of the file `source`. A retained package may be gone: a prune that was cut off removed it. */
+  | { readonly kind: 'link'; readonly source: string; readonly path: string; readonly retained?: true }
   /** `path` is not there any more, durably. */
   | { readonly kind: 'unlink'; readonly path: string }
   /** `path` gets this content, durably. */
   | { readonly kind: 'write'; readonly path: string; readonly content: string; readonly mtimeSeconds: number }
   /** The entries of `directory` survive a power cut from here on. */
   | { readonly kind: 'sync'; readonly directory: string }
-  /** The commit point: `public` names `tree`. */
-  | { readonly kind: 'switch'; readonly tree: string };
+  /** The commit point: `public` names `tree`. A plain directory in its place is renamed to `aside` first, if that is given. */
+  | { readonly kind: 'switch'; readonly tree: string; readonly aside?: string };
 
 export const traceFile = 'lockstep.json';
 
@@ -39,7 +39,8 @@ export function* planTree(input: TreePlanInput): Generator<Step> {
     for (const row of page) {
       const path = `${row.repository}/${row.file}`;
       directories.add(`${base}/${row.repository}`);
-      yield { kind: 'link', source: sourceOf(row.source, path), path: `${base}/${path}` };
+      const retained = row.retained ? { retained: true as const } : {};
+      yield { kind: 'link', source: sourceOf(row.source, path), path: `${base}/${path}`, ...retained };
     }
   }
   for (const directory of directories) yield { kind: 'sync', directory };

@@ -1,56 +1,23 @@
 /** Makes verified batches the next generation, one at a time, and keeps the trees that hold generations. */
-import { chmod, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { IndexFileName } from '../apk/entry.ts';
 import { messageOf } from '../errors.ts';
-import type { Generation, IndexRow } from '../store/generations.ts';
-import type { BatchExtent, RepositoryChange } from '../store/journal.ts';
+import type { Generation } from '../store/generations.ts';
 import type { Store } from '../store/store.ts';
 import { type Clock, toInstant } from '../system/clock.ts';
-import { makeDirectoryDurable, setMtimeDurable } from '../system/durable.ts';
+import { makeDirectoryDurable } from '../system/durable.ts';
+import { diskFiles, type Files } from '../system/files.ts';
 import { Mutex } from '../system/limit.ts';
 import type { Log } from '../system/log.ts';
 import { inPieces } from '../system/pieces.ts';
-import { removeTree } from '../system/remove-tree.ts';
-import type { IndexFacts, Verified } from '../trust/verify.ts';
 import { applySteps, makePublicDirectory } from './apply.ts';
+import { IndexArchive } from './archive.ts';
 import { chooseTree, nextMtimeSeconds, type TreeChoice, type TreeFacts } from './generation.ts';
 import { planTree, traceContent, traceFile } from './plan.ts';
-import { pruneTrees, removeStrangeTrees, servedTree } from './trees.ts';
-
-export interface PublisherOptions {
-  readonly root: string;
-  readonly graceMs: number;
-  readonly keepTreesForMs: number;
-  readonly maxTrees: number;
-}
-
-/** What a publish takes: only what `verify` accepted can be put in here. */
-export interface VerifiedChange {
-  readonly repository: string;
-  /** The name of the index in the directory of the repository. */
-  readonly indexFile: IndexFileName;
-  readonly candidate: number;
-  /** The generation since which the repository had the index that the candidate was compared with; null: none. */
-  readonly base: number | null;
-  readonly index: Verified<IndexFacts>;
-  /** Where the private copy of the index lies, relative to the root. */
-  readonly indexSource: string;
-}
-
-export interface VerifiedBatch extends BatchExtent {
-  readonly id: string;
-  readonly builder: string;
-  readonly changes: readonly VerifiedChange[];
-}
-
-/** A tree that nobody changes until `release` is called. */
-export interface Lease {
-  readonly generation: number;
-  /** Absolute path. */
-  readonly directory: string;
-  release(): void;
-}
+import type { Lease, PublisherOptions, VerifiedBatch } from './ports.ts';
+import { forecastPrune, type PruneForecast, pruneOnce } from './prune.ts';
+import { recallFromTrees } from './recall.ts';
+import { requireValid, stampIndexes } from './stamp.ts';
+import { asideName, removeStrangeTrees, servedTree } from './trees.ts';
 
 /** The mirrors come first: a spare tree is made when they have had time to be served. */
 const spareDelayMs = 2000;
@@ -60,17 +27,34 @@ export class Publisher {
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #files: Files;
+  readonly #mirrors: () => readonly string[];
   readonly #mutex = new Mutex();
+  /** The bytes of published indexes. */
+  readonly archive: IndexArchive;
   readonly #leases = new Map<string, number>();
   /** A tree that is served and unknown to the store, which was lost: left alone until the next start. */
   #strangeTree: string | null = null;
   #spareWork: { readonly stop: AbortController; readonly done: Promise<void> } | null = null;
 
-  constructor(options: PublisherOptions, deps: { readonly store: Store; readonly clock: Clock; readonly log: Log }) {
+  /** `mirrors`: names of those that we feed. */
+  constructor(
+    options: PublisherOptions,
+    deps: {
+      readonly store: Store;
+      readonly clock: Clock;
+      readonly log: Log;
+      readonly mirrors?: () => readonly string[];
+      readonly files?: Files;
+    },
+  ) {
     this.#options = options;
     this.#store = deps.store;
     this.#clock = deps.clock;
     this.#log = deps.log;
+    this.#files = deps.files ?? diskFiles;
+    this.#mirrors = deps.mirrors ?? (() => []);
+    this.archive = new IndexArchive(options.root, this.#files);
   }
 
   /**
@@ -79,22 +63,27 @@ export class Publisher {
    */
   async recover(): Promise<void> {
     const { root } = this.#options;
-    for (const directory of ['ingest', 'quarantine', 'trees']) await makeDirectoryDurable(join(root, directory));
+    for (const directory of ['ingest', 'quarantine', 'trees'])
+      await makeDirectoryDurable(join(root, directory), undefined, this.#files);
     // Whatever the umask: the first two are nobody's business, the trees are what the web server reads.
     for (const [directory, mode] of [
       ['ingest', 0o700],
       ['quarantine', 0o750],
       ['trees', 0o755],
     ] as const)
-      await chmod(join(root, directory), mode);
-    const served = await servedTree(this.#options.root);
+      await this.#files.chmod(join(root, directory), mode);
+    await this.archive.open();
+    const served = await this.#served();
     await this.#settleOpen(served);
-    this.#strangeTree = await removeStrangeTrees(root, this.#store.generations.trees(), served);
+    this.#strangeTree = await removeStrangeTrees(root, this.#store.generations.trees(), served, this.#files);
     if (this.#strangeTree !== null) {
       this.#log.warn('state_lost', { served, hint: 'it is served until the inboxes are published anew' });
     }
     await this.#alignLink();
-    for (const name of await readdir(join(root, 'ingest'))) await removeTree(join(root, 'ingest', name));
+    await this.archive.keepServed(this.#store.generations);
+    await recallFromTrees(root, this.#store.recalls, this.#files);
+    for (const name of await this.#files.readdir(join(root, 'ingest')))
+      await this.#files.removeTree(join(root, 'ingest', name));
   }
 
   /** Name of the tree that is served, null before the first generation. */
@@ -107,13 +96,15 @@ export class Publisher {
     return this.#mutex.run(async () => {
       await this.#stopSpareWork();
       // Left open when not even taking back could be recorded: on a full disk, for instance.
-      await this.#settleOpen(await servedTree(this.#options.root));
+      await this.#settleOpen(await this.#served());
       const nowMs = this.#clock.now();
       const startedAt = this.#clock.monotonic();
       const { journal, generations } = this.#store;
       const current = generations.current();
+      requireValid(this.#store, batch, current?.number ?? 0);
       const choice = this.#chooseTree(nowMs);
-      const changes = await this.#stampIndexes(batch, nowMs);
+      const changes = await stampIndexes(this.#options.root, generations, batch, nowMs, this.#files);
+      await this.archive.keep(changes.map(({ index }) => ({ sha256: index.sha256, source: index.source ?? '' })));
       generations.setTree(choice.name, choice.generation, null);
       const number = (current?.number ?? 0) + 1;
       const intent = { number, publishedAtMs: nowMs, tree: choice.name, batch: batch.id, added: 0, removed: 0 };
@@ -123,7 +114,7 @@ export class Publisher {
         await this.#bringUp(generation, choice.generation, current?.tree ?? null);
       } catch (error) {
         const pending = journal.pending();
-        if (pending === null || (await servedTree(this.#options.root)) !== choice.name) {
+        if (pending === null || (await this.#served()) !== choice.name) {
           await this.#takeBack(number, choice.name);
           throw error;
         }
@@ -158,11 +149,37 @@ export class Publisher {
     };
   }
 
-  /** Removes from our trees what left the last index longer than the grace period ago. Returns how many files. */
+  /** Removes from our trees what nothing needs any more, on our disk or on a mirror that is behind. Returns how many files. */
   prune(): Promise<number> {
-    return this.#mutex.run(() =>
-      pruneTrees(this.#options.root, this.#store.generations, this.#clock.now() - this.#options.graceMs),
-    );
+    return this.#mutex.run(() => pruneOnce(this.#options.root, this.#retention, this.#options, this.#clock.now()));
+  }
+
+  /** What `prune` would do now; names at most `limit` files. */
+  forecastPrune(limit: number): Promise<PruneForecast> {
+    return this.#mutex.run(() => forecastPrune(this.#retention, this.#options, this.#clock.now(), limit));
+  }
+
+  /** Takes what the store knows as recalled out of every tree, at once. Returns how many paths. */
+  recall(): Promise<number> {
+    return this.#mutex.run(async () => {
+      // It links from one tree into another.
+      await this.#stopSpareWork();
+      const removed = await recallFromTrees(this.#options.root, this.#store.recalls, this.#files);
+      this.#startSpareWork();
+      return removed;
+    });
+  }
+
+  /** Runs `work` while nothing else changes trees or link. */
+  exclusively<T>(work: () => Promise<T>): Promise<T> {
+    return this.#mutex.run(async () => {
+      await this.#stopSpareWork();
+      try {
+        return await work();
+      } finally {
+        this.#startSpareWork();
+      }
+    });
   }
 
   /** Ends background work; the publisher must not be used afterwards. */
@@ -171,9 +188,19 @@ export class Publisher {
     await this.#mutex.run(async () => {});
   }
 
+  get #retention(): { store: Store; archive: IndexArchive; mirrors: readonly string[]; files: Files } {
+    return { store: this.#store, archive: this.archive, mirrors: this.#mirrors(), files: this.#files };
+  }
+
   async #bringUp(generation: Generation, from: number, currentTree: string | null): Promise<void> {
     await this.#catchUp(generation.tree, from, generation, currentTree);
-    await applySteps(this.#options.root, [{ kind: 'switch', tree: generation.tree }]);
+    const { root, takesOver = false } = this.#options;
+    const aside = takesOver ? { aside: asideName } : {};
+    await applySteps(root, [{ kind: 'switch', tree: generation.tree, ...aside }], undefined, this.#files);
+  }
+
+  #served(): Promise<string | null> {
+    return servedTree(this.#options.root, this.#files, this.#options.takesOver);
   }
 
   async #catchUp(
@@ -185,48 +212,20 @@ export class Publisher {
   ): Promise<void> {
     const { generations } = this.#store;
     const indexes = generations.indexesAt(to.number);
+    const withheld = this.#store.damage.withheld();
     const steps = planTree({
       tree,
       currentTree,
       packages: generations.packagesForTree(from, to.number),
-      indexes: indexes.filter((index) => index.since > from),
+      indexes: indexes.filter((index) => index.since > from && !withheld.has(`${index.repository}/${index.file}`)),
       left: from === 0 ? [] : generations.indexesLeft(from, to.number),
       trace: {
         content: traceContent(to.number, toInstant(to.publishedAtMs), indexes),
         mtimeSeconds: nextMtimeSeconds(to.publishedAtMs, await this.#traceMtime(currentTree)),
       },
     });
-    await makePublicDirectory(join(this.#options.root, 'trees', tree));
-    await applySteps(this.#options.root, steps, signal);
-  }
-
-  async #stampIndexes(batch: VerifiedBatch, nowMs: number): Promise<RepositoryChange[]> {
-    const changes: RepositoryChange[] = [];
-    for (const { repository, indexFile, candidate, base, index, indexSource } of batch.changes) {
-      const previous: IndexRow | null = this.#store.generations.indexOf(repository, indexFile);
-      const mtimeSeconds = nextMtimeSeconds(nowMs, previous?.mtimeSeconds ?? null);
-      await setMtimeDurable(join(this.#options.root, indexSource), mtimeSeconds);
-      const { sha256, size, packages, signedBy, signedKey, description, newestBuildTime } = index;
-      changes.push({
-        repository,
-        candidate,
-        base,
-        index: {
-          file: indexFile,
-          sha256,
-          size,
-          mtimeSeconds,
-          packages,
-          signedBy,
-          ...(signedKey === undefined ? {} : { signedKey }),
-          description,
-          newestBuildTime,
-          builder: batch.builder,
-          source: indexSource,
-        },
-      });
-    }
-    return changes;
+    await makePublicDirectory(join(this.#options.root, 'trees', tree), this.#files);
+    await applySteps(this.#options.root, steps, signal, this.#files);
   }
 
   /**
@@ -266,14 +265,14 @@ export class Publisher {
 
   async #alignLink(): Promise<void> {
     const current = this.#store.generations.current();
-    const served = await servedTree(this.#options.root);
+    const served = await this.#served();
     if (!current || served === current.tree) return;
     this.#log.warn('public_link_repaired', {
       served: served ?? 'nothing',
       expected: current.tree,
       generation: current.number,
     });
-    await applySteps(this.#options.root, [{ kind: 'switch', tree: current.tree }]);
+    await applySteps(this.#options.root, [{ kind: 'switch', tree: current.tree }], undefined, this.#files);
   }
 
   #chooseTree(nowMs: number): TreeChoice {
@@ -289,9 +288,9 @@ export class Publisher {
 
   /** What a broken-off change left in a tree is not known: the tree starts from nothing when it is used next. */
   async #discardTree(tree: string): Promise<void> {
-    if (tree === this.currentTree() || tree === (await servedTree(this.#options.root))) return;
+    if (tree === this.currentTree() || tree === (await this.#served())) return;
     this.#store.generations.setTree(tree, 0, null);
-    await removeTree(join(this.#options.root, 'trees', tree));
+    await this.#files.removeTree(join(this.#options.root, 'trees', tree));
   }
 
   /** The second tree costs as much as the whole repository has files; made ahead, no batch pays for it. */
@@ -328,7 +327,7 @@ export class Publisher {
 
   async #traceMtime(tree: string | null): Promise<number | null> {
     if (tree === null) return null;
-    const facts = await stat(join(this.#options.root, 'trees', tree, traceFile)).catch(() => null);
+    const facts = await this.#files.stat(join(this.#options.root, 'trees', tree, traceFile)).catch(() => null);
     return facts ? Math.floor(facts.mtimeMs / 1000) : null;
   }
 }

@@ -1,25 +1,30 @@
 /** Looks after the directory of trees as a whole: which one is served, which ones nobody knows, what has expired in all of them. */
-import { readdir, readlink, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { errnoOf, OperationError } from '../errors.ts';
-import type { GenerationStore } from '../store/generations.ts';
 import { syncDirectory } from '../system/durable.ts';
+import { diskFiles, type Files } from '../system/files.ts';
 import { eachLimited } from '../system/limit.ts';
-import { removeTree } from '../system/remove-tree.ts';
 import { isTreeName } from './generation.ts';
 
-/** The tree that `public` names, null when there is no `public`. Throws OperationError LAYOUT when it is nothing that we made. */
-export async function servedTree(root: string): Promise<string | null> {
+/** What stands in for a plain directory `public` once it is taken over; its own place is then the link's. */
+export const asideName = 'public.before-adopt';
+
+/**
+ * The tree that `public` names, null when there is no `public`, or a plain directory that is being taken over. Throws
+ * OperationError LAYOUT when it is nothing that we made.
+ */
+export async function servedTree(root: string, files: Files = diskFiles, takesOver = false): Promise<string | null> {
   const path = join(root, 'public');
   let target: string;
   try {
-    target = await readlink(path);
+    target = await files.readlink(path);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return null;
     if (errnoOf(error) !== 'EINVAL') throw error;
+    if (takesOver && (await files.isDirectory(path))) return null;
     throw new OperationError(
       'LAYOUT',
-      `${path}: is not a symbolic link that lockstepd made: move it away; nothing in it was touched`,
+      `${path}: is not a symbolic link that lockstepd made: take it over with lockstepd adopt, or move it away; nothing in it was touched`,
     );
   }
   const name = target.startsWith('trees/') ? target.slice('trees/'.length) : '';
@@ -35,54 +40,49 @@ export async function removeStrangeTrees(
   root: string,
   known: readonly { readonly name: string }[],
   served: string | null,
+  files: Files = diskFiles,
 ): Promise<string | null> {
   let strange: string | null = null;
-  for (const name of await readdir(join(root, 'trees'))) {
+  for (const name of await files.readdir(join(root, 'trees'))) {
     if (!isTreeName(name) || known.some((tree) => tree.name === name)) continue;
     if (name === served) strange = name;
-    else await removeTree(join(root, 'trees', name));
+    else await files.removeTree(join(root, 'trees', name));
   }
   return strange;
 }
 
-/** Removes from every tree what left the last index at `untilMs` or before. Returns how many paths. */
-export async function pruneTrees(root: string, generations: GenerationStore, untilMs: number): Promise<number> {
-  const earliest = generations.earliestUnpruned();
-  const at = generations.current()?.number;
-  if (at === undefined || earliest === null || earliest > untilMs) return 0;
-  let removed = 0;
+/** Removes these paths from every tree, durably, and directories that became empty. Returns how many paths. */
+export async function removeFromTrees(root: string, pages: Iterable<readonly string[]>, files: Files): Promise<number> {
+  const trees = (await files.readdir(join(root, 'trees'))).filter(isTreeName);
   const touched = new Set<string>();
-  let after: number | null = 0;
-  while (after !== null) {
-    const page = generations.expired({ sinceMs: earliest - 1, untilMs, at }, after);
-    for (const tree of generations.trees()) {
-      const base = join(root, 'trees', tree.name);
-      await eachLimited(page.paths, 8, (path) => rm(join(base, path), { force: true }));
-      for (const path of page.paths) touched.add(join(base, path.slice(0, path.lastIndexOf('/'))));
+  let removed = 0;
+  for (const paths of pages) {
+    for (const tree of trees) {
+      const base = join(root, 'trees', tree);
+      await eachLimited(paths, 8, (path) => files.rm(join(base, path), { force: true }));
+      for (const path of paths) touched.add(join(base, path.slice(0, path.lastIndexOf('/'))));
     }
-    removed += page.paths.length;
-    after = page.next;
+    removed += paths.length;
   }
-  for (const directory of touched) await syncIfThere(directory);
-  await removeEmptied(touched, join(root, 'trees'));
-  generations.markPruned(untilMs, at);
+  for (const directory of touched) await syncIfThere(files, directory);
+  await removeEmptied(files, touched, join(root, 'trees'));
   return removed;
 }
 
 /** Takes away directories in which nothing is left, and what became empty above them, up to the tree. */
-async function removeEmptied(directories: Iterable<string>, top: string): Promise<void> {
+async function removeEmptied(files: Files, directories: Iterable<string>, top: string): Promise<void> {
   for (const emptied of directories) {
     try {
-      for (let at = emptied; dirname(at) !== top; at = dirname(at)) await rmdir(at);
+      for (let at = emptied; dirname(at) !== top; at = dirname(at)) await files.rmdir(at);
     } catch (error) {
       if (errnoOf(error) !== 'ENOTEMPTY' && errnoOf(error) !== 'EEXIST' && errnoOf(error) !== 'ENOENT') throw error;
     }
   }
 }
 
-async function syncIfThere(directory: string): Promise<void> {
+async function syncIfThere(files: Files, directory: string): Promise<void> {
   try {
-    await syncDirectory(directory);
+    await syncDirectory(directory, files);
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw error;
   }

@@ -6,6 +6,7 @@ import { type Clock, systemClock } from '../system/clock.ts';
 import { finishFile } from '../system/durable.ts';
 import { escapeText } from '../system/log.ts';
 import { threadsOfHungDirectory } from '../system/threads.ts';
+import { adoptEqual } from './directory-same.ts';
 import { DirectoryTree } from './directory-tree.ts';
 import { localFault } from './faults.ts';
 import { openSource, readSource } from './source.ts';
@@ -122,6 +123,8 @@ async function putFile(
   const name = posix.basename(file.path);
   const source = await openSource(sourceRoot, file);
   try {
+    const there = await tree.entry(directory, name, { create: true });
+    if (await adoptEqual(there, source, file, signal, () => onBytes(0))) return;
     const temporary = await tree.entry(directory, temporaryName(name), { create: true });
     try {
       const target = await open(temporary, 'wx', 0o600);

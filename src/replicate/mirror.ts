@@ -8,7 +8,7 @@
  *      |                     | failed (needs a person)
  *      |                     +---------------> blocked ---(cheap new try from time to time)---> pushing
  */
-import type { FaultKind, PushFailureReason } from '../errors.ts';
+import { type FaultKind, messageOf, type PushFailureReason, TransportError } from '../errors.ts';
 
 export interface Failure {
   readonly kind: FaultKind;
@@ -83,4 +83,10 @@ export function lastFailureOf(state: MirrorPhase): Failure | null {
 
 function failuresOf(state: MirrorPhase): number {
   return state.phase === 'idle' ? 0 : state.failures;
+}
+
+/** What a push failed of, whatever was thrown. */
+export function failureOf(error: unknown): Failure {
+  if (error instanceof TransportError) return { kind: error.kind, reason: error.reason, message: error.message };
+  return { kind: 'retryable', reason: 'local', message: messageOf(error) };
 }

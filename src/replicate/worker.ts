@@ -1,36 +1,25 @@
 /** Brings one mirror to the newest generation, again and again: packages, then indexes, then prune. One worker per mirror; none waits for another. */
 import { stat } from 'node:fs/promises';
 import { join, posix } from 'node:path';
-import { messageOf, type PushFailureReason, TransportError } from '../errors.ts';
+import { TransportError } from '../errors.ts';
 import { traceFile } from '../publish/plan.ts';
-import type { Lease } from '../publish/publisher.ts';
-import type { Store } from '../store/store.ts';
-import type { Clock } from '../system/clock.ts';
+import type { Lease } from '../publish/ports.ts';
 import { Wake } from '../system/limit.ts';
-import type { Log } from '../system/log.ts';
-import { type Failure, type MirrorPhase, nextPhase } from './mirror.ts';
-import { filesOf, indexFilesOf, isOursToRemove, isTemporary, planComparison, splitReplacing } from './plan.ts';
+import { Errands } from './errands.ts';
+import { type Failure, failureOf, type MirrorPhase, nextPhase } from './mirror.ts';
+import {
+  filesOf,
+  indexFilesOf,
+  isOursToRemove,
+  leftOverIn,
+  planComparison,
+  refuseDamaged,
+  splitReplacing,
+} from './plan.ts';
+import type { WorkerDeps } from './ports.ts';
+import { MirrorRecall } from './recall.ts';
 import { retryTransient } from './retry.ts';
 import type { PushFile, RemoteFile, Transport, Wave } from './transport.ts';
-
-interface WorkerEvents {
-  attempt(outcome: 'ok' | 'retryable' | 'permanent' | 'aborted'): void;
-  failed(reason: PushFailureReason): void;
-  bytes(count: number): void;
-  /** The mirror was confirmed to hold `generation`. */
-  confirmed(generation: number): void;
-}
-
-export interface WorkerDeps {
-  readonly store: Store;
-  /** The newest generation, kept as it is until released. */
-  readonly lease: () => Lease | null;
-  readonly graceMs: number;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly log: Log;
-  readonly events: WorkerEvents;
-}
 
 /** A prune that is due is looked for this often when nothing else happens. */
 const idleMs = 10 * 60_000;
@@ -42,6 +31,7 @@ export class MirrorWorker {
   readonly name: string;
   readonly #transport: Transport;
   readonly #deps: WorkerDeps;
+  readonly #recall: MirrorRecall;
   readonly #wake = new Wake();
   #phase: MirrorPhase = { phase: 'idle' };
   /** A push may have been cut off and have left temporary files: the last one of this process, or of the one before. */
@@ -52,15 +42,30 @@ export class MirrorWorker {
   #retryAt = 0;
   #pushNow = false;
   #draining = false;
+  #attempts = 0;
+  readonly #errands = new Errands();
 
   constructor(name: string, transport: Transport, deps: WorkerDeps) {
     this.name = name;
     this.#transport = transport;
     this.#deps = deps;
+    this.#recall = new MirrorRecall(name, transport, deps);
   }
 
   get phase(): MirrorPhase {
     return this.#phase;
+  }
+
+  /** Pushes that were begun. */
+  get attempts(): number {
+    return this.#attempts;
+  }
+
+  /** Runs `work` on the mirror when no push is due, before the next one: that waits for it. Never settles when the worker ends first. */
+  errand<T>(work: (transport: Transport, signal: AbortSignal) => Promise<T>): Promise<T> {
+    const done = this.#errands.add(work);
+    this.#wake.wake();
+    return done;
   }
 
   /** A new generation may be out. */
@@ -87,6 +92,7 @@ export class MirrorWorker {
         signal.throwIfAborted();
         const restMs = this.#restMs();
         if (restMs > 0) {
+          if (this.#phase.phase === 'idle' && (await this.#errands.next(this.#transport, signal))) continue;
           await this.#wake.wait((stop) => this.#deps.clock.sleep(restMs, { signal: AbortSignal.any([signal, stop]) }));
           continue;
         }
@@ -108,17 +114,18 @@ export class MirrorWorker {
   }
 
   #isDue(): boolean {
-    const current = this.#deps.store.generations.current();
+    const { generations, mirrors } = this.#deps.store;
+    const current = generations.current();
     if (!current) return false;
-    const row = this.#deps.store.mirrors.get(this.name);
-    if (row.confirmed !== current.number) return true;
+    const row = mirrors.get(this.name);
+    if (row.confirmed !== current.number || this.#recall.isDue()) return true;
     const untilMs = this.#deps.clock.now() - this.#deps.graceMs;
-    const expiry = { sinceMs: row.prunedUntilMs, untilMs, at: current.number };
-    return this.#deps.store.generations.expired(expiry, 0).paths.length > 0;
+    return generations.expired({ sinceMs: row.prunedUntilMs, untilMs, at: current.number }, 0).paths.length > 0;
   }
 
   async #attempt(signal: AbortSignal): Promise<void> {
     const { clock, events, log } = this.#deps;
+    this.#attempts++;
     this.#phase = nextPhase(this.#phase, { kind: 'started' });
     const startedAt = clock.monotonic();
     try {
@@ -169,8 +176,8 @@ export class MirrorWorker {
     const from = store.mirrors.get(this.name).confirmed;
     let lease = this.#lease();
     try {
-      let strangers: readonly string[] = [];
-      let packages: Wave = [];
+      await this.#recall.apply(signal);
+      let [strangers, packages]: [readonly string[], Wave] = [[], []];
       if (from === null) ({ strangers, replacing: packages } = await this.#compare(lease, signal));
       else packages = await this.#putPackages(lease, from, signal);
       // While packages were on their way a newer generation may have come out: go on to it, the indexes go once.
@@ -251,8 +258,7 @@ export class MirrorWorker {
    */
   async #compare(lease: Lease, signal: AbortSignal): Promise<{ strangers: string[]; replacing: Wave }> {
     const { generations } = this.#deps.store;
-    const strangers: string[] = [];
-    const replacing: PushFile[] = [];
+    const [strangers, replacing]: [string[], PushFile[]] = [[], []];
     const keepAfterMs = this.#deps.clock.now() - this.#deps.graceMs;
     const repositories = new Set(generations.indexesAt(lease.generation).map((index) => index.repository));
     for (const repository of repositories) {
@@ -289,8 +295,8 @@ export class MirrorWorker {
       // A newer generation that was taken along may want what the compared one did not.
       const keepAfterMs = this.#deps.clock.now() - this.#deps.graceMs;
       const unwanted = strangers.filter((path) => {
-        const [repository, file] = [posix.dirname(path), posix.basename(path)];
-        return !this.#deps.store.generations.isWanted(repository, file, generation, keepAfterMs);
+        const { generations } = this.#deps.store;
+        return !generations.isWanted(posix.dirname(path), posix.basename(path), generation, keepAfterMs);
       });
       const leftOver = this.#cutOff ? await this.#leftOver(signal) : [];
       const gone = [...unwanted, ...leftOver.filter((path) => !unwanted.includes(path))];
@@ -318,10 +324,7 @@ export class MirrorWorker {
     const found: string[] = [];
     for (const directory of this.#written) {
       signal.throwIfAborted();
-      for (const name of (await this.#list(directory, signal)).keys()) {
-        const ours = directory === '.' ? name.startsWith(`.${traceFile}.`) : true;
-        if (ours && isTemporary(name)) found.push(posix.join(directory, name));
-      }
+      found.push(...leftOverIn(directory, (await this.#list(directory, signal)).keys()));
     }
     return found;
   }
@@ -346,12 +349,8 @@ export class MirrorWorker {
 
   async #put(lease: Lease, waves: readonly Wave[], signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
+    refuseDamaged(waves, this.#deps.store.damage.withheld());
     for (const wave of waves) for (const { path } of wave) this.#written.add(posix.dirname(path));
     await this.#transport.put(lease.directory, waves, { signal, onBytes: (count) => this.#deps.events.bytes(count) });
   }
-}
-
-function failureOf(error: unknown): Failure {
-  if (error instanceof TransportError) return { kind: error.kind, reason: error.reason, message: error.message };
-  return { kind: 'retryable', reason: 'local', message: messageOf(error) };
 }

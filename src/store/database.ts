@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from 'node:sqlite';
 import { messageOf, OperationError } from '../errors.ts';
+import { copyDatabase, migrate } from './migrate.ts';
 import { migrations } from './schema.ts';
 
 export type Row = Readonly<Record<string, SQLOutputValue>>;
@@ -17,16 +18,22 @@ export class Database implements Disposable {
     this.#db = db;
   }
 
-  /** Opens or creates `file`, brings its schema to the newest version. WAL with full syncs: a commit survives a power cut. */
-  static open(file: string): Database {
+  /**
+   * Opens or creates `file`, brings its schema to the newest version. WAL with full syncs: a commit survives a power cut.
+   * Throws OperationError STATE, with SQLite's error as its cause.
+   */
+  static open(file: string, steps: readonly string[] = migrations): Database {
+    let db: DatabaseSync | undefined;
     try {
       mkdirSync(dirname(file), { recursive: true, mode: 0o750 });
-      const db = new DatabaseSync(file, { timeout: 5000 });
+      db = new DatabaseSync(file, { timeout: 5000 });
       db.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-2048;');
-      migrate(db, file);
+      checkContent(db);
+      migrate(db, file, steps);
       db.exec(stagingSchema);
       return new Database(db);
     } catch (error) {
+      db?.close();
       if (error instanceof OperationError) throw error;
       throw new OperationError(
         'STATE',
@@ -78,6 +85,27 @@ export class Database implements Disposable {
     return statement;
   }
 }
+
+/**
+ * Writes what `file` holds at this moment to `target`, whole and durable, whether a daemon has it open or not. Throws
+ * OperationError STATE.
+ */
+export function backUpDatabase(file: string, target: string): void {
+  try {
+    using db = new DatabaseSync(file, { readOnly: true, timeout: 5000 });
+    copyDatabase(db, target);
+  } catch (error) {
+    const detail = `cannot be copied from ${file}: ${messageOf(error)}: check both files' owners and free space`;
+    throw new OperationError('STATE', `backup ${target}: ${detail}`, { cause: error });
+  }
+}
+
+/** Damage is found now and not when a batch is under way. Throws an error that `isDamage` knows. */
+function checkContent(db: DatabaseSync): void {
+  const found = db.prepare('PRAGMA quick_check(1)').get()?.quick_check;
+  if (found !== 'ok') throw Object.assign(new Error(String(found)), { errcode: corrupt });
+}
+const corrupt = 11;
 
 /** SQLite's code for a file that another process has locked, sqlite.org/rescode.html. */
 const busy = 5;
@@ -144,17 +172,3 @@ const stagingSchema = `
   CREATE UNIQUE INDEX temp.leaving_package ON leaving (candidate, package);
   CREATE INDEX temp.leaving_name ON leaving (candidate, name);
 `;
-
-function migrate(db: DatabaseSync, file: string): void {
-  const version = Number(db.prepare('PRAGMA user_version').get()?.user_version);
-  if (version > migrations.length) {
-    throw new OperationError(
-      'STATE',
-      `state ${file}: written by a newer lockstepd (schema ${version}, this one knows ${migrations.length}): install the newer version`,
-    );
-  }
-  for (const [index, sql] of migrations.entries()) {
-    if (index < version) continue;
-    db.exec(`BEGIN IMMEDIATE; ${sql}; PRAGMA user_version=${index + 1}; COMMIT;`);
-  }
-}

@@ -1,6 +1,7 @@
 /** Generations in the store: what each one added and removed, which indexes it serves, which tree holds it. */
 import type { IndexFileName } from '../apk/entry.ts';
 import type { Database, Row } from './database.ts';
+import { toIndexRow, toPackageRow } from './generation-rows.ts';
 
 export interface Generation {
   readonly number: number;
@@ -55,8 +56,11 @@ export interface PackageRow {
   readonly file: string;
   readonly size: number;
   readonly mtimeSeconds: number;
-  readonly sha256: string;
+  /** Null: the record was rebuilt, and the file was not read since. */
+  readonly sha256: string | null;
   readonly source: string | null;
+  /** The newest generation does not name it any more: it is kept for the grace period. */
+  readonly retained: boolean;
 }
 
 /** What is to be pruned: `at` is the generation that is served, times in milliseconds since the epoch. */
@@ -70,8 +74,12 @@ export interface Expiry {
 const pageSize = 500;
 
 /** A source is where the bytes lie until the generation is committed; afterwards they are in the trees. */
-const columns = `id, repository, file, size, mtime, sha256,
+const columns = `id, repository, file, size, mtime, sha256, removed,
   CASE WHEN added = (SELECT number FROM generation WHERE state = 'pending') THEN source END AS source`;
+
+/** Holds for a row of `package` or `repository_index` whose bytes here are not known to be wrong. */
+export const undamaged = (row: string): string =>
+  `NOT EXISTS (SELECT 1 FROM damaged d WHERE d.repository = ${row}.repository AND d.file = ${row}.file AND d.sha256 = ${row}.sha256)`;
 
 export class GenerationStore {
   readonly #db: Database;
@@ -87,9 +95,12 @@ export class GenerationStore {
     );
   }
 
-  /** Publish time of `number` in milliseconds, null when there is no such generation. */
+  /** Publish time of `number`, or of the first one after it that is on record, in milliseconds; null when there is none. */
   publishedAt(number: number): number | null {
-    const row = this.#db.get("SELECT published_at FROM generation WHERE number = ? AND state = 'published'", number);
+    const row = this.#db.get(
+      "SELECT published_at FROM generation WHERE number >= ? AND state = 'published' ORDER BY number LIMIT 1",
+      number,
+    );
     return row ? Number(row.published_at) : null;
   }
 
@@ -191,13 +202,15 @@ export class GenerationStore {
 
   /**
    * What a tree at generation `from` lacks of generation `to`: every package that came in between and is not pruned yet,
-   * those included that left again within the grace period. Each path once, with the bytes that came last.
+   * those included that left again within the grace period. Each path once, with the bytes that came last; what is damaged
+   * here is linked when it is mended.
    */
   *packagesForTree(from: number, to: number): Generator<readonly PackageRow[]> {
     yield* this.#since(
       `added > ? AND added <= ? AND present = 1 AND pruned = 0 AND NOT EXISTS
          (SELECT 1 FROM package q WHERE q.repository = package.repository AND q.file = package.file AND q.id > package.id
-          AND q.added <= ? AND q.present = 1 AND q.pruned = 0)`,
+          AND q.added <= ? AND q.present = 1 AND q.pruned = 0)
+       AND ${undamaged('package')}`,
       [from, to, to],
     );
   }
@@ -344,33 +357,5 @@ export function toGeneration(row: Row | undefined): Generation | null {
     batch: String(row.batch),
     added: Number(row.added),
     removed: Number(row.removed),
-  };
-}
-
-function toIndexRow(row: Row): IndexRow {
-  return {
-    repository: String(row.repository),
-    file: row.file as IndexFileName,
-    since: Number(row.since),
-    sha256: String(row.sha256),
-    size: Number(row.size),
-    mtimeSeconds: Number(row.mtime),
-    packages: Number(row.packages),
-    signedBy: String(row.signed_by),
-    ...(row.signed_key === null ? {} : { signedKey: String(row.signed_key) }),
-    builder: String(row.builder),
-    source: row.fresh !== 1 || row.source === null ? null : String(row.source),
-  };
-}
-
-function toPackageRow(row: Row): PackageRow {
-  return {
-    id: Number(row.id),
-    repository: String(row.repository),
-    file: String(row.file),
-    size: Number(row.size),
-    mtimeSeconds: Number(row.mtime),
-    sha256: String(row.sha256),
-    source: row.source === null ? null : String(row.source),
   };
 }

@@ -14,6 +14,23 @@ export type HistoryEntry =
       readonly indexes: readonly IndexStep[];
       /** Milliseconds; null where it was not measured. */
       readonly times: Readonly<Record<'settle' | 'copy' | 'verify' | 'publish', number | null>>;
+      /** Who made it by going back, and why; null: an upload made it. */
+      readonly rollback: {
+        readonly to: number;
+        readonly repository: string | null;
+        readonly who: string;
+        readonly why: string;
+      } | null;
+    }
+  | {
+      readonly kind: 'recall';
+      readonly atMs: number;
+      readonly id: number;
+      readonly who: string;
+      readonly why: string;
+      /** What was asked for, and how many files that were. */
+      readonly asked: string;
+      readonly files: number;
     }
   | {
       readonly kind: 'decision';
@@ -44,11 +61,13 @@ export interface IndexStep {
 export interface HistoryCursor {
   readonly generation: number;
   readonly decision: number;
+  readonly recall: number;
 }
 
 export const newestHistory: HistoryCursor = {
   generation: Number.MAX_SAFE_INTEGER,
   decision: Number.MAX_SAFE_INTEGER,
+  recall: Number.MAX_SAFE_INTEGER,
 };
 
 export class HistoryStore {
@@ -63,7 +82,11 @@ export class HistoryStore {
     cursor: HistoryCursor,
     limit: number,
   ): { readonly entries: readonly HistoryEntry[]; readonly next: HistoryCursor | null } {
-    const all = [...this.#generations(cursor.generation, limit + 1), ...this.#decisions(cursor.decision, limit + 1)];
+    const all = [
+      ...this.#generations(cursor.generation, limit + 1),
+      ...this.#decisions(cursor.decision, limit + 1),
+      ...this.#recalls(cursor.recall, limit + 1),
+    ];
     // Of one instant the generation is the newer: its batch was decided on before.
     all.sort((a, b) => b.atMs - a.atMs || (a.kind === 'generation' ? -1 : 1));
     const entries = all.slice(0, limit);
@@ -73,6 +96,7 @@ export class HistoryStore {
       next: {
         generation: Math.min(cursor.generation, ...entries.map((e) => (e.kind === 'generation' ? e.number : Infinity))),
         decision: Math.min(cursor.decision, ...entries.map((e) => (e.kind === 'decision' ? e.id : Infinity))),
+        recall: Math.min(cursor.recall, ...entries.map((e) => (e.kind === 'recall' ? e.id : Infinity))),
       },
     };
   }
@@ -80,7 +104,8 @@ export class HistoryStore {
   #generations(before: number, limit: number): HistoryEntry[] {
     return this.#db
       .all(
-        `SELECT g.*, b.builder FROM generation g LEFT JOIN batch b ON b.id = g.batch
+        `SELECT g.*, b.builder, r.target, r.repository AS only, r.who, r.why FROM generation g
+         LEFT JOIN batch b ON b.id = g.batch LEFT JOIN rollback r ON r.batch = g.batch
          WHERE g.number < ? AND g.state = 'published' ORDER BY g.number DESC LIMIT ?`,
         before,
         limit,
@@ -100,6 +125,15 @@ export class HistoryStore {
           verify: numberOrNull(row.verify_ms),
           publish: numberOrNull(row.publish_ms),
         },
+        rollback:
+          row.target === null
+            ? null
+            : {
+                to: Number(row.target),
+                repository: row.only === null ? null : String(row.only),
+                who: String(row.who),
+                why: String(row.why),
+              },
       }));
   }
 
@@ -124,6 +158,25 @@ export class HistoryStore {
       ...came.map((row) => step(row.known === 1 ? 'updated' : 'added', row)),
       ...left.map((row) => step('removed', row)),
     ];
+  }
+
+  #recalls(before: number, limit: number): HistoryEntry[] {
+    return this.#db
+      .all(
+        `SELECT *, (SELECT count(*) FROM recalled_package p WHERE p.recall = r.id) AS files FROM recall r
+         WHERE id < ? ORDER BY id DESC LIMIT ?`,
+        before,
+        limit,
+      )
+      .map((row) => ({
+        kind: 'recall',
+        atMs: Number(row.at),
+        id: Number(row.id),
+        who: String(row.who),
+        why: String(row.why),
+        asked: String(row.asked),
+        files: Number(row.files),
+      }));
   }
 
   #decisions(before: number, limit: number): HistoryEntry[] {

@@ -5,6 +5,10 @@ export interface MirrorRow {
   readonly name: string;
   /** The generation that the mirror was last confirmed to hold; null: unknown, a full comparison is due. */
   readonly confirmed: number | null;
+  /** The generation whose indexes we brought there last; kept when what else the mirror holds is in doubt. */
+  readonly serves: number | null;
+  /** Everything up to this recall was removed from the mirror. */
+  readonly recalled: number;
   /** Everything that expired up to this instant was removed from the mirror. */
   readonly prunedUntilMs: number;
   readonly lastSuccessAtMs: number | null;
@@ -24,7 +28,7 @@ export class MirrorStore {
   open(name: string, target: string): MirrorRow {
     this.#db.run(
       `INSERT INTO mirror (name, target) VALUES (?, ?)
-       ON CONFLICT (name) DO UPDATE SET target = excluded.target, confirmed = NULL, pruned_until = 0, observed = NULL, observed_at = NULL, unknown_content = 0
+       ON CONFLICT (name) DO UPDATE SET target = excluded.target, confirmed = NULL, serves = NULL, recalled = 0, pruned_until = 0, observed = NULL, observed_at = NULL, unknown_content = 0
        WHERE target <> excluded.target`,
       name,
       target,
@@ -40,7 +44,13 @@ export class MirrorStore {
 
   /** The mirror holds `generation`, as far as we can tell. */
   confirm(name: string, generation: number, nowMs: number): void {
-    this.#db.run('UPDATE mirror SET confirmed = ?, last_success_at = ? WHERE name = ?', generation, nowMs, name);
+    this.#db.run(
+      'UPDATE mirror SET confirmed = ?, serves = ?, last_success_at = ? WHERE name = ?',
+      generation,
+      generation,
+      nowMs,
+      name,
+    );
   }
 
   /** What the mirror holds is not known any more. */
@@ -50,6 +60,11 @@ export class MirrorStore {
 
   pruned(name: string, untilMs: number): void {
     this.#db.run('UPDATE mirror SET pruned_until = ? WHERE name = ?', untilMs, name);
+  }
+
+  /** Everything up to `recall` is gone from the mirror. */
+  recalled(name: string, recall: number): void {
+    this.#db.run('UPDATE mirror SET recalled = ? WHERE name = ?', recall, name);
   }
 
   observe(
@@ -71,6 +86,8 @@ function toMirror(row: Row): MirrorRow {
   return {
     name: String(row.name),
     confirmed: row.confirmed === null ? null : Number(row.confirmed),
+    serves: row.serves === null ? null : Number(row.serves),
+    recalled: Number(row.recalled),
     prunedUntilMs: Number(row.pruned_until),
     lastSuccessAtMs: row.last_success_at === null ? null : Number(row.last_success_at),
     observed: row.observed === null ? null : Number(row.observed),

@@ -113,11 +113,56 @@ export const migrations: readonly string[] = [
     name TEXT PRIMARY KEY,
     target TEXT NOT NULL,
     confirmed INTEGER,
+    serves INTEGER,
+    recalled INTEGER NOT NULL DEFAULT 0,
     pruned_until INTEGER NOT NULL DEFAULT 0,
     last_success_at INTEGER,
     observed INTEGER,
     observed_at INTEGER,
     unknown_content INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+
+  CREATE TABLE rollback (
+    batch TEXT PRIMARY KEY,
+    target INTEGER NOT NULL,
+    repository TEXT,
+    who TEXT NOT NULL,
+    why TEXT NOT NULL,
+    at INTEGER NOT NULL
+  ) STRICT;
+
+  CREATE TABLE recall (
+    id INTEGER PRIMARY KEY,
+    asked TEXT NOT NULL,
+    who TEXT NOT NULL,
+    why TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    applied INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  CREATE TABLE recalled_package (
+    recall INTEGER NOT NULL REFERENCES recall (id),
+    repository TEXT NOT NULL,
+    file TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    PRIMARY KEY (recall, repository, file, identity, size)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX recalled_package_identity ON recalled_package (identity, size);
+  CREATE TABLE damaged (
+    kind TEXT NOT NULL CHECK (kind IN ('package', 'index')),
+    repository TEXT NOT NULL,
+    file TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    mtime INTEGER NOT NULL,
+    found_at INTEGER NOT NULL,
+    detail TEXT NOT NULL,
+    PRIMARY KEY (repository, file, sha256)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE scrub (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    finished INTEGER NOT NULL,
+    report TEXT NOT NULL
   ) STRICT;
   `,
 ];

@@ -1,5 +1,6 @@
 /** The larger questions about a candidate: what it would take away, and whether another index of its directory is in its way. */
 import { type IndexEntry, type IndexFileName, packageFileName } from '../apk/entry.ts';
+import { undamaged } from './generations.ts';
 import type { Database, Row } from './database.ts';
 
 /** Rows that one statement changes: some ten milliseconds, so that the daemon stays responsive between two of them. */
@@ -77,7 +78,8 @@ export function findPublished(db: Database, entry: IndexEntry, builder: string):
     `SELECT p.*, t.tree AS tree FROM package p
        JOIN repository_index i ON i.repository = p.repository AND i.file = p.index_file AND i.until IS NULL AND i.builder = ?
        JOIN (SELECT number, tree FROM generation WHERE state = 'published' ORDER BY number DESC LIMIT 1) t ON p.added <= t.number
-       WHERE p.identity = ? AND p.size = ? AND p.file = ? AND p.name = ? AND p.version = ? AND p.removed IS NULL AND p.present = 1 LIMIT 1`,
+       WHERE p.identity = ? AND p.size = ? AND p.file = ? AND p.name = ? AND p.version = ? AND p.removed IS NULL AND p.present = 1 AND p.sha256 IS NOT NULL
+         AND ${undamaged('p')} LIMIT 1`,
     builder,
     entry.identity,
     entry.size,

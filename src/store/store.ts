@@ -1,14 +1,21 @@
 /** The store as the stages see it: one connection to state.db, a set of queries for each noun. */
 import { join } from 'node:path';
+import { messageOf } from '../errors.ts';
 import { BatchStore } from './batches.ts';
 import { ChangeStore } from './changes.ts';
+import { DamageStore } from './damage.ts';
 import { Database } from './database.ts';
 import { DecisionStore } from './decisions.ts';
 import { GenerationStore } from './generations.ts';
 import { HistoryStore } from './history.ts';
 import { Journal } from './journal.ts';
+import { isDamage, setAside } from './corrupt.ts';
 import { MirrorStore } from './mirrors.ts';
+import { RecallStore } from './recalls.ts';
+import { RetentionStore } from './retention.ts';
+import { RollbackStore } from './rollbacks.ts';
 import { StagingStore } from './staging.ts';
+import { TakeoverStore } from './takeover.ts';
 
 export interface Store extends Disposable {
   readonly generations: GenerationStore;
@@ -19,11 +26,37 @@ export interface Store extends Disposable {
   readonly decisions: DecisionStore;
   readonly history: HistoryStore;
   readonly mirrors: MirrorStore;
+  readonly recalls: RecallStore;
+  readonly retention: RetentionStore;
+  readonly rollbacks: RollbackStore;
+  readonly damage: DamageStore;
+  readonly takeover: TakeoverStore;
+}
+
+/** The name of the database in the state directory. */
+export const stateFile = 'state.db';
+
+/**
+ * As `openStore`; a damaged file is put aside and an empty store takes its place. `onAside` is told where it went and what was
+ * wrong. Only who holds the lock of the directory may do this.
+ */
+export function openStoreAnyway(
+  directory: string,
+  nowMs: number,
+  onAside: (aside: string, detail: string) => void,
+): Store {
+  try {
+    return openStore(directory);
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    onAside(setAside(join(directory, stateFile), nowMs), messageOf(error));
+    return openStore(directory);
+  }
 }
 
 /** Opens `state.db` in `directory`, creating it when it is not there. Throws OperationError STATE. */
 export function openStore(directory: string): Store {
-  const db = Database.open(join(directory, 'state.db'));
+  const db = Database.open(join(directory, stateFile));
   return {
     generations: new GenerationStore(db),
     journal: new Journal(db),
@@ -33,6 +66,11 @@ export function openStore(directory: string): Store {
     decisions: new DecisionStore(db),
     history: new HistoryStore(db),
     mirrors: new MirrorStore(db),
+    recalls: new RecallStore(db),
+    retention: new RetentionStore(db),
+    rollbacks: new RollbackStore(db),
+    damage: new DamageStore(db),
+    takeover: new TakeoverStore(db),
     [Symbol.dispose]: () => db[Symbol.dispose](),
   };
 }

@@ -7,10 +7,17 @@ export interface ControlAnswer {
   readonly body: unknown;
 }
 
+/** A daemon that is asked a small thing answers at once. */
+const answerMs = 30_000;
 const answerLimit = 64 * 1024 * 1024;
 
 /** GET without a body, POST with one. Throws OperationError UNREACHABLE when no daemon answers. */
-export async function askDaemon(socket: string, path: string, body?: unknown): Promise<ControlAnswer> {
+export async function askDaemon(
+  socket: string,
+  path: string,
+  body?: unknown,
+  timeoutMs = answerMs,
+): Promise<ControlAnswer> {
   const payload = body === undefined ? null : JSON.stringify(body);
   try {
     return await new Promise<ControlAnswer>((resolve, reject) => {
@@ -24,9 +31,9 @@ export async function askDaemon(socket: string, path: string, body?: unknown): P
             ? {}
             : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) }),
         },
-        timeout: 30_000,
+        timeout: timeoutMs,
       });
-      req.on('timeout', () => req.destroy(new Error('no answer within 30 s')));
+      req.on('timeout', () => req.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)));
       req.on('error', reject);
       req.on('response', (res) => {
         readAnswer(res).then(

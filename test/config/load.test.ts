@@ -52,7 +52,13 @@ test('a small configuration gets the documented defaults', async (t) => {
         guards: defaultGuards,
       },
     ],
-    publish: { graceMs: 172_800_000, keepTreesForMs: 21_600_000, maxTrees: 4 },
+    publish: {
+      graceMs: 172_800_000,
+      keepTreesForMs: 21_600_000,
+      maxTrees: 4,
+      keepForMirrorsMs: 1_209_600_000,
+      keepIndexesBytes: 1_073_741_824,
+    },
     reserveBytes: 64 * 2 ** 20,
     quarantine: { keepMs: 30 * 86_400_000, maxBytes: 10 * 2 ** 30, maxBatches: 1000 },
     mirrors: [
@@ -73,6 +79,7 @@ test('a small configuration gets the documented defaults', async (t) => {
       },
     ],
     schedule: { rescanMs: 60_000, probeMs: 60_000, scrub: null },
+    scrub: { bytesPerSecond: 32 * 2 ** 20, sample: 50 },
     log: { level: 'info' },
   });
 });
@@ -88,9 +95,10 @@ test('what is written counts, and sections may be left empty', async (t) => {
   const more = `socket: $T/control.sock
 listen: "[::1]:0"
 workers: 16
-publish: { grace: 0, keep_trees_for: 90m, max_trees: 2 }
+publish: { grace: 0, keep_trees_for: 90m, max_trees: 2, keep_for_mirrors: 0, keep_indexes: 5MiB }
 guards:
 schedule: { scrub: "0 4 * * 0", rescan: 1s, probe: 5m }
+scrub: { rate: 64KiB, mirror_sample: all }
 log: { level: debug }
 reserve: 1GiB
 quarantine: { keep: 7d, max_size: 1000000, max_batches: 3 }
@@ -100,7 +108,13 @@ quarantine: { keep: 7d, max_size: 1000000, max_batches: 3 }
   assert.equal(config.socket, join(directory, 'control.sock'));
   assert.deepEqual(config.listen, { host: '::1', port: 0 });
   assert.equal(config.workers, 16);
-  assert.deepEqual(config.publish, { graceMs: 0, keepTreesForMs: 5_400_000, maxTrees: 2 });
+  assert.deepEqual(config.publish, {
+    graceMs: 0,
+    keepTreesForMs: 5_400_000,
+    maxTrees: 2,
+    keepForMirrorsMs: 0,
+    keepIndexesBytes: 5 * 1024 * 1024,
+  });
   assert.equal(config.reserveBytes, 2 ** 30);
   assert.deepEqual(config.quarantine, { keepMs: 7 * 86_400_000, maxBytes: 1_000_000, maxBatches: 3 });
   assert.deepEqual(config.inboxes[0].guards, defaultGuards);
@@ -108,6 +122,7 @@ quarantine: { keep: 7d, max_size: 1000000, max_batches: 3 }
     { name: 'paris', url: 'http://mirror.example.fr/pmos/', transport: { type: 'directory', path: '/mnt/mirror' } },
   ]);
   assert.deepEqual(config.schedule, { rescanMs: 1000, probeMs: 300_000, scrub: '0 4 * * 0' });
+  assert.deepEqual(config.scrub, { bytesPerSecond: 65_536, sample: null });
   assert.equal(config.log.level, 'debug');
 });
 
@@ -326,7 +341,7 @@ test('the example configuration shows every key, and the defaults as they are', 
   assert.deepEqual(await load(spelledOut), await load(example));
   const keys = new Set(lines.flatMap((line) => /^ *(?:- )?([a-z_]+):/.exec(line)?.[1] ?? []));
   const known =
-    'root state socket listen workers inboxes builder path repositories keys settle missing_packages package_signatures signature_algorithms approval publish grace keep_trees_for max_trees guards max_removed_percent max_removed mass_removal empty_index older_index copied_index downgrade rebuilt vanished_repository may_vanish reserve quarantine keep max_size max_batches quotas max_file max_batch max_inbox max_packages max_repositories mirrors name url transport type host port user identity host_key timeout fsync schedule rescan probe scrub log level';
+    'root state socket listen workers inboxes builder path repositories keys settle missing_packages package_signatures signature_algorithms approval publish grace keep_trees_for max_trees keep_for_mirrors keep_indexes guards max_removed_percent max_removed mass_removal empty_index older_index copied_index downgrade rebuilt vanished_repository may_vanish reserve quarantine keep max_size max_batches quotas max_file max_batch max_inbox max_packages max_repositories mirrors name url transport type host port user identity host_key timeout fsync schedule rescan probe scrub rate mirror_sample log level';
   assert.deepEqual([...keys].sort(), known.split(' ').sort());
 });
 

@@ -105,6 +105,15 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     ],
   ],
   [
+    'a scrub that would never end, and a sample of no number',
+    'mirrors:',
+    'scrub: { rate: 1KiB, mirror_sample: some }\nmirrors:',
+    [
+      '8:16: scrub.rate: "1KiB", expected at least 64KiB, read in a second',
+      '8:37: scrub.mirror_sample: "some", expected all, or a whole number from 0 to 10000000',
+    ],
+  ],
+  [
     'a number out of range',
     'mirrors:',
     'workers: 99\nmirrors:',
@@ -516,7 +525,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /[^]*/,
     '# nothing\n',
     [
-      '1:1: (top): empty, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, schedule, log',
+      '1:1: (top): empty, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, schedule, scrub, log',
     ],
   ],
   [
@@ -524,7 +533,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /[^]*/,
     '- a\n',
     [
-      '1:1: (top): a list, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, schedule, log',
+      '1:1: (top): a list, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, schedule, scrub, log',
     ],
   ],
 ];

@@ -31,11 +31,12 @@ const config = (over: Partial<Config> = {}): Config => ({
   listen: { host: '127.0.0.1', port: 9617 },
   workers: 1,
   inboxes: [inbox('a')],
-  publish: { graceMs: 1, keepTreesForMs: 1, maxTrees: 4 },
+  publish: { graceMs: 1, keepTreesForMs: 1, maxTrees: 4, keepForMirrorsMs: 1, keepIndexesBytes: 1 },
   reserveBytes: 1,
   quarantine: { keepMs: 1, maxBytes: 1, maxBatches: 1 },
   mirrors: [mirror('paris'), mirror('oslo')],
   schedule: { rescanMs: 1000, probeMs: 1000, scrub: null },
+  scrub: { bytesPerSecond: 1_000_000, sample: 10 },
   log: { level: 'info' },
   ...over,
 });

@@ -127,6 +127,34 @@ const table: readonly (readonly [string, Partial<GuardFacts>, readonly string[],
     ['reject REPLAY this index was published as generation 3 and replaced after 7; only a rollback may bring it back'],
   ],
   [
+    'an index that was rolled back from',
+    { served: { first: 3, last: 7 }, rolledBack: { who: 'alice', why: 'no boot', target: 2 } },
+    [
+      'REPLAY this index was published as generation 3 and taken away: alice rolled back to generation 2 (no boot); approve to publish it again',
+    ],
+  ],
+  [
+    'one that was rolled back from and is served again',
+    {
+      known: { ...known, sha256: 'new' },
+      served: { first: 3, last: null },
+      rolledBack: { who: 'alice', why: '', target: 2 },
+    },
+    [],
+  ],
+  [
+    'a repository that a rollback took away, where repositories come and go',
+    {
+      known: { ...known, sha256: 'new', current: false },
+      served: { first: 3, last: 7 },
+      rolledBack: { who: 'alice', why: '', target: 2 },
+    },
+    [
+      'REPLAY this index was published as generation 3 and taken away: alice rolled back to generation 2; approve to publish it again',
+    ],
+    mayVanish,
+  ],
+  [
     'the index that is served',
     { known: { ...known, sha256: 'new' }, served: { first: 3, last: null }, removals: 99 },
     [],

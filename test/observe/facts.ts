@@ -1,4 +1,5 @@
 /** Builds facts for the tests of this room: a mirror that is in step, changed where a test says so. */
+import { neverScrubbed, type ScrubStatus } from '../../src/observe/scrub.ts';
 import type { BatchFacts, MirrorFacts, StatusFacts } from '../../src/observe/status.ts';
 
 export const nowMs = Date.UTC(2026, 10, 22, 18, 10, 0);
@@ -53,6 +54,36 @@ export function repositoryFacts(
   };
 }
 
+/** A scrub that found 5 wrong files on the mirror, 2 of which could not be mended, and one on the primary. */
+export const scrubStatus: ScrubStatus = {
+  ...neverScrubbed,
+  number: 3,
+  started_at: '2026-11-22T04:00:00Z',
+  finished_at: '2026-11-22T05:00:00Z',
+  files: 140,
+  files_total: 140,
+  bytes: 9_000_000,
+  corrupt: 2,
+  repaired: 1,
+  damaged: [{ path: 'main/x86_64/a-1-r0.apk', found_at: '2026-11-22T04:30:00Z', detail: 'other bytes' }],
+  mirrors: [
+    {
+      name: 'paris',
+      outcome: 'done',
+      detail: null,
+      files: 140,
+      sampled: 50,
+      missing: 1,
+      different: 3,
+      corrupt: 1,
+      repaired: 3,
+      temporary: 0,
+      foreign: 1,
+      foreign_files: ['main/x86_64/README'],
+    },
+  ],
+};
+
 export function statusFacts(changes: Partial<StatusFacts> = {}): StatusFacts {
   return {
     generation: 12,
@@ -61,6 +92,7 @@ export function statusFacts(changes: Partial<StatusFacts> = {}): StatusFacts {
     mirrors: [mirrorFacts()],
     batches: [batchFacts()],
     keyProblems: [],
+    scrub: { ...neverScrubbed, damaged: [] },
     ...changes,
   };
 }

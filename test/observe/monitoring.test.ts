@@ -8,7 +8,7 @@ import { Metrics } from '../../src/observe/metrics.ts';
 import { mirrorStates } from '../../src/observe/status.ts';
 import { errnoOf, pushFailureReasons, verificationCodes } from '../../src/errors.ts';
 import { exec } from '../../src/system/exec.ts';
-import { mirrorFacts, nowMs, statusFacts } from './facts.ts';
+import { mirrorFacts, nowMs, scrubStatus, statusFacts } from './facts.ts';
 import { parseScrape } from './scrape.ts';
 
 const config = resolve(import.meta.dirname, '../../config');
@@ -49,7 +49,10 @@ const rules = (parse(await readFile(rulesFile, 'utf8')) as { groups: { rules: Ru
 async function fullScrape(): Promise<string> {
   const metrics = new Metrics({ builders: ['bpo'], mirrors: ['paris'], version: '0.1.0' });
   metrics.probed('paris', { success: true, durationSeconds: 0.1, clockSkewSeconds: 0 });
-  return metrics.render(statusFacts({ mirrors: [mirrorFacts()] }), nowMs, { root: 50e9, state: 1e9 });
+  return metrics.render(statusFacts({ mirrors: [mirrorFacts()], scrub: scrubStatus }), nowMs, {
+    root: 50e9,
+    state: 1e9,
+  });
 }
 
 /** Runs promtool; null, with a skipped test, when it is not installed. */
@@ -132,7 +135,7 @@ test('every metric and label that a query or a rule uses is one that the daemon 
 /** A literal value must be of the label's closed set, or the query can never match. */
 function assertPossible(name: string, label: string, value: string): void {
   const closed: Record<string, readonly string[]> = {
-    outcome: ['published', 'held', 'rejected', 'ok', 'retryable', 'permanent', 'aborted'],
+    outcome: ['published', 'held', 'rejected', 'ok', 'retryable', 'permanent', 'aborted', 'found', 'unrepaired'],
     state: [...mirrorStates, 'held', 'waiting'],
     view: ['pushed', 'observed'],
     filesystem: ['root', 'state'],

@@ -9,7 +9,7 @@ import type { IndexRow, PackageRow } from '../../src/store/generations.ts';
 import { temporaryDirectory } from '../support/apk.ts';
 
 function packageRow(repository: string, file: string, source: string | null): PackageRow {
-  return { id: 1, repository, file, size: 1, mtimeSeconds: 1, sha256: '', source };
+  return { id: 1, repository, file, size: 1, mtimeSeconds: 1, sha256: '', source, retained: false };
 }
 
 function indexRow(repository: string, source: string | null): IndexRow {

@@ -1,13 +1,16 @@
 /** A publisher with a real store and real files, whose clock stands still and whose uploads need no signature: what is verified is said to be. */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, utimesSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type IndexEntry, type IndexFileName, packageFileName } from '../../src/apk/entry.ts';
-import { Publisher, type VerifiedBatch, type VerifiedChange } from '../../src/publish/publisher.ts';
+import type { VerifiedBatch, VerifiedChange } from '../../src/publish/ports.ts';
+import { Publisher } from '../../src/publish/publisher.ts';
 import type { Generation } from '../../src/store/generations.ts';
 import type { IndexRemoval } from '../../src/store/journal.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
 import type { Clock } from '../../src/system/clock.ts';
+import { syncFile } from '../../src/system/durable.ts';
+import type { Files } from '../../src/system/files.ts';
 import { silentLog } from '../../src/system/log.ts';
 import { inPieces } from '../../src/system/pieces.ts';
 import type { IndexFacts, Verified } from '../../src/trust/verify.ts';
@@ -36,13 +39,18 @@ export class PublishWorld implements Disposable {
   publisher: Publisher;
   readonly #options: { keepTreesForMs: number; maxTrees: number };
   readonly #state: string;
+  readonly #files: Files | undefined;
+  /** Mirrors that are fed. */
+  mirrors: readonly string[] = [];
   #batches = 0;
 
-  constructor(directory: string, options = { keepTreesForMs: 0, maxTrees: 2 }) {
-    this.root = join(directory, 'srv');
+  /** With `files` the root lies there, and only the store on the disk. */
+  constructor(directory: string, options = { keepTreesForMs: 0, maxTrees: 2 }, files?: Files) {
+    this.root = files === undefined ? join(directory, 'srv') : '/srv';
+    this.#files = files;
     this.#state = join(directory, 'state');
     this.#options = options;
-    mkdirSync(this.root, { recursive: true });
+    if (files === undefined) mkdirSync(this.root, { recursive: true });
     const clock = { nowMs: 1_700_000_000_000, now: () => clock.nowMs, monotonic: () => 0, sleep: async () => {} };
     this.clock = clock;
     this.store = openStore(this.#state);
@@ -80,13 +88,11 @@ export class PublishWorld implements Disposable {
       const found = Object.entries(content).find(([key]) => `${key.replace('@', '-')}.apk` === file);
       return found?.[1] ?? '';
     };
-    mkdirSync(join(this.root, 'ingest/b'), { recursive: true });
     for (const page of staging.rows(candidate, ['missing'])) {
       for (const row of page) {
         const source = `ingest/b/${row.id}.apk`;
         const bytes = bytesOf(row.file);
-        writeFileSync(join(this.root, source), bytes);
-        utimesSync(join(this.root, source), 1_600_000_000, 1_600_000_000);
+        await this.#put(join(this.root, source), bytes);
         const sha256 = createHash('sha256').update(bytes).digest('hex');
         staging.setReady(row.id, {
           source,
@@ -99,7 +105,7 @@ export class PublishWorld implements Disposable {
     }
     const text = JSON.stringify(content);
     const indexSource = `ingest/b/${candidate}.index`;
-    writeFileSync(join(this.root, indexSource), text);
+    await this.#put(join(this.root, indexSource), text);
     const index = {
       sha256: createHash('sha256').update(text).digest('hex'),
       size: text.length,
@@ -154,9 +160,27 @@ export class PublishWorld implements Disposable {
     this.store[Symbol.dispose]();
   }
 
+  /** A private copy, as the verifier leaves it. */
+  async #put(path: string, bytes: string): Promise<void> {
+    if (this.#files === undefined) {
+      mkdirSync(dirname(path), { recursive: true });
+      writeFileSync(path, bytes);
+      utimesSync(path, 1_600_000_000, 1_600_000_000);
+      return;
+    }
+    await this.#files.mkdir(dirname(path), { recursive: true });
+    const handle = await this.#files.open(path, 'wx');
+    await handle.writeFile(bytes);
+    await handle.utimes(1_600_000_000, 1_600_000_000);
+    await handle.close();
+    await syncFile(path, this.#files);
+  }
+
   #newPublisher(): Publisher {
-    const deps = { store: this.store, clock: this.clock, log: silentLog };
-    return new Publisher({ root: this.root, graceMs, ...this.#options }, deps);
+    const files = this.#files === undefined ? {} : { files: this.#files };
+    const deps = { store: this.store, clock: this.clock, log: silentLog, mirrors: () => this.mirrors, ...files };
+    const retention = { graceMs, keepForMirrorsMs: 10 * graceMs, keepIndexesBytes: 1_000_000 };
+    return new Publisher({ root: this.root, ...retention, ...this.#options }, deps);
   }
 }
 

@@ -10,6 +10,7 @@ const row = (file: string, size: number, mtimeSeconds: number) => ({
   mtimeSeconds,
   sha256: '',
   source: null,
+  retained: false,
 });
 
 test('only what differs in size or time is sent', () => {

@@ -5,7 +5,7 @@ import { join, posix } from 'node:path';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TransportError } from '../../src/errors.ts';
-import type { Lease } from '../../src/publish/publisher.ts';
+import type { Lease } from '../../src/publish/ports.ts';
 import type { RemoteFile, Transport, Wave } from '../../src/replicate/transport.ts';
 import { MirrorWorker } from '../../src/replicate/worker.ts';
 import { openStore, type Store } from '../../src/store/store.ts';

@@ -61,7 +61,10 @@ test('the history comes in pieces of any size, whole and newest first', async (t
     const decision = { batch: `B${n}`, builder: 'b', who: 'alice', why: '', atMs, indexes: [index] };
     if (n % 2 === 0) world.store.decisions.add({ ...decision, decision: 'approved' });
   }
-  const name = (e: HistoryEntry): string => (e.kind === 'generation' ? `generation ${e.number}` : e.batch);
+  const name = (e: HistoryEntry): string => {
+    if (e.kind === 'recall') return `recall ${e.id}`;
+    return e.kind === 'generation' ? `generation ${e.number}` : e.batch;
+  };
   const whole = ['generation 5', 'B4', 'generation 4', 'generation 3', 'B2', 'generation 2', 'generation 1'];
   for (const size of [1, 2, 3, 7, 100]) {
     const seen: string[] = [];

@@ -118,7 +118,7 @@ test('what a mirror or a tree lacks between two generations is what they need to
       for (const content of contents) await publish(store, [await stage(store, content)]);
       const [from, to] = [x % (contents.length + 1), contents.length - (y % contents.length)];
       if (from > to) return;
-      const lines = (pages: Iterable<readonly { file: string; sha256: string }[]>): string[] =>
+      const lines = (pages: Iterable<readonly { file: string; sha256: string | null }[]>): string[] =>
         [...pages].flat().map((p) => `${p.file} ${p.sha256}`);
       const target = filesOf(store, to);
       const held = from === 0 ? [] : filesOf(store, from);

@@ -118,7 +118,15 @@ test('killed at any moment, the daemon has served a whole generation and goes on
   );
   assert.equal(await primary.stop(), 0);
   assert.deepEqual((await readdir(join(primary.root, 'ingest'))).sort(), ['bpo']);
-  assert.deepEqual((await readdir(primary.root)).sort(), ['.lock', 'inbox', 'ingest', 'public', 'quarantine', 'trees']);
+  assert.deepEqual((await readdir(primary.root)).sort(), [
+    '.lock',
+    'inbox',
+    'indexes',
+    'ingest',
+    'public',
+    'quarantine',
+    'trees',
+  ]);
   for (const entry of await readdir(join(primary.root, 'trees'), { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name);
     const { mode } = await lstat(path);

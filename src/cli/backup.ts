@@ -1,0 +1,64 @@
+/** `lockstepd backup`: copies state.db as it is at one moment to a file, whether the daemon runs or not. */
+import { randomUUID } from 'node:crypto';
+import { link, rename, rm } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { loadConfig } from '../config/load.ts';
+import { errnoOf, messageOf, OperationError } from '../errors.ts';
+import { backUpDatabase } from '../store/database.ts';
+import { stateFile } from '../store/store.ts';
+import { syncDirectory } from '../system/durable.ts';
+import { escapeText } from '../system/log.ts';
+import { type Command, exitCode, type Io } from './command.ts';
+import { defaultConfigFile, oneArgument, readArgs } from './options.ts';
+
+export const command: Command = {
+  name: 'backup',
+  summary: 'copy the state to a file, whether the daemon runs or not',
+  help: `Usage: lockstepd backup FILE [--force] [--config FILE]
+
+FILE appears whole and on the disk, or not at all. It holds the history, the decisions and what mirrors were
+confirmed to hold; what is published lies in ROOT/trees.
+
+  --force         replace FILE if it is there
+  --config FILE   the configuration (default ${defaultConfigFile})
+
+To restore: stop the daemon, remove state.db-wal and state.db-shm, put FILE in the place of state.db, owned by the
+daemon's user, and start. What was published since the backup is found in the trees.
+
+Example:
+  lockstepd backup /var/backups/lockstepd-state.db --force
+`,
+  run,
+};
+
+async function run(args: readonly string[], io: Io): Promise<number> {
+  const { values, positionals } = readArgs('backup', {
+    args: [...args],
+    allowPositionals: true,
+    options: { config: { type: 'string' }, force: { type: 'boolean' } },
+  });
+  const target = resolve(oneArgument('backup', positionals, 'file'));
+  const options = { env: io.env, outsideService: true, ignoreDisk: true };
+  const { state } = await loadConfig(values.config ?? defaultConfigFile, options);
+  const temporary = join(dirname(target), `.lockstepd-backup-${randomUUID()}`);
+  try {
+    backUpDatabase(join(state, stateFile), temporary);
+    await (values.force === true ? rename(temporary, target) : linkNew(temporary, target));
+    await syncDirectory(dirname(target));
+  } finally {
+    await rm(temporary, { force: true });
+  }
+  io.out(`${escapeText(target)}: the state as it is now\n`);
+  return exitCode.ok;
+}
+
+/** A name for what has none but the temporary one, unless it is taken. */
+async function linkNew(temporary: string, target: string): Promise<void> {
+  try {
+    await link(temporary, target);
+  } catch (error) {
+    const there = errnoOf(error) === 'EEXIST';
+    const why = there ? 'is there already: name another file, or say --force' : `cannot be made: ${messageOf(error)}`;
+    throw new OperationError('STATE', `backup ${target}: ${why}`, { cause: error });
+  }
+}

@@ -1,0 +1,67 @@
+/** `lockstepd prune`: removes what nothing needs any more, or says what, why and how much that would be. */
+import { OperationError } from '../errors.ts';
+import type { PruneAnswer } from '../daemon/operate.ts';
+import { toInstant } from '../system/clock.ts';
+import { escapeText } from '../system/log.ts';
+import { type Command, exitCode, type Io } from './command.ts';
+import { askConfigured, defaultConfigFile, operationMs, readArgs, requireSuccess } from './options.ts';
+import { bytesText } from '../observe/words.ts';
+
+export const command: Command = {
+  name: 'prune',
+  summary: 'remove what nothing needs any more, or say what that would be',
+  help: `Usage: lockstepd prune [--dry-run] [--config FILE]
+
+A package goes when it has been out of every served index for publish.grace and no mirror that is behind still serves an
+index that names it (no longer than publish.keep_for_mirrors). The daemon does this by itself every ten minutes.
+
+  --dry-run       only say what, why and how much
+  --config FILE   the daemon's configuration (default ${defaultConfigFile})
+
+Example:
+  lockstepd prune --dry-run
+`,
+  run: prune,
+};
+
+async function prune(args: readonly string[], io: Io): Promise<number> {
+  const { values } = readArgs('prune', {
+    args: [...args],
+    options: { 'dry-run': { type: 'boolean' }, config: { type: 'string' } },
+  });
+  const dryRun = values['dry-run'] ?? false;
+  const file = values.config ?? defaultConfigFile;
+  const answer = await askConfigured(io, file, '/control/prune', { dry_run: dryRun }, operationMs);
+  requireSuccess(answer);
+  if (!isPrune(answer.body)) throw new OperationError('STATE', 'the daemon answered with something else than a prune');
+  io.out(
+    `${textOf(answer.body, dryRun ? 'would go' : 'went')
+      .map(escapeText)
+      .join('\n')}\n`,
+  );
+  return exitCode.ok;
+}
+
+function textOf({ message, limit, due, heldBack, indexes }: PruneAnswer, verb: string): string[] {
+  const lines = (sum: PruneAnswer['due']): string[] => [
+    ...sum.first.map(
+      (p) => `  ${p.path} (${bytesText(p.size)}): left with generation ${p.removed}, ${toInstant(p.removedAtMs)}`,
+    ),
+    ...(sum.files > sum.first.length ? [`  and ${sum.files - sum.first.length} more`] : []),
+  ];
+  const behind = limit.heldBy.map(({ name, serves }) => `${name} (generation ${serves ?? 'unknown'})`).join(', ');
+  return [
+    `${due.files} packages ${verb}, ${bytesText(due.bytes)}: over their grace`,
+    ...lines(due),
+    ...(heldBack.files === 0
+      ? []
+      : [`${heldBack.files} packages stay, ${bytesText(heldBack.bytes)}, for mirrors that are behind: ${behind}`]),
+    ...lines(heldBack),
+    ...(indexes === 0 ? [] : [`${indexes} kept indexes ${verb}: too old for a rollback`]),
+    message,
+  ];
+}
+
+function isPrune(body: unknown): body is PruneAnswer {
+  return typeof body === 'object' && body !== null && 'due' in body && 'heldBack' in body;
+}

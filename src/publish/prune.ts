@@ -1,0 +1,108 @@
+/** Prunes our own trees and kept indexes, and tells beforehand what that would remove and what holds the rest back. */
+import type { Store } from '../store/store.ts';
+import type { LeftPackage } from '../store/retention.ts';
+import type { Files } from '../system/files.ts';
+import type { IndexArchive } from './archive.ts';
+import { planKeptIndexes, type PruneLimit, pruneLimit } from './retention.ts';
+import { removeFromTrees } from './trees.ts';
+
+export interface RetentionOptions {
+  readonly graceMs: number;
+  /** How long a mirror that is behind keeps a package here at most. */
+  readonly keepForMirrorsMs: number;
+  /** Space for indexes that were replaced within the grace period. */
+  readonly keepIndexesBytes: number;
+}
+
+interface RetentionDeps {
+  readonly store: Store;
+  readonly archive: IndexArchive;
+  /** Names of those that we feed. */
+  readonly mirrors: readonly string[];
+}
+
+interface PruneSum {
+  readonly files: number;
+  readonly bytes: number;
+  /** The first few. */
+  readonly first: readonly LeftPackage[];
+}
+
+export interface PruneForecast {
+  readonly limit: PruneLimit;
+  /** What would go now. */
+  readonly due: PruneSum;
+  /** What is over its grace and stays for a mirror. */
+  readonly heldBack: PruneSum;
+  /** Kept indexes that would go. */
+  readonly indexes: number;
+}
+
+/** What left until `untilMs` may go now, from what the store knows of `mirrors` (names of those that we feed). */
+function limitNow(store: Store, options: RetentionOptions, mirrors: readonly string[], nowMs: number): PruneLimit {
+  const views = mirrors.map((name) => {
+    const { serves, observed } = store.mirrors.get(name);
+    // Where users are seen to get an older generation than we brought there, the older one counts.
+    const oldest = serves === null ? null : Math.min(serves, observed ?? serves);
+    return { name, serves: oldest, limitMs: oldest === null ? null : store.generations.pruneLimit(oldest) };
+  });
+  return pruneLimit({ nowMs, graceMs: options.graceMs, keepForMirrorsMs: options.keepForMirrorsMs, mirrors: views });
+}
+
+/** What a prune would do; changes nothing. Names at most `limit` files of each kind. */
+export async function forecastPrune(
+  deps: RetentionDeps,
+  options: RetentionOptions,
+  nowMs: number,
+  limit: number,
+): Promise<PruneForecast> {
+  const { store, archive } = deps;
+  const at = store.generations.current()?.number ?? 0;
+  const prune = limitNow(store, options, deps.mirrors, nowMs);
+  const due = sum(store.retention.due(prune.untilMs, at), limit, () => true);
+  const heldBack = sum(store.retention.due(prune.graceEndMs, at), limit, (p) => p.removedAtMs > prune.untilMs);
+  const wanted = wantedIndexes(store, options, nowMs);
+  const indexes = (await archive.list()).filter((sha256) => !wanted.has(sha256)).length;
+  return { limit: prune, due, heldBack, indexes };
+}
+
+/** Removes from every tree what is due, and kept indexes that nothing wants. Returns how many packages went. */
+export async function pruneOnce(
+  root: string,
+  deps: RetentionDeps & { readonly files: Files },
+  options: RetentionOptions,
+  nowMs: number,
+): Promise<number> {
+  const { store, archive, files } = deps;
+  await archive.prune(wantedIndexes(store, options, nowMs));
+  const at = store.generations.current()?.number;
+  const { untilMs } = limitNow(store, options, deps.mirrors, nowMs);
+  const earliest = store.generations.earliestUnpruned();
+  if (at === undefined || earliest === null || earliest > untilMs) return 0;
+  const removed = await removeFromTrees(root, pathsOf(store.retention.due(untilMs, at)), files);
+  store.generations.markPruned(untilMs, at);
+  return removed;
+}
+
+/** As long as the packages of an index may be held, so are its bytes. */
+function wantedIndexes(store: Store, options: RetentionOptions, nowMs: number): ReadonlySet<string> {
+  const from = store.retention.firstPublishedAfter(nowMs - Math.max(options.graceMs, options.keepForMirrorsMs));
+  return planKeptIndexes(store.retention.indexesSince(from), options.keepIndexesBytes);
+}
+
+function* pathsOf(pages: Iterable<readonly LeftPackage[]>): Generator<readonly string[]> {
+  for (const page of pages) yield page.map((row) => row.path);
+}
+
+function sum(pages: Iterable<readonly LeftPackage[]>, limit: number, counts: (row: LeftPackage) => boolean): PruneSum {
+  let [files, bytes] = [0, 0];
+  const first: LeftPackage[] = [];
+  for (const page of pages) {
+    for (const row of page.filter(counts)) {
+      files++;
+      bytes += row.size;
+      if (first.length < limit) first.push(row);
+    }
+  }
+  return { files, bytes, first };
+}

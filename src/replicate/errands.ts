@@ -1,0 +1,22 @@
+/** Small pieces of work on a mirror that wait for a moment without a push: whatever else writes there takes turns with the pushes. */
+import type { Transport } from './transport.ts';
+
+type Work<T> = (transport: Transport, signal: AbortSignal) => Promise<T>;
+
+export class Errands {
+  readonly #waiting: Work<void>[] = [];
+
+  /** Settles as `work` does, once it had its turn. */
+  add<T>(work: Work<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push((transport, signal) => work(transport, signal).then(resolve, reject));
+    });
+  }
+
+  /** Does one; false when none waits. */
+  async next(transport: Transport, signal: AbortSignal): Promise<boolean> {
+    const work = this.#waiting.shift();
+    await work?.(transport, signal);
+    return work !== undefined;
+  }
+}

@@ -1,0 +1,47 @@
+/** The operations of a file system that durable changes are made of: the disk's, or a simulated one that forgets what was not synced. */
+import { chmod, link, lstat, mkdir, open, readdir, readlink, rename, rm, rmdir, stat, symlink } from 'node:fs/promises';
+import { removeTree } from './remove-tree.ts';
+
+export interface OpenFile {
+  writeFile(data: string | Buffer): Promise<void>;
+  chmod(mode: number): Promise<void>;
+  utimes(accessSeconds: number, modifySeconds: number): Promise<void>;
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** As in `node:fs/promises`, errors and their codes included. */
+export interface Files {
+  open(path: string, flags: string | number, mode?: number): Promise<OpenFile>;
+  /** Returns the topmost directory that was made, undefined when all were there. */
+  mkdir(path: string, options: { readonly recursive: true; readonly mode?: number }): Promise<string | undefined>;
+  chmod(path: string, mode: number): Promise<void>;
+  link(existing: string, path: string): Promise<void>;
+  symlink(target: string, path: string): Promise<void>;
+  rename(from: string, to: string): Promise<void>;
+  rm(path: string, options: { readonly force: true }): Promise<void>;
+  rmdir(path: string): Promise<void>;
+  readdir(path: string): Promise<string[]>;
+  readlink(path: string): Promise<string>;
+  stat(path: string): Promise<{ readonly ino: number; readonly dev: number; readonly mtimeMs: number }>;
+  /** True for a directory itself, false for a link to one, for anything else and for nothing. */
+  isDirectory(path: string): Promise<boolean>;
+  /** Removes a directory with everything in it; what is absent counts as removed. */
+  removeTree(path: string): Promise<void>;
+}
+
+export const diskFiles: Files = {
+  open,
+  mkdir,
+  chmod,
+  link,
+  symlink,
+  rename,
+  rm,
+  rmdir,
+  readdir,
+  readlink,
+  stat,
+  isDirectory: async (path) => (await lstat(path).catch(() => null))?.isDirectory() === true,
+  removeTree,
+};

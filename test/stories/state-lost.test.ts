@@ -1,0 +1,239 @@
+import assert from 'node:assert/strict';
+import { copyFile, mkdir, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import test from 'node:test';
+import { createSigningKey } from '../../src/apk/make.ts';
+import type { SampleRepository } from '../../src/cli/sample-builder.ts';
+import { Primary, snapshot } from '../support/primary.ts';
+
+const directoryMirror = (primary: Primary): string =>
+  `  - name: disk\n    transport: { type: directory, path: ${join(primary.directory, 'mirrors')} }`;
+
+/** A primary with three generations, the last of which replaced a package, and its mirror in step. */
+async function published(): Promise<{ primary: Primary; repository: SampleRepository; database: string }> {
+  const primary = await Primary.create();
+  await primary.configure({ mirrors: directoryMirror(primary) });
+  const repository = primary.repository('main/x86_64');
+  for (const name of ['a', 'b', 'c']) repository.set({ name, version: '1-r0', contentBytes: 2000, seed: name.length });
+  await primary.start();
+  for (const generation of [1, 2, 3]) {
+    repository.set({ name: 'a', version: `${generation}-r0`, contentBytes: 3000, seed: generation });
+    await repository.write(primary.inbox);
+    await primary.untilGeneration(generation);
+  }
+  await primary.untilInSync('disk', 3);
+  return { primary, repository, database: join(primary.directory, 'state/state.db') };
+}
+
+/** What is served, without the trace file. */
+async function served(directory: string): Promise<ReturnType<typeof snapshot> extends Promise<infer T> ? T : never> {
+  const files = await snapshot(directory);
+  files.delete('lockstep.json');
+  return files;
+}
+
+const losses: Readonly<Record<string, (database: string) => Promise<void>>> = {
+  'is missing': async (database) => {
+    for (const end of ['', '-wal', '-shm']) await rm(`${database}${end}`, { force: true });
+  },
+  'is garbage': async (database) => {
+    await rm(`${database}-wal`, { force: true });
+    await writeFile(database, Buffer.alloc(100_000, 'no database '));
+  },
+  'is truncated': async (database) => {
+    await rm(`${database}-wal`, { force: true });
+    await truncate(database, 3 * 4096);
+  },
+  'is empty': async (database) => {
+    await rm(`${database}-wal`, { force: true });
+    await truncate(database, 0);
+  },
+  'has a damaged page': async (database) => {
+    await rm(`${database}-wal`, { force: true });
+    const bytes = await readFile(database);
+    bytes.fill(0xa5, 4096, 5 * 4096);
+    await writeFile(database, bytes);
+  },
+};
+
+for (const [what, lose] of Object.entries(losses)) {
+  test(`state.db ${what}: the daemon rebuilds it from the trees, and goes on where it was`, {
+    timeout: 120_000,
+  }, async () => {
+    const { primary, repository, database } = await published();
+    await using _ = primary;
+    await primary.stop();
+    const before = await snapshot(primary.public);
+    const mirrored = await snapshot(join(primary.directory, 'mirrors'));
+    await lose(database);
+    const damaged = /garbage|truncated|damaged/.test(what) ? await readFile(database) : null;
+
+    await primary.start();
+    assert.match(primary.log, /"event":"state_rebuilt","generation":3,.*"packages":3,"missing":0,"unverified":0,/);
+    assert.match(primary.log, /operators' decisions .*digests of older indexes/);
+    if (damaged !== null) {
+      const aside = (await readdir(join(primary.directory, 'state'))).filter((name) => /corrupt-[0-9T-]+$/.test(name));
+      assert.equal(aside.length, 1);
+      assert.deepEqual(await readFile(join(primary.directory, 'state', aside[0] ?? '')), damaged);
+    }
+    await primary.untilInSync('disk', 3);
+    await primary.until('the packages to be hashed', () => primary.log.includes('"rebuilt_packages_hashed"'));
+    assert.deepEqual(await snapshot(primary.public), before, 'nothing that is served has changed');
+    assert.deepEqual(await snapshot(join(primary.directory, 'mirrors')), mirrored, 'nor at the mirror');
+
+    // The same inbox again is nothing new; a new batch is the next generation.
+    await repository.write(primary.inbox);
+    repository.set({ name: 'd', version: '1-r0', contentBytes: 100, seed: 9 });
+    await repository.write(primary.inbox);
+    await primary.untilGeneration(4);
+    await primary.untilInSync('disk', 4);
+    const { generation, repositories } = await primary.status();
+    assert.deepEqual([generation, repositories.length, repositories[0]?.packages], [4, 1, 4]);
+    const after = await served(primary.public);
+    for (const [path, file] of before) {
+      if (path.endsWith('.apk')) assert.deepEqual(after.get(path), file, `${path} is in its grace period`);
+    }
+    assert.equal(await primary.stop(), 0);
+    const db = new DatabaseSync(database);
+    const rows = db.prepare('SELECT count(*) AS n FROM package WHERE removed IS NULL AND sha256 IS NULL').get();
+    assert.equal(rows?.n, 0);
+    const history = db.prepare('SELECT number FROM generation ORDER BY number').all();
+    assert.deepEqual(
+      history.map((row) => row.number),
+      [3, 4],
+    );
+    db.close();
+  });
+}
+
+test('after a rebuild the same inbox makes no generation', { timeout: 60_000 }, async () => {
+  const { primary, database } = await published();
+  await using _ = primary;
+  await primary.stop('SIGKILL');
+  await losses['is missing']?.(database);
+  await primary.configure({ mirrors: directoryMirror(primary), more: 'schedule: { rescan: 1s }' });
+  await primary.start();
+  await new Promise((resolve) => {
+    setTimeout(resolve, 3000);
+  });
+  assert.equal((await primary.status()).generation, 3);
+});
+
+test('a mirror is compared after a rebuild, and not one file is sent to it again', { timeout: 60_000 }, async () => {
+  const { primary, database } = await published();
+  await using _ = primary;
+  await primary.stop();
+  const inodes = async (): Promise<[string, bigint][]> => {
+    const base = join(primary.directory, 'mirrors/main/x86_64');
+    const names = (await readdir(base)).filter((name) => name.endsWith('.apk')).sort();
+    return Promise.all(names.map(async (name) => [name, (await stat(join(base, name), { bigint: true })).ino]));
+  };
+  const before = await inodes();
+  await losses['is missing']?.(database);
+  await primary.start();
+  await primary.untilInSync('disk', 3);
+  assert.deepEqual(await inodes(), before);
+});
+
+test('a backup that is put back is brought up to what the trees hold, and nothing goes back', {
+  timeout: 60_000,
+}, async () => {
+  const { primary, repository, database } = await published();
+  await using _ = primary;
+  const copy = join(primary.directory, 'copy.db');
+  const db = new DatabaseSync(database, { readOnly: true });
+  db.prepare('VACUUM INTO ?').run(copy);
+  db.close();
+  repository.remove('b');
+  repository.set({ name: 'e', version: '1-r0', contentBytes: 100, seed: 5 });
+  await repository.write(primary.inbox);
+  await primary.untilGeneration(4);
+  await primary.untilInSync('disk', 4);
+  await primary.stop();
+  const before = await snapshot(primary.public);
+  await losses['is missing']?.(database);
+  await copyFile(copy, database);
+  await primary.start();
+  assert.match(primary.log, /"event":"state_behind","recorded":3,"served":4/);
+  await primary.untilInSync('disk', 4);
+  assert.equal((await primary.status()).generation, 4);
+  assert.deepEqual(await snapshot(primary.public), before);
+  await primary.stop();
+  const now = new DatabaseSync(database);
+  const numbers = now.prepare('SELECT number FROM generation ORDER BY number').all();
+  now.close();
+  assert.deepEqual(
+    numbers.map((row) => row.number),
+    [1, 2, 3, 4],
+    'what the backup knew of the past is still known',
+  );
+});
+
+test('an index whose key is gone is served on and reported, with every package, until a trusted one comes', {
+  timeout: 60_000,
+}, async () => {
+  const { primary, repository, database } = await published();
+  await using _ = primary;
+  await primary.stop();
+  const before = await served(primary.public);
+  await losses['is missing']?.(database);
+  await rm(join(primary.directory, 'keys', primary.key.name));
+  const other = createSigningKey('other.rsa.pub');
+  await writeFile(join(primary.directory, 'keys', other.name), other.publicPem);
+  await primary.start();
+  assert.match(primary.log, /"event":"state_index_unverified","repository":"main\/x86_64".*"code":"SIG_UNTRUSTED"/);
+  assert.match(primary.log, /"unverified":1/);
+  assert.deepEqual(await served(primary.public), before);
+  // The key comes back: the builder's next batch is an ordinary one.
+  await writeFile(join(primary.directory, 'keys', primary.key.name), primary.key.publicPem);
+  repository.set({ name: 'd', version: '1-r0', contentBytes: 100, seed: 9 });
+  await repository.write(primary.inbox);
+  await primary.until('a decision or a generation', async () => {
+    const { generation, batches } = await primary.status();
+    const held = batches.find((batch) => batch.state === 'held');
+    if (held) await primary.control('approve', { batch: held.id, who: 'test', why: 'rebuilt' });
+    return generation >= 4;
+  });
+  const after = await served(primary.public);
+  for (const [path, file] of before) if (path.endsWith('.apk')) assert.deepEqual(after.get(path), file, path);
+});
+
+test('a daemon that is killed again and again while it rebuilds gets there in the end', {
+  timeout: 120_000,
+}, async () => {
+  const { primary, database } = await published();
+  await using _ = primary;
+  await primary.stop();
+  const before = await snapshot(primary.public);
+  await losses['is missing']?.(database);
+  for (const afterMs of [150, 250, 300, 350, 400, 450]) {
+    const starting = primary.start().catch(() => {});
+    await new Promise((resolve) => {
+      setTimeout(resolve, afterMs);
+    });
+    await primary.stop('SIGKILL');
+    await Promise.race([
+      starting,
+      new Promise((resolve) => {
+        setTimeout(resolve, 50);
+      }),
+    ]);
+    assert.deepEqual(await snapshot(primary.public), before);
+  }
+  await primary.start();
+  await primary.untilInSync('disk', 3);
+  assert.deepEqual(await snapshot(primary.public), before);
+});
+
+test('a state directory whose state.db is a directory is no damaged database: nothing is moved, the daemon says so', {
+  timeout: 30_000,
+}, async () => {
+  const { primary, database } = await published();
+  await using _ = primary;
+  await primary.stop();
+  await losses['is missing']?.(database);
+  await mkdir(database);
+  await assert.rejects(primary.start(), /state .*state\.db: cannot be opened/);
+  assert.equal((await stat(database)).isDirectory(), true);
+});
