@@ -4,7 +4,7 @@ import { isComponentName, matchTemplate, type Template } from '../config/templat
 import { messageOf } from '../errors.ts';
 import type { Reason } from '../store/batches.ts';
 import { escapeText } from '../system/log.ts';
-import type { Inbox, InboxDirectory, Seen } from './walk.ts';
+import type { Inbox, Seen } from './walk.ts';
 
 export interface FoundIndex {
   /** Path of the repository below the inbox and below the public tree. */
@@ -53,22 +53,33 @@ export interface Walk {
   readonly watchable: readonly string[];
 }
 
-/**
- * Reads the directories above repositories; `maxRepositories` for each template. `beforeList` is told of each one whose
- * entries count, there or not, relative to the inbox: while none of them changes, the places stay the same.
- */
+/** What was read of a directory above repositories. */
+export interface Listing {
+  /** Subdirectories; null stands for entries that were too many to be read. */
+  readonly names: readonly (string | null)[];
+  /** Too many entries to be watched. */
+  readonly crowded: boolean;
+}
+
+/** Remembers listings by path, relative to the inbox, for as long as they hold. */
+export interface Listings {
+  get(path: string): Listing | null;
+  set(path: string, listing: Listing): void;
+}
+
+/** Reads the directories above repositories; `maxRepositories` for each template. */
 export async function walkTemplates(
   inbox: Inbox,
   templates: readonly Template[],
   maxRepositories: number,
-  beforeList: (path: string) => void,
+  listings: Listings,
 ): Promise<Walk> {
   const finds: Finds = {
     inbox,
     maxRepositories,
     problems: new Map(),
     watchable: new Set(),
-    beforeList,
+    listings,
     badNames: 0,
   };
   const places = new Map<string, Place>();
@@ -127,7 +138,7 @@ interface Finds {
   /** By path. */
   readonly problems: Map<string, SurveyProblem>;
   readonly watchable: Set<string>;
-  readonly beforeList: (path: string) => void;
+  readonly listings: Listings;
   badNames: number;
 }
 
@@ -137,13 +148,12 @@ async function expand(template: Template, finds: Finds): Promise<string[][]> {
     const next: string[][] = [];
     for (const path of level) {
       if (next.length > finds.maxRepositories) break;
-      if (component.kind !== 'literal') finds.beforeList(path.join('/'));
       await orProblem(finds, path.join('/'), async () => {
-        await using directory = await finds.inbox.directory(path);
-        if (!directory) return;
-        if (!(await directory.hasMoreThan(crowdedEntries))) finds.watchable.add(path.join('/'));
+        const listing = finds.listings.get(path.join('/')) ?? (await list(path, finds));
+        if (listing === null) return;
+        if (!listing.crowded) finds.watchable.add(path.join('/'));
         if (component.kind === 'literal') next.push([...path, component.value]);
-        else await listMatches(directory, path, next, finds);
+        else takeMatches(listing, path, next, finds);
       });
     }
     if (next.length > finds.maxRepositories) {
@@ -155,13 +165,19 @@ async function expand(template: Template, finds: Finds): Promise<string[][]> {
   return level;
 }
 
-async function listMatches(
-  directory: InboxDirectory,
-  path: readonly string[],
-  next: string[][],
-  finds: Finds,
-): Promise<void> {
-  for await (const name of directory.subdirectories(maximumEntries)) {
+/** Null for a directory that is not there. */
+async function list(path: readonly string[], { inbox, listings }: Finds): Promise<Listing | null> {
+  await using directory = await inbox.directory(path);
+  if (!directory) return null;
+  const names: (string | null)[] = [];
+  for await (const name of directory.subdirectories(maximumEntries)) names.push(name);
+  const listing = { names, crowded: await directory.hasMoreThan(crowdedEntries) };
+  listings.set(path.join('/'), listing);
+  return listing;
+}
+
+function takeMatches({ names }: Listing, path: readonly string[], next: string[][], finds: Finds): void {
+  for (const name of names) {
     if (next.length > finds.maxRepositories) return;
     if (name === null) {
       const detail = `more than ${maximumEntries} entries in this directory, the others are not looked at: remove what is no repository`;

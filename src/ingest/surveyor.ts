@@ -4,7 +4,16 @@ import { join } from 'node:path';
 import type { Template } from '../config/template.ts';
 import type { Clock } from '../system/clock.ts';
 import { eachLimited } from '../system/limit.ts';
-import { type Look, lookAt, type Place, type Survey, type Walk, walkTemplates } from './indexes.ts';
+import {
+  type Listing,
+  type Listings,
+  type Look,
+  lookAt,
+  type Place,
+  type Survey,
+  type Walk,
+  walkTemplates,
+} from './indexes.ts';
 import { fingerprint, type Inbox } from './walk.ts';
 
 export interface SurveyorOptions {
@@ -25,12 +34,17 @@ const stampStepMs = 100;
 /** A directory as it was before it was looked at; null when it was so new that its time proves nothing. */
 type Stamp = string | null;
 
+interface Stamped<T> {
+  readonly found: T;
+  readonly stamp: Stamp;
+}
+
 export class Surveyor {
   readonly #options: SurveyorOptions;
   #place = '';
-  #walkedAt = 0;
-  #walk: { readonly found: Walk; readonly stamps: ReadonlyMap<string, Stamp> } | null = null;
-  #looks = new Map<string, { readonly look: Look; readonly stamp: Stamp }>();
+  #anewAt = 0;
+  #listings = new Map<string, Stamped<Listing>>();
+  #looks = new Map<string, Stamped<Look>>();
 
   constructor(options: SurveyorOptions) {
     this.#options = options;
@@ -38,54 +52,55 @@ export class Surveyor {
 
   /** Opens no index. What is not looked at again is only believed to be unchanged; who reads a file reads it safely. */
   async survey(inbox: Inbox): Promise<Survey> {
-    const { clock, rescanMs } = this.#options;
-    if (inbox.place !== this.#place || clock.monotonic() - this.#walkedAt >= rescanMs) this.#forget();
-    this.#place = inbox.place;
-    const { found } = this.#valid() ?? (await this.#walkAnew(inbox));
-    const looks = new Map<string, { readonly look: Look; readonly stamp: Stamp }>();
+    const { clock, repositories, maxRepositories, rescanMs } = this.#options;
+    if (inbox.place !== this.#place || clock.monotonic() - this.#anewAt >= rescanMs) {
+      this.#listings.clear();
+      this.#looks.clear();
+      this.#place = inbox.place;
+      this.#anewAt = clock.monotonic();
+    }
+    const walk = await walkTemplates(inbox, repositories, maxRepositories, this.#remembered());
+    const looks = new Map<string, Stamped<Look>>();
     const changed: Place[] = [];
-    for (const place of found.places) {
+    for (const place of walk.places) {
       const known = this.#looks.get(place.repository);
       if (known !== undefined && this.#isUnchanged(place.repository, known)) looks.set(place.repository, known);
       else changed.push(place);
     }
     await eachLimited(changed, looksAtOnce, async (place) => {
       const stamp = this.#stamp(place.repository);
-      looks.set(place.repository, { look: await lookAt(inbox, place), stamp });
+      looks.set(place.repository, { found: await lookAt(inbox, place), stamp });
     });
     this.#looks = looks;
     return summary(
-      found,
-      [...looks.values()].map(({ look }) => look),
+      walk,
+      [...looks.values()].map(({ found }) => found),
     );
   }
 
-  #forget(): void {
-    this.#walk = null;
-    this.#looks.clear();
-  }
-
-  #valid(): { readonly found: Walk } | null {
-    const walk = this.#walk;
-    if (walk === null || walk.found.problems.some((problem) => problem.held)) return null;
-    for (const [path, stamp] of walk.stamps) if (stamp === null || stamp !== this.#stamp(path)) return null;
-    return walk;
-  }
-
-  async #walkAnew(inbox: Inbox): Promise<{ readonly found: Walk }> {
-    const { repositories, maxRepositories, clock } = this.#options;
+  /** For one walk: what it does not ask for is forgotten. */
+  #remembered(): Listings {
+    const before = this.#listings;
     const stamps = new Map<string, Stamp>();
-    const found = await walkTemplates(inbox, repositories, maxRepositories, (path) => {
-      if (!stamps.has(path)) stamps.set(path, this.#stamp(path));
-    });
-    this.#walk = { found, stamps };
-    this.#walkedAt = clock.monotonic();
-    return { found };
+    const now = new Map<string, Stamped<Listing>>();
+    this.#listings = now;
+    return {
+      get: (path) => {
+        const known = now.get(path) ?? before.get(path);
+        // Taken before anybody reads the directory: what comes while it is read changes the next one.
+        const stamp = this.#stamp(path);
+        stamps.set(path, stamp);
+        if (known === undefined || stamp === null || known.stamp !== stamp) return null;
+        now.set(path, known);
+        return known.found;
+      },
+      set: (path, found) => void now.set(path, { found, stamp: stamps.get(path) ?? null }),
+    };
   }
 
-  #isUnchanged(repository: string, { look, stamp }: { readonly look: Look; readonly stamp: Stamp }): boolean {
-    if (stamp === null || look.problem !== null || this.#stamp(repository) !== stamp) return false;
-    return look.indexes.every(({ path, seen }) => stateOf(join(this.#options.path, path))?.text === seen.stat);
+  #isUnchanged(repository: string, { found, stamp }: Stamped<Look>): boolean {
+    if (stamp === null || found.problem !== null || this.#stamp(repository) !== stamp) return false;
+    return found.indexes.every(({ path, seen }) => stateOf(join(this.#options.path, path))?.text === seen.stat);
   }
 
   /** In one synchronous call of microseconds: the inbox lies on the file system that everything else of ours lies on. */

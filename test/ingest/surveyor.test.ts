@@ -20,7 +20,7 @@ interface World {
   readonly survey: () => Promise<{ readonly found: string[]; readonly opened: string[] }>;
 }
 
-async function world(t: TestContext): Promise<World> {
+async function world(t: TestContext, more: readonly Template[] = []): Promise<World> {
   const path = temporaryDirectory(t);
   for (const name of ['a', 'b', 'c']) {
     await mkdir(join(path, name, 'x86_64'), { recursive: true });
@@ -33,7 +33,7 @@ async function world(t: TestContext): Promise<World> {
   const clock = { ...systemClock, now: () => systemClock.now() + aheadMs };
   const surveyor = new Surveyor({
     path,
-    repositories: [template('*/{arch}'), template('deep/late/{arch}')],
+    repositories: [template('*/{arch}'), ...more],
     maxRepositories: 100,
     clock,
     rescanMs: 60_000,
@@ -82,7 +82,7 @@ test('a repository that comes or goes is found, at any level', async (t) => {
 });
 
 test('a directory that a template names literally is found when it comes', async (t) => {
-  const { path, survey } = await world(t);
+  const { path, survey } = await world(t, [template('deep/late/{arch}')]);
   await rm(join(path, 'c'), { recursive: true });
   await survey();
   await mkdir(join(path, 'deep/late/armv7'), { recursive: true });
