@@ -22,7 +22,8 @@ import { isOursToRemove } from '../replicate/plan.ts';
 import type { RepositoryChange } from '../store/journal.ts';
 import type { Store } from '../store/store.ts';
 import { type Clock, toInstant } from '../system/clock.ts';
-import { hashFile } from '../system/durable.ts';
+import { indexRecord } from '../publish/stamp.ts';
+import { hashFile } from '../system/read-paced.ts';
 import { eachLimited } from '../system/limit.ts';
 import type { Log } from '../system/log.ts';
 import { inPieces } from '../system/pieces.ts';
@@ -142,7 +143,7 @@ async function stage(deps: RebuildDeps, directory: string, place: ServedIndex): 
     staging = store.staging.newCandidate(builder, repository, file);
     const packages = await stageFiles(deps, join(directory, repository), staging);
     facts = {
-      sha256: await hashFile(path),
+      sha256: (await hashFile(path)).sha256,
       size,
       packages,
       signedBy: 'unknown',
@@ -153,28 +154,11 @@ async function stage(deps: RebuildDeps, directory: string, place: ServedIndex): 
   const { base } = await inPieces(store.staging.compare(staging));
   const missing = await takeFound(deps, join(directory, repository), staging);
   if (missing > 0) log.warn('state_packages_missing', { repository, index: file, packages: missing });
-  const { sha256, packages, signedBy, signedKey, description, newestBuildTime } = facts;
+  const own = { file, mtimeSeconds, builder, source: null };
   return {
     missing,
     verified: 'index' in verdict,
-    change: {
-      repository,
-      candidate: staging,
-      base,
-      index: {
-        file,
-        sha256,
-        size,
-        mtimeSeconds,
-        packages,
-        signedBy,
-        ...(signedKey === undefined ? {} : { signedKey }),
-        description,
-        newestBuildTime,
-        builder,
-        source: null,
-      },
-    },
+    change: { repository, candidate: staging, base, index: indexRecord({ ...facts, size }, own) },
   };
 }
 

@@ -242,7 +242,7 @@ class MirrorPass {
     const { transport, url } = this.#config;
     if (transport.type === 'directory') {
       try {
-        return (await hashFile(join(transport.path, file.path), this.#options.pace, signal)).sha256;
+        return (await hashFile(join(transport.path, file.path), { pace: this.#options.pace, signal })).sha256;
       } catch (error) {
         if (errnoOf(error) === 'ENOENT') return null;
         throw error;

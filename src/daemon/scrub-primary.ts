@@ -101,7 +101,7 @@ async function lookAt(
   signal: AbortSignal,
 ): Promise<{ readonly problem: string | null; readonly ino: number | null }> {
   try {
-    const { sha256, size, ino } = await hashFile(path, pace, signal);
+    const { sha256, size, ino } = await hashFile(path, { pace, signal });
     if (sha256 === file.sha256) return { problem: null, ino };
     const detail = size === file.size ? `SHA-256 is ${sha256}, was ${file.sha256}` : `${size} bytes, were ${file.size}`;
     return { problem: detail, ino };
@@ -171,7 +171,7 @@ async function noteReason(quarantine: string, reason: object): Promise<void> {
 
 async function digestOf(path: string, signal: AbortSignal): Promise<string | null> {
   try {
-    return (await hashFile(path, () => Promise.resolve(), signal)).sha256;
+    return (await hashFile(path, { signal })).sha256;
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof RangeError || rotten.includes(errnoOf(error) ?? '')) return null;

@@ -1,7 +1,6 @@
 /** Durable changes on our own disk: a file is written whole and synced under a temporary name, then renamed; a directory is synced. */
-import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { open, statfs } from 'node:fs/promises';
+import { statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { diskFiles, type Files, type OpenFile } from './files.ts';
 
@@ -93,12 +92,4 @@ export async function makeDirectoryDurable(directory: string, mode = 0o755, file
 export async function freeBytes(path: string): Promise<number> {
   const { bavail, bsize } = await statfs(path);
   return bavail * bsize;
-}
-
-/** Lower-case hex SHA-256 of a file, which is read in pieces. */
-export async function hashFile(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  await using handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
-  for await (const chunk of handle.createReadStream({ autoClose: false })) hash.update(chunk as Buffer);
-  return hash.digest('hex');
 }
