@@ -2,13 +2,14 @@
 import { chmod } from 'node:fs/promises';
 import type { MirrorConfig } from './config/mirror-schema.ts';
 import type { Config, InboxConfig } from './config/schema.ts';
+import { partText } from './config/part.ts';
 import { matchesAny } from './config/template.ts';
 import { forgetBuilders } from './daemon/builders.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
 import { controlDepsOf } from './daemon/control-deps.ts';
 import { gatherFacts, statusLine, targetsOf } from './daemon/facts.ts';
 import { createInbox, type InboxParts } from './daemon/inboxes.ts';
-import { createMirror, type MirrorParts } from './daemon/mirrors.ts';
+import { createMirror, type MirrorParts, SharedLimits } from './daemon/mirrors.ts';
 import { KeyKeeper } from './daemon/keys.ts';
 import { lockAll, openState } from './daemon/locks.ts';
 import { rebuildFromTrees } from './daemon/rebuild.ts';
@@ -65,6 +66,7 @@ export class Daemon {
   readonly #scrub: ScrubService;
   readonly #inboxes = new Map<string, InboxParts>();
   readonly #mirrors = new Map<string, MirrorParts>();
+  readonly #limits: SharedLimits;
   readonly #locks: Disposable;
   /** Start and reloads change which services run: one after the other. */
   readonly #changes = new Mutex();
@@ -79,6 +81,7 @@ export class Daemon {
     this.#options = options;
     this.#config = config;
     this.#beatAt = clock.monotonic();
+    this.#limits = new SharedLimits(config.limits, clock);
     this.#locks = lockAll(config);
     this.#store = openState(config.state, clock, log);
     this.#verifier = new Verifier({ workers: config.workers });
@@ -225,6 +228,7 @@ export class Daemon {
     }
     for (const name of this.#mirrors.keys()) if (plan.stop.has(`mirror:${name}`)) this.#mirrors.delete(name);
     this.#config = plan.config;
+    this.#limits.set(plan.config.limits);
     await this.#keys.configure(plan.config);
     this.#metrics.setTargets(targetsOf(next));
     await forgetBuilders(this.#config, before, this.#store.batches);
@@ -260,7 +264,7 @@ export class Daemon {
   }
 
   #startMirror(config: MirrorConfig): void {
-    this.#store.mirrors.open(config.name, placeOf(config.transport));
+    this.#store.mirrors.open(config.name, placeOf(config.transport), partText(config.part));
     const { worker, probe } = createMirror(config, {
       store: this.#store,
       publisher: this.#publisher,
@@ -268,6 +272,8 @@ export class Daemon {
       prober: this.#prober,
       graceMs: this.#config.publish.graceMs,
       probeMs: this.#config.schedule.probeMs,
+      shared: this.#limits,
+      fleet: this.#config.mirrors.length,
       ...this.#options,
     });
     this.#mirrors.set(config.name, { config, worker });
@@ -319,8 +325,7 @@ export class Daemon {
   }
 
   #facts(): ReturnType<typeof gatherFacts> {
-    const mirrors = [...this.#mirrors.values()].map(({ config, worker }) => ({ config, phase: worker.phase }));
-    return gatherFacts(this.#store, mirrors, this.#keys, this.#scrub.status);
+    return gatherFacts(this.#store, [...this.#mirrors.values()], this.#keys, this.#scrub.status);
   }
 
   async #renderMetrics(): Promise<string> {

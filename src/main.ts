@@ -26,6 +26,10 @@ const commands: Readonly<Record<string, { readonly summary: string; readonly loa
     summary: 'push to a mirror now, whatever it waits for',
     load: async () => (await import('./cli/control.ts')).pushCommand,
   },
+  mirror: {
+    summary: 'keep a mirror from being pushed to, or go on with it',
+    load: async () => (await import('./cli/mirror.ts')).command,
+  },
   preview: {
     summary: 'show what a batch would change, before it is decided',
     load: async () => (await import('./cli/preview.ts')).command,

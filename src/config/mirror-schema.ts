@@ -2,10 +2,11 @@
 import { join } from 'node:path/posix';
 import { z } from 'zod';
 import { describe, duration, expects, mapping, oneOf, pattern, text, wholeNumber } from './fields.ts';
+import { type MirrorLimits, mirrorLimits, toMirrorLimits } from './mirror-limits-schema.ts';
 import { absolutePath, name, plainPath } from './names.ts';
 import type { Parsed } from './units.ts';
 
-export interface MirrorConfig {
+export interface MirrorConfig extends MirrorLimits {
   readonly name: string;
   /** What users fetch from, with a slash at its end; null when nothing is to be probed. */
   readonly url: string | null;
@@ -124,11 +125,13 @@ export const mirror = mapping('a mirror', {
   name: name('a name'),
   url: text(urlExample, parseUrl).optional(),
   transport,
+  ...mirrorLimits,
 });
 
 /** A mirror as the other rooms read it. */
 export function toMirror(written: z.output<typeof mirror>, context: SchemaContext): MirrorConfig {
-  return { name: written.name, url: written.url ?? null, transport: toTransport(written.transport, context) };
+  const { name: called, url = null } = written;
+  return { name: called, url, transport: toTransport(written.transport, context), ...toMirrorLimits(written) };
 }
 
 function toTransport(written: z.output<typeof transport>, context: SchemaContext): TransportConfig {

@@ -19,6 +19,7 @@ import {
 } from './fields.ts';
 import { keySources } from './keys-schema.ts';
 import { type GuardSettings, guards, toGuards } from './guards-schema.ts';
+import { type Limits, limits, toLimits } from './mirror-limits-schema.ts';
 import { type MirrorConfig, mirror, type SchemaContext, toMirror } from './mirror-schema.ts';
 import { absolutePath, name, plainPath } from './names.ts';
 import {
@@ -60,6 +61,7 @@ export interface Config {
   readonly reserveBytes: number;
   readonly quarantine: QuarantineLimits;
   readonly mirrors: readonly MirrorConfig[];
+  readonly limits: Limits;
   readonly schedule: {
     readonly rescanMs: number;
     readonly probeMs: number;
@@ -153,6 +155,7 @@ const document = mapping('a configuration', {
   reserve,
   quarantine,
   mirrors: orAbsent([], listOf('mirrors', mirror, 0)),
+  limits,
   schedule: section({
     rescan: duration('1s', '1d').prefault('60s'),
     probe: duration('1s', '1d').prefault('60s'),
@@ -199,6 +202,7 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): C
     reserveBytes: written.reserve,
     quarantine: toQuarantine(written.quarantine),
     mirrors: written.mirrors.map((entry) => toMirror(entry, context)),
+    limits: toLimits(written.limits),
     schedule: { rescanMs: schedule.rescan, probeMs: schedule.probe, scrub: schedule.scrub ?? null },
     scrub: toScrub(written.scrub),
     log: { level: written.log.level },

@@ -35,11 +35,7 @@ export function controlDepsOf(parts: ControlledParts): ControlDeps {
     store,
     clock,
     log,
-    pushNow: (name) => {
-      const found = mirrors.get(name);
-      found?.worker.pushNow();
-      return found !== undefined;
-    },
+    worker: (name) => mirrors.get(name)?.worker ?? null,
     mirrorNames,
     openInbox: (builder) => inboxes.get(builder)?.service.open ?? null,
     wakeInbox: (builder) => inboxes.get(builder)?.service.wake(),

@@ -1,16 +1,16 @@
 /** What an operator may tell a running daemon over its unix socket. */
-import { z } from 'zod';
 import { ConfigError, messageOf } from '../errors.ts';
 import type { ControlHandler } from '../observe/server.ts';
 import type { Store } from '../store/store.ts';
 import { type DecideDeps, decisionHandler } from './decide.ts';
 import { history, preview } from './inspect.ts';
+import { type ControlledWorker, mirrorHandler, pushHandler } from './mirror-control.ts';
 import { type OperateDeps, operationHandlers } from './operate.ts';
 
 export interface ControlDeps extends DecideDeps {
   readonly store: Store;
-  /** False when there is no such mirror. */
-  readonly pushNow: (mirror: string) => boolean;
+  /** Null when there is no such mirror. */
+  readonly worker: (mirror: string) => ControlledWorker | null;
   readonly mirrorNames: () => readonly string[];
   readonly reload: () => Promise<void>;
   readonly operate: OperateDeps;
@@ -18,12 +18,11 @@ export interface ControlDeps extends DecideDeps {
   readonly scrub: () => boolean;
 }
 
-const pushBody = z.strictObject({ mirror: z.string() });
-
-/** `push`, `approve`, `reject`, `preview`, `history`, `reload`, `rollback`, `prune`, `recall` and `scrub`; an answer that is no document has a `message` of one line. */
+/** `push`, `mirror`, `approve`, `reject`, `preview`, `history`, `reload`, `rollback`, `prune`, `recall` and `scrub`; an answer that is no document has a `message` of one line. */
 export function controlHandlers(deps: ControlDeps): ReadonlyMap<string, ControlHandler> {
   return new Map<string, ControlHandler>([
-    ['push', async (body) => push(deps, body)],
+    ['push', pushHandler(deps)],
+    ['mirror', mirrorHandler(deps)],
     ['approve', decisionHandler(deps, 'approved')],
     ['reject', decisionHandler(deps, 'rejected')],
     ['preview', (body) => preview(deps, body)],
@@ -44,16 +43,6 @@ interface Answer {
 
 function answer(status: number, message: string): Answer {
   return { status, body: { message } };
-}
-
-function push(deps: ControlDeps, body: unknown): Answer {
-  const parsed = pushBody.safeParse(body);
-  if (!parsed.success) return answer(400, 'push needs the name of a mirror');
-  const { mirror } = parsed.data;
-  if (!deps.pushNow(mirror))
-    return answer(404, `no mirror ${mirror}: the mirrors are ${deps.mirrorNames().join(', ') || 'none'}`);
-  deps.log.info('push_asked', { mirror });
-  return answer(202, `push to ${mirror} started; status shows how it goes`);
 }
 
 async function reload(deps: ControlDeps): Promise<Answer> {

@@ -1,10 +1,11 @@
 /** Gathers what the status page, the metrics and the command line show, from the store and the workers. */
 import type { KeyState } from '../config/key-scope.ts';
 import type { MirrorConfig } from '../config/mirror-schema.ts';
+import { isInPart, isWhole, type Part } from '../config/part.ts';
 import type { ScrubStatus } from '../observe/scrub.ts';
 import type { KeyProblemFacts, MirrorFacts, MirrorState, StatusFacts } from '../observe/status.ts';
 import type { Config } from '../config/schema.ts';
-import { lastFailureOf, type MirrorPhase } from '../replicate/mirror.ts';
+import { blockOf, breakerOf, type MirrorState as WorkerState } from '../replicate/mirror.ts';
 import type { IndexRow } from '../store/generations.ts';
 import type { Store } from '../store/store.ts';
 
@@ -12,7 +13,7 @@ const endedBatchesShown = 20;
 
 export interface MirrorSource {
   readonly config: MirrorConfig;
-  readonly phase: MirrorPhase;
+  readonly worker: { readonly state: WorkerState; readonly nextAttemptAtMs: number | null };
 }
 
 /** What the keys of today say. */
@@ -50,39 +51,58 @@ export function gatherFacts(
   };
 }
 
-function mirrorFacts(store: Store, { config, phase }: MirrorSource, newest: number): MirrorFacts {
+function mirrorFacts(store: Store, { config, worker }: MirrorSource, newest: number): MirrorFacts {
   const row = store.mirrors.get(config.name);
+  const { state, nextAttemptAtMs } = worker;
   const missingSince = (generation: number | null): number | null =>
     generation !== null && generation >= newest ? null : store.generations.publishedAt((generation ?? 0) + 1);
-  const failure = lastFailureOf(phase);
+  const confirmed = withinPart(store, config.part, row.confirmed, newest);
+  const observed = withinPart(store, config.part, row.observed, newest);
+  const block = blockOf(state);
   return {
     name: config.name,
     transport: config.transport.type,
-    state: stateOf(phase, row.confirmed, newest),
-    generation: row.confirmed,
-    pushedMissingSinceMs: missingSince(row.confirmed),
-    observedGeneration: row.observed,
-    observedMissingSinceMs: row.observedAtMs === null ? null : missingSince(row.observed),
+    state: stateOf(state, confirmed, newest),
+    generation: confirmed,
+    pushedMissingSinceMs: missingSince(confirmed),
+    observedGeneration: observed,
+    observedMissingSinceMs: row.observedAtMs === null ? null : missingSince(observed),
     observedAtMs: row.observedAtMs,
     observedUnknownContent: row.unknownContent,
     lastSuccessAtMs: row.lastSuccessAtMs,
-    nextAttemptAtMs: phase.phase === 'waiting' || phase.phase === 'blocked' ? phase.untilMs : null,
-    lastError: failure ? { reason: failure.reason, message: failure.message } : null,
+    nextAttemptAtMs,
+    waitsFor: state.phase === 'waiting' ? state.why : null,
+    breaker: breakerOf(state),
+    blockedBy: block?.by ?? null,
+    blockNote: block?.note ?? null,
+    lastError: state.lastFailure ? { reason: state.lastFailure.reason, message: state.lastFailure.message } : null,
     url: config.url,
   };
 }
 
-function stateOf(phase: MirrorPhase, confirmed: number | null, newest: number): MirrorState {
-  switch (phase.phase) {
+/** The newest generation of which a mirror that holds `generation` lacks nothing: what is not in its part it need not have. */
+function withinPart(store: Store, part: Part, generation: number | null, newest: number): number | null {
+  if (generation === null || generation >= newest || isWhole(part)) return generation;
+  const changed = store.mirrors.changedAfter(generation, newest);
+  const missing = changed.filter(({ repository }) => isInPart(part, repository)).map((one) => one.generation);
+  return missing.length === 0 ? newest : Math.min(...missing) - 1;
+}
+
+function stateOf(state: WorkerState, confirmed: number | null, newest: number): MirrorState {
+  switch (state.phase) {
     case 'pushing':
     case 'waiting':
     case 'blocked':
-      return phase.phase;
-    case 'idle':
+      return state.phase;
+    case 'checking':
+      return state.blocked ? 'blocked' : 'waiting';
+    case 'in-sync':
+    case 'behind':
+      // What is out may be newer than what the worker has seen.
       if (confirmed === null) return 'unknown';
       return confirmed >= newest ? 'in-sync' : 'behind';
     default:
-      return phase satisfies never;
+      return state satisfies never;
   }
 }
 

@@ -17,6 +17,8 @@ export interface ProbeDeps {
   readonly random: () => number;
   readonly log: Log;
   readonly everyMs: number;
+  /** True for a repository that the mirror takes. */
+  readonly takes: (repository: string) => boolean;
 }
 
 /** A confirmed push is looked at after this long: web servers cache file attributes for a moment. */
@@ -62,7 +64,7 @@ export class ProbeService {
     const { store, prober, metrics, clock, log } = this.#deps;
     const current = store.generations.current();
     if (!current) return;
-    const rows = store.generations.indexesAt(current.number);
+    const rows = store.generations.indexesAt(current.number).filter(({ repository }) => this.#deps.takes(repository));
     const indexes = rows.map((row) => `${row.repository}/${row.file}`);
     const result = await prober.probe({ mirror: this.#mirror, url: this.#url, indexes }, { signal });
     metrics.probed(this.#mirror, result);

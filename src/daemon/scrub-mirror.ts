@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { MirrorConfig } from '../config/mirror-schema.ts';
+import { isInPart } from '../config/part.ts';
 import { errnoOf, messageOf, TransportError } from '../errors.ts';
 import type { MirrorScrub } from '../observe/scrub.ts';
 import type { Publisher } from '../publish/publisher.ts';
@@ -114,6 +115,7 @@ class MirrorPass {
   async run(signal: AbortSignal): Promise<void> {
     for (const directory of ['.', ...this.#deps.store.damage.repositories()]) {
       signal.throwIfAborted();
+      if (directory !== '.' && !isInPart(this.#config.part, directory)) continue;
       const seen = await this.#list(directory, signal);
       if (seen === null) {
         this.#result.outcome = 'skipped';
@@ -158,7 +160,7 @@ class MirrorPass {
   #inStep(): number | null {
     const { store } = this.#deps;
     const current = store.generations.current()?.number ?? 0;
-    const idle = this.#worker.phase.phase === 'idle';
+    const idle = this.#worker.state.phase === 'in-sync';
     return idle && current > 0 && store.mirrors.get(this.#config.name).confirmed === current ? current : null;
   }
 

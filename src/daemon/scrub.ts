@@ -205,7 +205,7 @@ export class ScrubService {
     const { clock, config, targets } = this.#deps;
     let owedMs = 0;
     return async (bytes) => {
-      const busy = this.#publishing > 0 || targets().some(({ worker }) => worker.phase.phase === 'pushing');
+      const busy = this.#publishing > 0 || targets().some(({ worker }) => worker.state.phase === 'pushing');
       owedMs += (bytes / config().scrub.bytesPerSecond) * 1000 * (busy ? slowdown : 1);
       if (owedMs < shortestPauseMs) return;
       const pauseMs = owedMs;

@@ -1,6 +1,7 @@
 /** Counts what the daemon does and renders it for Prometheus; the only file that knows prom-client. Decides no alarm: see config/prometheus. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { type PushFailureReason, pushFailureReasons, type VerificationCode, verificationCodes } from '../errors.ts';
+import type { Breaker } from '../replicate/mirror.ts';
 import { type MirrorFacts, mirrorStates, observedLagSeconds, type StatusFacts, secondsSince } from './status.ts';
 
 const batchOutcomes = ['published', 'held', 'rejected'] as const;
@@ -9,6 +10,7 @@ const pushOutcomes = ['ok', 'retryable', 'permanent', 'aborted'] as const;
 export type PushOutcome = (typeof pushOutcomes)[number];
 const stages = ['settle', 'copy', 'verify', 'publish'] as const;
 export type Stage = (typeof stages)[number];
+const breakerStates: readonly Breaker[] = ['closed', 'half-open', 'open'];
 const pendingStates = ['waiting', 'held'] as const;
 
 /** The names that series are made for; calls about any other are dropped, so a late worker cannot bring a removed one back. */
@@ -169,11 +171,13 @@ export class Metrics {
   }
 
   #setMirrors(facts: StatusFacts, nowMs: number): void {
-    const { mirrorGeneration, lag, behind, behindSince, state, unknown } = this.#now;
-    for (const gauge of [mirrorGeneration, lag, behind, behindSince, state, unknown]) gauge.reset();
+    const { mirrorGeneration, lag, behind, behindSince, state, breaker, blocked, unknown } = this.#now;
+    for (const gauge of [mirrorGeneration, lag, behind, behindSince, state, breaker, blocked, unknown]) gauge.reset();
     for (const mirror of facts.mirrors) {
       const pushed = { mirror: mirror.name, view: 'pushed' };
       for (const each of mirrorStates) state.set({ mirror: mirror.name, state: each }, mirror.state === each ? 1 : 0);
+      breaker.set({ mirror: mirror.name }, breakerStates.indexOf(mirror.breaker));
+      blocked.set({ mirror: mirror.name }, mirror.blockedBy === null ? 0 : 1);
       lag.set(pushed, secondsSince(mirror.pushedMissingSinceMs, nowMs));
       behindSince.set(pushed, (mirror.pushedMissingSinceMs ?? 0) / 1000);
       if (mirror.generation !== null) {
@@ -259,6 +263,8 @@ function gauges(registry: Registry) {
       viewed,
     ),
     state: make('mirror_state', '1 for the state that the mirror is in.', ['mirror', 'state']),
+    breaker: make('mirror_breaker_state', '0 closed, 1 half-open, 2 open: no whole push is tried.', ['mirror']),
+    blocked: make('mirror_blocked', '1 when no push is tried before a person has done something.', ['mirror']),
     unknown: make('mirror_content_unknown', '1 when the mirror serves an index never published here.', ['mirror']),
     probeSuccess: make('probe_success', '1 when the last probe of the mirror was answered.', ['mirror']),
     probeDuration: make('probe_duration_seconds', 'How long the last probe took.', ['mirror']),

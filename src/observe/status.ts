@@ -1,6 +1,7 @@
 /** Decides what is told about the daemon's state: facts from the store in, `/status.json` out. Reads and sends nothing. */
 import type { PushFailureReason } from '../errors.ts';
 import type { KeyState } from '../config/key-scope.ts';
+import type { BlockedBy, Breaker, WaitReason } from '../replicate/mirror.ts';
 import type { BatchState, Reason } from '../store/batches.ts';
 import type { ScrubStatus } from './scrub.ts';
 
@@ -60,6 +61,12 @@ export interface MirrorFacts {
   readonly observedUnknownContent: boolean;
   readonly lastSuccessAtMs: number | null;
   readonly nextAttemptAtMs: number | null;
+  /** Why the next try is not now. */
+  readonly waitsFor: WaitReason | null;
+  readonly breaker: Breaker;
+  readonly blockedBy: BlockedBy | null;
+  /** Why a person blocked it. */
+  readonly blockNote: string | null;
   readonly lastError: { readonly reason: PushFailureReason; readonly message: string } | null;
   readonly url: string | null;
 }
@@ -112,6 +119,10 @@ export interface MirrorStatus {
   readonly observed_unknown_content: boolean;
   readonly last_success_at: string | null;
   readonly next_attempt_at: string | null;
+  /** `back-off`, `busy`, `disk-full`, `quiet`, `pace` or `asked` while the state is `waiting`. */
+  readonly waits_for: WaitReason | null;
+  /** `permanent` or `security` (of a failure that needs a person), or `operator`. */
+  readonly blocked_by: BlockedBy | null;
   readonly last_error: string | null;
 }
 
@@ -162,8 +173,15 @@ function mirrorView(mirror: MirrorFacts, nowMs: number): MirrorStatus {
     observed_unknown_content: mirror.observedUnknownContent,
     last_success_at: instant(mirror.lastSuccessAtMs),
     next_attempt_at: instant(mirror.nextAttemptAtMs),
-    last_error: mirror.lastError === null ? null : `${mirror.lastError.reason}: ${mirror.lastError.message}`,
+    waits_for: mirror.waitsFor,
+    blocked_by: mirror.blockedBy,
+    last_error: lastErrorOf(mirror),
   };
+}
+
+function lastErrorOf({ lastError, blockNote }: MirrorFacts): string | null {
+  if (blockNote !== null) return `blocked by hand: ${blockNote}`;
+  return lastError === null ? null : `${lastError.reason}: ${lastError.message}`;
 }
 
 function batchView(batch: BatchFacts): BatchStatus {

@@ -12,7 +12,7 @@ import { localFault } from './faults.ts';
 import { openSource, readSource } from './source.ts';
 import { withStallWatch } from './stall.ts';
 import { temporaryName } from './temporary.ts';
-import type { PushFile, RemoteFile, Transport, TransportOptions } from './transport.ts';
+import type { Pace, PushFile, RemoteFile, Transport, TransportOptions } from './transport.ts';
 
 export interface DirectoryTransportOptions {
   /** Absolute path of the mirror's root; it must exist. It may itself be a symbolic link, nothing below it may. */
@@ -64,7 +64,8 @@ export function createDirectoryTransport(options: DirectoryTransportOptions): Tr
         for (const wave of waves) {
           await forEachOf(wave, workers, signal, () => {
             const buffer = Buffer.allocUnsafeSlow(copyBytes);
-            return (file) => putFile(tree, sourceRoot, file, buffer, signal, onBytes);
+            const { pace } = callOptions;
+            return (file) => putFile({ tree, sourceRoot, file, buffer, signal, onBytes, pace });
           });
           await tree.sync();
         }
@@ -77,6 +78,8 @@ export function createDirectoryTransport(options: DirectoryTransportOptions): Tr
         });
         await tree.sync();
       }),
+    // Opening the root is what every call begins with.
+    check: (callOptions) => call(callOptions, async (tree) => void (await tree.entry('.', '.'))),
     close: () => Promise.resolve(),
   };
 }
@@ -111,14 +114,18 @@ async function listDirectory(
   return found;
 }
 
-async function putFile(
-  tree: DirectoryTree,
-  sourceRoot: string,
-  file: PushFile,
-  buffer: Buffer,
-  signal: AbortSignal,
-  onBytes: (bytes: number) => void,
-): Promise<void> {
+interface Copy {
+  readonly tree: DirectoryTree;
+  readonly sourceRoot: string;
+  readonly file: PushFile;
+  readonly buffer: Buffer;
+  readonly signal: AbortSignal;
+  readonly onBytes: (bytes: number) => void;
+  readonly pace: Pace | undefined;
+}
+
+async function putFile(one: Copy): Promise<void> {
+  const { tree, sourceRoot, file, signal, onBytes } = one;
   const directory = posix.dirname(file.path);
   const name = posix.basename(file.path);
   const source = await openSource(sourceRoot, file);
@@ -129,7 +136,7 @@ async function putFile(
     try {
       const target = await open(temporary, 'wx', 0o600);
       try {
-        await copy(source, target, file, buffer, signal, onBytes);
+        await copy(source, target, one);
         await finishFile(target, { mtimeSeconds: file.mtimeSeconds });
       } finally {
         await target.close();
@@ -149,15 +156,13 @@ async function putFile(
 async function copy(
   source: FileHandle,
   target: FileHandle,
-  file: PushFile,
-  buffer: Buffer,
-  signal: AbortSignal,
-  onBytes: (bytes: number) => void,
+  { file, buffer, signal, onBytes, pace }: Copy,
 ): Promise<void> {
   for (let offset = 0; offset < file.size; offset += buffer.length) {
     signal.throwIfAborted();
     const chunk = buffer.subarray(0, Math.min(buffer.length, file.size - offset));
     await readSource(source, chunk, offset, file);
+    await pace?.(chunk.length, { signal, onWait: () => onBytes(0) });
     for (let written = 0; written < chunk.length; ) {
       const { bytesWritten } = await target.write(chunk, written, chunk.length - written, offset + written);
       written += bytesWritten;

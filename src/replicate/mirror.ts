@@ -1,92 +1,221 @@
 /**
- * What a mirror's worker does next: a pure state machine over what happened.
+ * What a mirror's worker does next: a pure state machine. Times are milliseconds of the monotonic clock.
  *
- *              started                 succeeded
- *    idle ----------------> pushing -----------------> idle
- *      ^                     |    | failed (transient)            until is over, or pushed by hand
- *      |                     |    +----------> waiting ---------------------------> pushing
- *      |                     | failed (needs a person)
- *      |                     +---------------> blocked ---(cheap new try from time to time)---> pushing
+ *            nothing is due                         looked: due, and no quiet window
+ *   in-sync <-------------- behind, in-sync --------------------------------------------> pushing
+ *      ^                      |        ^                                                  |  |  |
+ *      |                 quiet|        |unblocked                               succeeded |  |  | failed
+ *      |                      v        |                                                  |  |  |
+ *      |                   waiting ----+- until is over, under 5 failures ----> pushing   |  |  |
+ *      |                    ^   |                                                         |  |  |
+ *      |                    |   +- until is over, 5 failures (breaker open) --> checking  |  |  |
+ *      |                    |                                                   |  |      |  |  |
+ *      |                    |            failed, may mend by itself             |  |checked  |  |
+ *      |                    +---------------------------------------------------+  +-> pushing |
+ *      |                    +------------------------------------------------------------------+
+ *      +----------------------------------------------------------------------------------+  |
+ *   blocked <---- failed, needs a person; or `block` from any state (the push in hand stops) --+
+ *      |
+ *      +- by a failure: after hours -> checking; by a person: only `unblock`
+ *
+ * A push by hand (`asked`) goes from every state but a block by hand, in quiet windows too. No try begins within a second of
+ * the one before: until then the mirror waits (`pace`). A mirror that was blocked and fails its check stays blocked.
  */
-import { type FaultKind, messageOf, type PushFailureReason, TransportError } from '../errors.ts';
+import { breakerFailures, delayMs, type Failure, needsPerson, paceMs } from './backoff.ts';
 
-export interface Failure {
-  readonly kind: FaultKind;
-  readonly reason: PushFailureReason;
-  readonly message: string;
+export type BlockedBy = 'permanent' | 'security' | 'operator';
+export type WaitReason = 'back-off' | 'busy' | 'disk-full' | 'quiet' | 'pace' | 'asked';
+
+interface Block {
+  readonly phase: 'blocked';
+  readonly by: BlockedBy;
+  /** When to look whether it was mended; null: only a person ends it. */
+  readonly untilMs: number | null;
+  /** Why a person blocked it. */
+  readonly note: string | null;
 }
 
-export type MirrorPhase =
-  | { readonly phase: 'idle' }
-  | { readonly phase: 'pushing'; readonly failures: number; readonly lastFailure: Failure | null }
-  | {
-      readonly phase: 'waiting' | 'blocked';
-      readonly untilMs: number;
-      readonly failures: number;
-      readonly lastFailure: Failure;
-    };
+type Phase =
+  | { readonly phase: 'in-sync' | 'behind' }
+  /** A push by hand goes on when a quiet window begins. */
+  | { readonly phase: 'pushing'; readonly asked: boolean }
+  /** The breaker is half open: something cheap is tried. `blocked` is what it goes back to. */
+  | { readonly phase: 'checking'; readonly blocked: Block | null }
+  | { readonly phase: 'waiting'; readonly why: WaitReason; readonly untilMs: number }
+  | Block;
+
+export type MirrorState = Phase & {
+  /** In a row; a mirror that is only busy has not failed. */
+  readonly failures: number;
+  readonly lastFailure: Failure | null;
+  /** When the last try began. */
+  readonly lastTryMs: number | null;
+};
 
 export type MirrorEvent =
-  | { readonly kind: 'started' }
-  /** A try failed, and the same push tries again: what it failed of is known already. */
-  | { readonly kind: 'retried'; readonly failure: Failure }
+  /** The worker looked whether there is something to do. `quietMs`: how long the quiet window still lasts, 0 outside of one. */
+  | { readonly kind: 'looked'; readonly due: boolean; readonly quietMs: number }
+  | { readonly kind: 'asked' }
+  | { readonly kind: 'checked' }
   | { readonly kind: 'succeeded' }
-  /** `random` in [0, 1): full jitter, so that mirrors that failed together do not come back together. */
-  | { readonly kind: 'failed'; readonly failure: Failure; readonly nowMs: number; readonly random: number };
+  /** `random` in [0, 1). */
+  | { readonly kind: 'failed'; readonly failure: Failure; readonly random: number }
+  /** The try was ended by us. */
+  | { readonly kind: 'aborted' }
+  /** A quiet window began while a push ran. */
+  | { readonly kind: 'quiet'; readonly quietMs: number }
+  | { readonly kind: 'block'; readonly note: string }
+  | { readonly kind: 'unblock' };
 
-const baseMs: Readonly<Record<FaultKind, number>> = {
-  retryable: 5_000,
-  busy: 15_000,
-  permanent: 60_000,
-  security: 60_000,
-};
-const capMs: Readonly<Record<FaultKind, number>> = {
-  retryable: 15 * 60_000,
-  busy: 60_000,
-  permanent: 3_600_000,
-  security: 3_600_000,
-};
+/** `push` and `check` begin a try, whose end is the next event; `stop` ends the one in hand. */
+export type MirrorAction = 'push' | 'check' | 'stop';
 
-export function nextPhase(state: MirrorPhase, event: MirrorEvent): MirrorPhase {
+export interface MirrorStep {
+  readonly state: MirrorState;
+  readonly action: MirrorAction | null;
+}
+
+export const initialState: MirrorState = { phase: 'behind', failures: 0, lastFailure: null, lastTryMs: null };
+
+export function next(state: MirrorState, event: MirrorEvent, nowMs: number): MirrorStep {
+  const trying = state.phase === 'pushing' || state.phase === 'checking';
   switch (event.kind) {
-    case 'started':
-      return { phase: 'pushing', failures: failuresOf(state), lastFailure: lastFailureOf(state) };
-    case 'retried':
-      return { phase: 'pushing', failures: failuresOf(state), lastFailure: event.failure };
+    case 'looked':
+      return trying ? stay(state) : looked(state, event, nowMs);
+    case 'asked':
+      if (trying || isBlockedByHand(state)) return stay(state);
+      return isTooSoon(state, nowMs)
+        ? stay(wait(state, 'asked', soonest(state)))
+        : begin(state, { phase: 'pushing', asked: true }, nowMs);
+    case 'checked':
+      if (state.phase !== 'checking') return stay(state);
+      return { state: { ...standing(state), phase: 'pushing', asked: false }, action: 'push' };
     case 'succeeded':
-      return { phase: 'idle' };
-    case 'failed': {
-      const failures = failuresOf(state) + 1;
-      const { kind } = event.failure;
-      const needsPerson = kind === 'permanent' || kind === 'security';
-      return {
-        phase: needsPerson ? 'blocked' : 'waiting',
-        untilMs: event.nowMs + delayMs(kind, failures, event.random),
-        failures,
-        lastFailure: event.failure,
-      };
+      if (state.phase !== 'pushing') return stay(state);
+      return stay({ phase: 'in-sync', failures: 0, lastFailure: null, lastTryMs: state.lastTryMs });
+    case 'failed':
+      return trying ? stay(failed(state, event.failure, event.random, nowMs)) : stay(state);
+    case 'aborted':
+      if (state.phase === 'checking' && state.blocked) return stay({ ...standing(state), ...state.blocked });
+      return stay(trying ? { ...standing(state), phase: 'behind' } : state);
+    case 'quiet':
+      if (state.phase !== 'pushing' || state.asked || event.quietMs <= 0) return stay(state);
+      return { state: wait(state, 'quiet', nowMs + event.quietMs), action: 'stop' };
+    case 'block': {
+      const blocked = { phase: 'blocked', by: 'operator', untilMs: null, note: event.note } as const;
+      return { state: { ...standing(state), ...blocked }, action: trying ? 'stop' : null };
+    }
+    case 'unblock': {
+      const { phase, lastTryMs } = state;
+      const fresh = { failures: 0, lastFailure: null, lastTryMs };
+      return stay(
+        phase === 'blocked' || phase === 'waiting' ? { ...fresh, phase: 'behind' } : { ...state, failures: 0 },
+      );
     }
     default:
       return event satisfies never;
   }
 }
 
-/** Full jitter: anywhere between a tenth of the step and the step, which doubles with each failure up to a cap. */
-export function delayMs(kind: FaultKind, failures: number, random: number): number {
-  const step = Math.min(capMs[kind], baseMs[kind] * 2 ** Math.min(failures - 1, 20));
-  return Math.round(step * (0.1 + 0.9 * random));
+/** How long nothing happens by itself; null: that depends on others. */
+export function restMs(state: MirrorState, nowMs: number): number | null {
+  const untilMs = untilOf(state);
+  return untilMs === null ? null : Math.max(0, untilMs - nowMs);
 }
 
-export function lastFailureOf(state: MirrorPhase): Failure | null {
-  return state.phase === 'idle' ? null : state.lastFailure;
+/** When the next try is due, as far as that is known. */
+export function untilOf(state: MirrorState): number | null {
+  return state.phase === 'waiting' || state.phase === 'blocked' ? state.untilMs : null;
 }
 
-function failuresOf(state: MirrorPhase): number {
-  return state.phase === 'idle' ? 0 : state.failures;
+export type Breaker = 'closed' | 'half-open' | 'open';
+
+/** Open: no whole push is tried. Half-open: a cheap try runs, or the push after it. */
+export function breakerOf(state: MirrorState): Breaker {
+  if (state.phase === 'blocked') return 'open';
+  if (state.phase === 'checking') return 'half-open';
+  if (state.failures < breakerFailures) return 'closed';
+  return state.phase === 'pushing' ? 'half-open' : 'open';
 }
 
-/** What a push failed of, whatever was thrown. */
-export function failureOf(error: unknown): Failure {
-  if (error instanceof TransportError) return { kind: error.kind, reason: error.reason, message: error.message };
-  return { kind: 'retryable', reason: 'local', message: messageOf(error) };
+/** Who or what keeps the mirror blocked; also while it is asked whether it was mended. */
+export function blockOf(state: MirrorState): { readonly by: BlockedBy; readonly note: string | null } | null {
+  if (state.phase === 'blocked') return state;
+  return state.phase === 'checking' ? state.blocked : null;
+}
+
+function stay(state: MirrorState): MirrorStep {
+  return { state, action: null };
+}
+
+function standing({ failures, lastFailure, lastTryMs }: MirrorState) {
+  return { failures, lastFailure, lastTryMs };
+}
+
+function isBlockedByHand(state: MirrorState): boolean {
+  return state.phase === 'blocked' && state.by === 'operator';
+}
+
+function soonest({ lastTryMs }: MirrorState): number {
+  return lastTryMs === null ? Number.NEGATIVE_INFINITY : lastTryMs + paceMs;
+}
+
+function isTooSoon(state: MirrorState, nowMs: number): boolean {
+  return nowMs < soonest(state);
+}
+
+function wait(state: MirrorState, why: WaitReason, untilMs: number): MirrorState {
+  return { ...standing(state), phase: 'waiting', why, untilMs };
+}
+
+function begin(
+  state: MirrorState,
+  phase: Extract<Phase, { phase: 'pushing' | 'checking' }>,
+  nowMs: number,
+): MirrorStep {
+  const begun = { ...standing(state), ...phase, lastTryMs: nowMs };
+  return { state: begun, action: phase.phase === 'pushing' ? 'push' : 'check' };
+}
+
+function looked(
+  state: MirrorState,
+  { due, quietMs }: Extract<MirrorEvent, { kind: 'looked' }>,
+  nowMs: number,
+): MirrorStep {
+  if (state.phase === 'blocked') {
+    const isOver = state.untilMs !== null && nowMs >= state.untilMs;
+    if (!isOver || quietMs > 0 || isTooSoon(state, nowMs)) return stay(state);
+    const { phase, by, untilMs, note } = state;
+    return begin(state, { phase: 'checking', blocked: { phase, by, untilMs, note } }, nowMs);
+  }
+  if (state.phase === 'waiting') {
+    // The window may have ended before its time: a clock was set, or summer time began.
+    const isOver = nowMs >= state.untilMs || (state.why === 'quiet' && quietMs <= 0);
+    if (!isOver) return stay(state);
+    if (state.why === 'asked') return begin(state, { phase: 'pushing', asked: true }, nowMs);
+  }
+  if (!due) return stay({ ...standing(state), phase: 'in-sync' });
+  if (quietMs > 0) return stay(wait(state, 'quiet', nowMs + quietMs));
+  if (isTooSoon(state, nowMs)) return stay(wait(state, 'pace', soonest(state)));
+  if (state.failures >= breakerFailures) return begin(state, { phase: 'checking', blocked: null }, nowMs);
+  return begin(state, { phase: 'pushing', asked: false }, nowMs);
+}
+
+function failed(state: MirrorState, failure: Failure, random: number, nowMs: number): MirrorState {
+  const failures = failure.kind === 'busy' ? state.failures : state.failures + 1;
+  const after = { failures, lastFailure: failure, lastTryMs: state.lastTryMs };
+  const untilMs = nowMs + delayMs(failure, failures, random);
+  if (needsPerson(failure)) {
+    const by = failure.kind === 'security' ? 'security' : 'permanent';
+    return { ...after, phase: 'blocked', by, untilMs, note: null };
+  }
+  // What blocked it is not known to be mended, and stays what the operator is told.
+  if (state.phase === 'checking' && state.blocked)
+    return { ...after, lastFailure: state.lastFailure, ...state.blocked, untilMs };
+  return { ...wait({ ...state, ...after }, whyOf(failure), untilMs) };
+}
+
+function whyOf({ kind, reason }: Failure): WaitReason {
+  if (kind === 'busy') return 'busy';
+  return reason === 'disk_full' ? 'disk-full' : 'back-off';
 }

@@ -1,9 +1,10 @@
 /** One run of the local rsync whose remote end is an exec channel of the warm SSH connection: no ssh program, no handshake. */
-import type { Duplex } from 'node:stream';
+import { type Duplex, Transform } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { abortable } from '../system/abortable.ts';
 import { childEnvironment, type ExecResult, exec } from '../system/exec.ts';
 import type { SshCommand, SshConnection } from '../system/ssh.ts';
+import type { Pace } from './transport.ts';
 
 export interface SplicedRun {
   readonly connection: SshConnection;
@@ -20,6 +21,8 @@ export interface SplicedRun {
   readonly signal: AbortSignal;
   /** Told of bytes that go to the mirror, and with 0 of bytes that come from it. */
   readonly onBytes: (bytes: number) => void;
+  /** Lets bytes go to the mirror at the rate that it may have. */
+  readonly pace?: Pace | undefined;
   readonly onStdout?: (chunk: Buffer) => void;
   /** A remote command that was started ahead for this run. */
   readonly early?: EarlyRemote | undefined;
@@ -165,7 +168,9 @@ class Splice {
       onBytes(said.rest.length);
       stream.write(said.rest);
     }
-    local.pipe(stream);
+    const { pace, signal } = this.#run;
+    if (pace) local.pipe(pacer((bytes) => pace(bytes, { signal, onWait: () => onBytes(0) }))).pipe(stream);
+    else local.pipe(stream);
     stream.pipe(local);
     // rsync is gone: the remote must hear of it, and its last words be read, or the channel never closes.
     local.once('close', () => {
@@ -195,6 +200,18 @@ class Splice {
     dropEarly(this.#early);
     this.#early = undefined;
   }
+}
+
+/** Passes bytes on when `wait` lets them. Once that is aborted the rest passes: the channel ends anyhow. */
+function pacer(wait: (bytes: number) => Promise<void>): Transform {
+  return new Transform({
+    transform: (chunk: Buffer, _encoding, done) => {
+      wait(chunk.length).then(
+        () => done(null, chunk),
+        () => done(null, chunk),
+      );
+    },
+  });
 }
 
 /** The remote command and the bytes that came behind it, or undefined when rsync ended without one. */

@@ -3,11 +3,12 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, posix } from 'node:path';
 import { errnoOf, messageOf, TransportError } from '../errors.ts';
+import { abortable } from '../system/abortable.ts';
 import { type Clock, systemClock } from '../system/clock.ts';
 import type { ExecResult } from '../system/exec.ts';
 import { escapeText } from '../system/log.ts';
 import { SshConnection, type SshTarget } from '../system/ssh.ts';
-import { type Fault, rsyncFault, sshFault } from './faults.ts';
+import { rsyncFault, sshFault } from './faults.ts';
 import { parseListing } from './rsync-listing.ts';
 import { dropEarly, type EarlyRemote, runSpliced, type SplicedResult, startEarly } from './rsync-splice.ts';
 import { withStallWatch } from './stall.ts';
@@ -67,7 +68,7 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
 
   /** Runs one rsync after the other. */
   async function run(
-    { signal, onBytes }: TransportOptions,
+    { signal, onBytes, pace }: TransportOptions,
     requests: readonly Request[],
     accept: (result: SplicedResult) => boolean,
   ): Promise<void> {
@@ -89,6 +90,7 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
           ...(request.onStdout ? { onStdout: request.onStdout } : {}),
           early,
           onLocalEnd,
+          pace,
         }).catch((error: unknown) => {
           inner.throwIfAborted();
           const message = `rsync cannot be started in ${request.cwd}: is rsync installed, is the directory there? (${messageOf(error)})`;
@@ -149,6 +151,22 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
     }
   }
 
+  /** rrsync answers `true` with 0 and does nothing, a shell too; whatever another forced command says of it, we were let in. */
+  async function check(signal: AbortSignal): Promise<void> {
+    const watch = { clock, stallMs, signal, onStall: (error: Error) => connection.reset(error) };
+    await withStallWatch(watch, async (inner) => {
+      try {
+        const remote = await connection.exec('true', inner);
+        remote.stderr.resume();
+        remote.stream.resume().end();
+        await abortable(remote.closed, inner);
+      } catch (error) {
+        inner.throwIfAborted();
+        throw connectionFault(error as Error);
+      }
+    });
+  }
+
   return {
     list: async (directory, callOptions) => {
       const chunks: Buffer[] = [];
@@ -194,6 +212,7 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
         await rm(empty, { recursive: true, force: true });
       }
     },
+    check: ({ signal }) => check(signal),
     close: () => connection.close(),
   };
 }
@@ -220,14 +239,23 @@ function saidBy({ stderr, remoteStderr }: SplicedResult): string {
 
 function failureOf(result: SplicedResult): TransportError {
   const { failure, code, remoteCode, timedOut } = result;
-  if (failure instanceof TransportError) return failure;
+  if (failure) return connectionFault(failure);
   if (timedOut)
     return new TransportError('timeout', 'retryable', 'rsync took longer than its deadline: is the link too slow?');
   const stderr = escapeText(saidBy(result));
-  const fault: Fault = failure
-    ? sshFault({ code: errnoOf(failure), level: levelOf(failure), message: escapeText(messageOf(failure)) })
-    : rsyncFault({ code, remoteCode, stderr });
-  return new TransportError(fault.reason, fault.kind, fault.message, failure ? { cause: failure } : undefined);
+  const fault = rsyncFault({ code, remoteCode, stderr });
+  return new TransportError(fault.reason, fault.kind, fault.message);
+}
+
+/** What the connection failed of, or a channel of it. */
+function connectionFault(failure: Error): TransportError {
+  if (failure instanceof TransportError) return failure;
+  const { reason, kind, message } = sshFault({
+    code: errnoOf(failure),
+    level: levelOf(failure),
+    message: escapeText(messageOf(failure)),
+  });
+  return new TransportError(reason, kind, message, { cause: failure });
 }
 
 function levelOf(error: Error): string | undefined {

@@ -7,7 +7,7 @@ import { createWriteBlock, openFlag, SftpStatusError, status, type WriteBlock } 
 import { explainFailure } from './sftp-failure.ts';
 import { openSource, readSource } from './source.ts';
 import { temporaryName } from './temporary.ts';
-import type { PushFile, Wave } from './transport.ts';
+import type { Pace, PushFile, Wave } from './transport.ts';
 
 export interface Upload {
   readonly session: SftpSession;
@@ -19,6 +19,7 @@ export interface Upload {
   readonly signal: AbortSignal;
   /** Told of bytes that the other side has confirmed, and with 0 of any other sign of life. */
   readonly onBytes: (bytes: number) => void;
+  readonly pace: Pace | undefined;
 }
 
 /** Files open at a time at the far side (OpenSSH gives out at least 100 handles). */
@@ -166,6 +167,8 @@ class FileUpload {
   async #readBlock(source: FileHandle, offset: number): Promise<WriteBlock> {
     const block = await this.#pool.take(this.#file.size - offset, this.#stop);
     await readSource(source, block.data, offset, this.#file);
+    const onWait = (): void => this.#upload.onBytes(0);
+    await this.#upload.pace?.(block.data.length, { signal: this.#stop, onWait });
     return block;
   }
 

@@ -67,7 +67,7 @@ export function createSftpTransport(options: SftpTransportOptions): Transport {
     put: (sourceRoot, waves, callOptions) =>
       call(callOptions, (session, signal, onBytes) => {
         if (!session.extensions.has('posix-rename@openssh.com')) throw noRename(target.host);
-        return uploadFiles({ session, root, sourceRoot, waves, fsync, signal, onBytes });
+        return uploadFiles({ session, root, sourceRoot, waves, fsync, signal, onBytes, pace: callOptions.pace });
       }),
     remove: (paths, callOptions) =>
       call(callOptions, (session, signal, onBytes) =>
@@ -78,6 +78,7 @@ export function createSftpTransport(options: SftpTransportOptions): Transport {
           () => onBytes(0),
         ),
       ),
+    check: (callOptions) => call(callOptions, async (session) => void (await session.stat(root))),
     close: () => connection.close(),
   };
 }

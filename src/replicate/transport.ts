@@ -20,7 +20,15 @@ export interface TransportOptions {
   readonly signal: AbortSignal;
   /** Told of progress: payload bytes that have gone out since the last call. Also proof of life for the caller's stall watch. */
   readonly onBytes?: (bytes: number) => void;
+  /** To be awaited before payload bytes of a put go out: resolves when the limits of bandwidth allow them. */
+  readonly pace?: Pace;
 }
+
+/** `onWait` is called now and then while the bytes wait: a call that waits for its share is not hung. */
+export type Pace = (
+  bytes: number,
+  options: { readonly signal: AbortSignal; readonly onWait: () => void },
+) => Promise<void>;
 
 /**
  * Every method is idempotent, throws a TransportError (or the signal's reason once aborted), may have had part of its
@@ -41,6 +49,11 @@ export interface Transport {
   put(sourceRoot: string, waves: readonly Wave[], options: TransportOptions): Promise<void>;
   /** Removes the named files; one that is not there is no error. Directories stay. */
   remove(paths: readonly string[], options: TransportOptions): Promise<void>;
+  /**
+   * The cheapest thing that tells whether the mirror can be reached and lets us in; changes nothing. Absent: there is none
+   * cheaper than a listing of the root.
+   */
+  check?(options: TransportOptions): Promise<void>;
   /** Ends connections; the transport may be used again afterwards and then connects anew. */
   close(): Promise<void>;
 }

@@ -24,14 +24,24 @@ export class MirrorStore {
     this.#db = db;
   }
 
-  /** The mirror's row; `target` says where it is: at another place nothing is known of it. */
-  open(name: string, target: string): MirrorRow {
+  /**
+   * The mirror's row; `target` says where it is: at another place nothing is known of it. `part` says which repositories it
+   * takes: of another part it is not known what it holds.
+   */
+  open(name: string, target: string, part = ''): MirrorRow {
     this.#db.run(
-      `INSERT INTO mirror (name, target) VALUES (?, ?)
+      `INSERT INTO mirror (name, target, part) VALUES (?, ?, ?)
        ON CONFLICT (name) DO UPDATE SET target = excluded.target, confirmed = NULL, serves = NULL, recalled = 0, pruned_until = 0, observed = NULL, observed_at = NULL, unknown_content = 0
        WHERE target <> excluded.target`,
       name,
       target,
+      part,
+    );
+    this.#db.run(
+      'UPDATE mirror SET part = ?, confirmed = NULL, observed = NULL, observed_at = NULL WHERE name = ? AND part <> ?',
+      part,
+      name,
+      part,
     );
     return this.get(name);
   }
@@ -65,6 +75,20 @@ export class MirrorStore {
   /** Everything up to `recall` is gone from the mirror. */
   recalled(name: string, recall: number): void {
     this.#db.run('UPDATE mirror SET recalled = ? WHERE name = ?', recall, name);
+  }
+
+  /** Of each repository the first generation after `generation`, up to `newest`, that changed an index of it or took one away. */
+  changedAfter(generation: number, newest: number): { readonly repository: string; readonly generation: number }[] {
+    return this.#db
+      .all(
+        `SELECT repository, MIN(number) AS first FROM (
+           SELECT repository, since AS number FROM repository_index WHERE since > ?1 AND since <= ?2
+           UNION ALL SELECT repository, until FROM repository_index WHERE until > ?1 AND until <= ?2)
+         GROUP BY repository`,
+        generation,
+        newest,
+      )
+      .map((row) => ({ repository: String(row.repository), generation: Number(row.first) }));
   }
 
   observe(

@@ -119,7 +119,19 @@ export const migrations: readonly string[] = [
     last_success_at INTEGER,
     observed INTEGER,
     observed_at INTEGER,
-    unknown_content INTEGER NOT NULL DEFAULT 0
+    unknown_content INTEGER NOT NULL DEFAULT 0,
+    part TEXT NOT NULL DEFAULT ''
+  ) STRICT;
+  CREATE TABLE mirror_state (
+    mirror TEXT PRIMARY KEY,
+    config TEXT NOT NULL,
+    failures INTEGER NOT NULL,
+    kind TEXT CHECK (kind IN ('retryable', 'busy', 'permanent', 'security')),
+    reason TEXT,
+    message TEXT,
+    blocked_by TEXT CHECK (blocked_by IN ('permanent', 'security', 'operator')),
+    note TEXT,
+    until INTEGER
   ) STRICT;
 
   CREATE TABLE rollback (

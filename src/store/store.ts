@@ -10,6 +10,7 @@ import { GenerationStore } from './generations.ts';
 import { HistoryStore } from './history.ts';
 import { Journal } from './journal.ts';
 import { isDamage, setAside } from './corrupt.ts';
+import { MirrorStateStore } from './mirror-states.ts';
 import { MirrorStore } from './mirrors.ts';
 import { RecallStore } from './recalls.ts';
 import { RetentionStore } from './retention.ts';
@@ -26,6 +27,7 @@ export interface Store extends Disposable {
   readonly decisions: DecisionStore;
   readonly history: HistoryStore;
   readonly mirrors: MirrorStore;
+  readonly mirrorStates: MirrorStateStore;
   readonly recalls: RecallStore;
   readonly retention: RetentionStore;
   readonly rollbacks: RollbackStore;
@@ -66,6 +68,7 @@ export function openStore(directory: string): Store {
     decisions: new DecisionStore(db),
     history: new HistoryStore(db),
     mirrors: new MirrorStore(db),
+    mirrorStates: new MirrorStateStore(db),
     recalls: new RecallStore(db),
     retention: new RetentionStore(db),
     rollbacks: new RollbackStore(db),

@@ -245,7 +245,7 @@ test('the story tells what a viewer wants to know, once', () => {
     told('mirror_in_step', { mirror: 'm', generation: 1 }, 131),
     'in step with generation 1 31 ms after it was published',
   );
-  assert.equal(told('push_retried', { mirror: 'm', reason: 'refused', detail: 'no' }, 1000), 'lost (refused): no');
+  assert.equal(told('push_failed', { mirror: 'm', reason: 'refused', detail: 'no' }, 1000), 'lost (refused): no');
   assert.equal(
     told('push_failed', { mirror: 'm', reason: 'refused', detail: 'no' }, 1500),
     undefined,

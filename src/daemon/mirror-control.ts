@@ -1,0 +1,73 @@
+/** What an operator may tell a mirror's worker over the unix socket: push now, stay away, go on. */
+import { z } from 'zod';
+import type { ControlHandler } from '../observe/server.ts';
+import { blockOf, type MirrorState } from '../replicate/mirror.ts';
+import type { Log } from '../system/log.ts';
+
+/** The part of a worker that commands reach. */
+export interface ControlledWorker {
+  readonly state: MirrorState;
+  pushNow(): void;
+  block(note: string): void;
+  unblock(): void;
+}
+
+interface MirrorControlDeps {
+  /** Null when there is no such mirror. */
+  readonly worker: (mirror: string) => ControlledWorker | null;
+  readonly mirrorNames: () => readonly string[];
+  readonly log: Log;
+}
+
+const pushBody = z.strictObject({ mirror: z.string() });
+const text = z.string().max(1000);
+const mirrorBody = z.strictObject({
+  mirror: z.string(),
+  action: z.enum(['block', 'unblock']),
+  who: text.min(1),
+  why: text,
+});
+
+type Answer = Awaited<ReturnType<ControlHandler>>;
+
+export function pushHandler(deps: MirrorControlDeps): ControlHandler {
+  return async (body) => {
+    const parsed = pushBody.safeParse(body);
+    if (!parsed.success) return answer(400, 'push needs the name of a mirror');
+    const { mirror } = parsed.data;
+    const worker = deps.worker(mirror);
+    if (!worker) return noMirror(deps, mirror);
+    const block = blockOf(worker.state);
+    if (block?.by === 'operator')
+      return answer(409, `${mirror} is blocked by hand (${block.note}): lockstepd mirror unblock ${mirror} first`);
+    worker.pushNow();
+    deps.log.info('push_asked', { mirror });
+    return answer(202, `push to ${mirror} started; status shows how it goes`);
+  };
+}
+
+export function mirrorHandler(deps: MirrorControlDeps): ControlHandler {
+  return async (body) => {
+    const parsed = mirrorBody.safeParse(body);
+    if (!parsed.success) return answer(400, 'mirror needs block or unblock, the name of a mirror, and who asks');
+    const { mirror, action, who, why } = parsed.data;
+    const worker = deps.worker(mirror);
+    if (!worker) return noMirror(deps, mirror);
+    if (action === 'unblock') {
+      worker.unblock();
+      deps.log.info('mirror_unblocked', { mirror, who });
+      return answer(200, `${mirror} is not blocked any more: the next push is tried when it is due`);
+    }
+    worker.block(why === '' ? `by ${who}` : `by ${who}: ${why}`);
+    deps.log.warn('mirror_blocked_by_hand', { mirror, who, why });
+    return answer(200, `${mirror} is blocked: nothing is pushed there before lockstepd mirror unblock ${mirror}`);
+  };
+}
+
+function noMirror({ mirrorNames }: MirrorControlDeps, mirror: string): Answer {
+  return answer(404, `no mirror ${mirror}: the mirrors are ${mirrorNames().join(', ') || 'none'}`);
+}
+
+function answer(status: number, message: string): Answer {
+  return { status, body: { message } };
+}

@@ -1,0 +1,170 @@
+/** One push to a mirror: packages, then indexes, then prune; and what it takes to know whether one is due. */
+import { stat } from 'node:fs/promises';
+import { join, posix } from 'node:path';
+import { traceFile } from '../publish/plan.ts';
+import type { Lease } from '../publish/ports.ts';
+import type { IndexRow } from '../store/generations.ts';
+import { filesOf, indexFilesOf, isOursToRemove, planComparison, refuseDamaged, splitReplacing } from './plan.ts';
+import type { PushDeps, PushPort } from './ports.ts';
+import { MirrorRecall } from './recall.ts';
+import { listIfAllowed, MirrorTidy, unlessRefused } from './tidy.ts';
+import type { PushFile, Transport, Wave } from './transport.ts';
+
+/** Files that one comparison removes at most, the next one finds the rest; and that it keeps back until the indexes go. */
+const rememberedFiles = 50_000;
+
+export class MirrorPush implements PushPort {
+  readonly transport: Transport;
+  readonly #name: string;
+  readonly #deps: PushDeps;
+  readonly #recall: MirrorRecall;
+  readonly #tidy: MirrorTidy;
+
+  constructor(name: string, transport: Transport, deps: PushDeps) {
+    this.#name = name;
+    this.transport = transport;
+    this.#deps = deps;
+    this.#recall = new MirrorRecall(name, transport, deps);
+    this.#tidy = new MirrorTidy(name, transport, deps);
+  }
+
+  isDue(): boolean {
+    const { generations, mirrors } = this.#deps.store;
+    const current = generations.current();
+    if (!current) return false;
+    const row = mirrors.get(this.#name);
+    if (row.confirmed !== current.number || this.#recall.isDue()) return true;
+    const untilMs = this.#deps.clock.now() - this.#deps.graceMs;
+    return generations.expired({ sinceMs: row.prunedUntilMs, untilMs, at: current.number }, 0).paths.length > 0;
+  }
+
+  async check(signal: AbortSignal): Promise<void> {
+    if (this.transport.check) await this.transport.check({ signal });
+    else await listIfAllowed(this.transport, '.', signal);
+  }
+
+  close(): Promise<void> {
+    return this.transport.close();
+  }
+
+  async push(signal: AbortSignal): Promise<number | null> {
+    const { store } = this.#deps;
+    const from = store.mirrors.get(this.#name).confirmed;
+    const first = this.#deps.lease();
+    if (!first) return null;
+    let lease = first;
+    try {
+      await this.#recall.apply(signal);
+      let [strangers, packages]: [readonly string[], Wave] = [[], []];
+      if (from === null) ({ strangers, replacing: packages } = await this.#compare(lease, signal));
+      else packages = await this.#putPackages(lease, from, signal);
+      // While packages were on their way a newer generation may have come out: go on to it, the indexes go once.
+      for (;;) {
+        const [older, newer]: [Lease, Lease] = [lease, this.#lease()];
+        if (newer.generation === older.generation) {
+          newer.release();
+          break;
+        }
+        try {
+          await this.#put(older, [packages], signal);
+        } finally {
+          older.release();
+          lease = newer;
+        }
+        packages = await this.#putPackages(lease, older.generation, signal);
+      }
+      await this.#put(lease, [packages, await this.#indexes(lease, from ?? 0)], signal);
+      await this.#removeIndexes(lease, from, signal);
+      store.mirrors.confirm(this.#name, lease.generation, this.#deps.clock.now());
+      this.#deps.events.confirmed(lease.generation);
+      await this.#tidy.run(strangers, lease.generation, signal);
+      return lease.generation;
+    } catch (error) {
+      this.#tidy.cutOff();
+      throw error;
+    } finally {
+      lease.release();
+    }
+  }
+
+  #lease(): Lease {
+    const lease = this.#deps.lease();
+    if (!lease) throw new RangeError('a push before the first generation');
+    return lease;
+  }
+
+  /** Puts the packages but for the last page, which is returned: it travels with the indexes. */
+  async #putPackages(lease: Lease, from: number, signal: AbortSignal): Promise<Wave> {
+    let last: Wave = [];
+    let pages = 0;
+    try {
+      for (const page of this.#deps.store.generations.packagesForMirror(from, lease.generation)) {
+        if (last.length > 0) {
+          await this.#put(lease, [last], signal);
+          pages++;
+        }
+        last = filesOf(page.filter(({ repository }) => this.#deps.takes(repository)));
+      }
+      return last;
+    } catch (error) {
+      // So much went out that it is cheaper to look what arrived than to send it again.
+      if (pages > 0) this.#deps.store.mirrors.doubt(this.#name);
+      throw error;
+    }
+  }
+
+  async #indexes(lease: Lease, from: number): Promise<Wave> {
+    const indexes = this.#indexesAt(lease.generation).filter((index) => index.since > from);
+    const { size, mtimeMs } = await stat(join(lease.directory, traceFile));
+    const trace: PushFile = { path: traceFile, size, mtimeSeconds: Math.floor(mtimeMs / 1000) };
+    return [...indexFilesOf(indexes), trace];
+  }
+
+  /** Indexes that left go at once, long before the packages that they name. */
+  async #removeIndexes(lease: Lease, from: number | null, signal: AbortSignal): Promise<void> {
+    const gone = this.#deps.store.generations.indexesLeft(from, lease.generation);
+    const left = gone.filter((path) => this.#deps.takes(posix.dirname(path)));
+    if (left.length === 0) return;
+    signal.throwIfAborted();
+    await unlessRefused(this.#name, this.#deps.log, () => this.transport.remove(left, { signal }));
+  }
+
+  /**
+   * What the mirror holds is not known: look at every repository once and send what differs. Returns what nothing needs:
+   * to be removed only when the indexes that may still name it are replaced, and what takes the place of other bytes, which
+   * those indexes may name too: it travels with the new ones.
+   */
+  async #compare(lease: Lease, signal: AbortSignal): Promise<{ strangers: string[]; replacing: Wave }> {
+    const { generations } = this.#deps.store;
+    const [strangers, replacing]: [string[], PushFile[]] = [[], []];
+    const keepAfterMs = this.#deps.clock.now() - this.#deps.graceMs;
+    const repositories = new Set(this.#indexesAt(lease.generation).map((index) => index.repository));
+    for (const repository of repositories) {
+      signal.throwIfAborted();
+      const remote = await listIfAllowed(this.transport, repository, signal);
+      for (const page of generations.packagesOf(repository, lease.generation)) {
+        const differing = planComparison(filesOf(page), remote);
+        const { now, later } = splitReplacing(differing, remote, rememberedFiles - replacing.length);
+        if (now.length > 0) await this.#put(lease, [now], signal);
+        replacing.push(...later);
+      }
+      for (const name of remote.keys()) {
+        if (strangers.length >= rememberedFiles) break;
+        if (isOursToRemove(name) && !generations.isWanted(repository, name, lease.generation, keepAfterMs))
+          strangers.push(`${repository}/${name}`);
+      }
+    }
+    return { strangers, replacing };
+  }
+
+  #indexesAt(generation: number): IndexRow[] {
+    return this.#deps.store.generations.indexesAt(generation).filter(({ repository }) => this.#deps.takes(repository));
+  }
+
+  async #put(lease: Lease, waves: readonly Wave[], signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    refuseDamaged(waves, this.#deps.store.damage.withheld());
+    this.#tidy.willWrite(waves);
+    await this.transport.put(lease.directory, waves, { signal, onBytes: (count) => this.#deps.events.bytes(count) });
+  }
+}

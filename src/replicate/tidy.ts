@@ -1,0 +1,108 @@
+/** Removes what nothing needs from a mirror, at the end of a push: strangers, temporary files of pushes that were cut off, what has expired. */
+import { posix } from 'node:path';
+import { TransportError } from '../errors.ts';
+import type { Log } from '../system/log.ts';
+import { leftOverIn } from './plan.ts';
+import type { PushDeps } from './ports.ts';
+import type { RemoteFile, Transport, Wave } from './transport.ts';
+
+export class MirrorTidy {
+  readonly #name: string;
+  readonly #transport: Transport;
+  readonly #deps: PushDeps;
+  /** A push may have been cut off and have left temporary files: the last one of this process, or of the one before. */
+  #wasCutOff = true;
+  /** Directories that were written to since the last push that ended well. */
+  readonly #written = new Set<string>();
+
+  constructor(name: string, transport: Transport, deps: PushDeps) {
+    this.#name = name;
+    this.#transport = transport;
+    this.#deps = deps;
+  }
+
+  /** These files are about to be put. */
+  willWrite(waves: readonly Wave[]): void {
+    for (const wave of waves) for (const { path } of wave) this.#written.add(posix.dirname(path));
+  }
+
+  /** A push did not end well. */
+  cutOff(): void {
+    this.#wasCutOff = true;
+  }
+
+  /** To be called once the indexes of `generation` are there. `strangers`: what a comparison found and nothing wants. */
+  async run(strangers: readonly string[], generation: number, signal: AbortSignal): Promise<void> {
+    const { clock, graceMs, log, store } = this.#deps;
+    const done = await unlessRefused(this.#name, log, async () => {
+      // A newer generation that was taken along may want what the compared one did not.
+      const keepAfterMs = clock.now() - graceMs;
+      const unwanted = strangers.filter(
+        (path) => !store.generations.isWanted(posix.dirname(path), posix.basename(path), generation, keepAfterMs),
+      );
+      const leftOver = this.#wasCutOff ? await this.#leftOver(signal) : [];
+      const gone = [...unwanted, ...leftOver.filter((path) => !unwanted.includes(path))];
+      if (gone.length > 0) await this.#transport.remove(gone, { signal });
+      this.#wasCutOff = false;
+      await this.#prune(generation, signal);
+    });
+    if (!done) store.mirrors.pruned(this.#name, clock.now() - graceMs);
+    this.#written.clear();
+  }
+
+  /** Temporary files where this push and those that failed before it have written. */
+  async #leftOver(signal: AbortSignal): Promise<string[]> {
+    const found: string[] = [];
+    for (const directory of this.#written) {
+      signal.throwIfAborted();
+      found.push(...leftOverIn(directory, (await listIfAllowed(this.#transport, directory, signal)).keys()));
+    }
+    return found;
+  }
+
+  /** `generation` is what the mirror serves: what a newer one takes away stays until that one has come. */
+  async #prune(generation: number, signal: AbortSignal): Promise<void> {
+    const { store, takes } = this.#deps;
+    const { generations, mirrors } = store;
+    const graceEnd = this.#deps.clock.now() - this.#deps.graceMs;
+    const untilMs = Math.min(graceEnd, generations.pruneLimit(generation) ?? graceEnd);
+    const expiry = { sinceMs: mirrors.get(this.#name).prunedUntilMs, untilMs, at: generation };
+    let expired = 0;
+    let after: number | null = 0;
+    while (after !== null) {
+      const page = generations.expired(expiry, after);
+      const paths = page.paths.filter((path) => takes(posix.dirname(path)));
+      if (paths.length > 0) await this.#transport.remove(paths, { signal });
+      expired += page.paths.length;
+      after = page.next;
+    }
+    // Each write is synced: none when there was nothing.
+    if (expired > 0) mirrors.pruned(this.#name, untilMs);
+  }
+}
+
+/** An account that may only write cannot be looked at: everything is put, and the transport leaves out what is there. */
+export async function listIfAllowed(
+  transport: Transport,
+  directory: string,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, RemoteFile>> {
+  try {
+    return await transport.list(directory, { signal });
+  } catch (error) {
+    if (error instanceof TransportError && error.reason === 'option_refused') return new Map();
+    throw error;
+  }
+}
+
+/** An account that may not delete keeps what nothing needs: its mirror is in step all the same. False when it was refused. */
+export async function unlessRefused(mirror: string, log: Log, remove: () => Promise<void>): Promise<boolean> {
+  try {
+    await remove();
+    return true;
+  } catch (error) {
+    if (!(error instanceof TransportError) || error.reason !== 'option_refused') throw error;
+    log.warn('prune_refused', { mirror, detail: error.message });
+    return false;
+  }
+}
