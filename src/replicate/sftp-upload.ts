@@ -19,7 +19,7 @@ export interface Upload {
   readonly signal: AbortSignal;
   /** Told of bytes that the other side has confirmed, and with 0 of any other sign of life. */
   readonly onBytes: (bytes: number) => void;
-  readonly pace: Pace | undefined;
+  readonly pace?: Pace | undefined;
 }
 
 /** Files open at a time at the far side (OpenSSH gives out at least 100 handles). */

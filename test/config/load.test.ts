@@ -3,6 +3,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'n
 import { join, resolve } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { loadConfig } from '../../src/config/load.ts';
+import { parseTemplate } from '../../src/config/template.ts';
 import { ConfigError } from '../../src/errors.ts';
 import { exec } from '../../src/system/exec.ts';
 import { fingerprint, good, publicPem, world } from './world.ts';
@@ -20,6 +21,11 @@ const defaultGuards = {
   maxRemovedPercent: 30,
   maxRemoved: 500,
   mayVanish: [],
+};
+
+const template = (text: string): unknown => {
+  const parsed = parseTemplate(text);
+  return 'value' in parsed ? parsed.value : parsed;
 };
 
 test('a small configuration gets the documented defaults', async (t) => {
@@ -76,8 +82,12 @@ test('a small configuration gets the documented defaults', async (t) => {
           stallMs: 60_000,
           fsync: 'always',
         },
+        part: { include: [], exclude: [] },
+        bytesPerSecond: null,
+        quiet: [],
       },
     ],
+    limits: { connections: 8, bytesPerSecond: null },
     schedule: { rescanMs: 60_000, probeMs: 60_000, scrub: null },
     scrub: { bytesPerSecond: 32 * 2 ** 20, sample: 50 },
     log: { level: 'info' },
@@ -90,7 +100,13 @@ test('what is written counts, and sections may be left empty', async (t) => {
     .replace('inbox/one', '$T/mirror/inbox/one/')
     .replace(
       /transport:[^]*/,
-      `transport: { type: directory, path: /mnt/mirror/ }\n    url: HTTP://Mirror.Example.fr/pmos\n`,
+      `transport: { type: directory, path: /mnt/mirror/ }
+    url: HTTP://Mirror.Example.fr/pmos
+    include: ["main/{arch}"]
+    exclude: [main/s390x]
+    bandwidth: 2MiB
+    quiet: ["22:30-06:00 Europe/Paris"]
+`,
     );
   const more = `socket: $T/control.sock
 listen: "[::1]:0"
@@ -101,6 +117,7 @@ schedule: { scrub: "0 4 * * 0", rescan: 1s, probe: 5m }
 scrub: { rate: 64KiB, mirror_sample: all }
 log: { level: debug }
 reserve: 1GiB
+limits: { connections: 3, bandwidth: 20MiB }
 quarantine: { keep: 7d, max_size: 1000000, max_batches: 3 }
 `;
   const config = await load(text + more);
@@ -119,8 +136,16 @@ quarantine: { keep: 7d, max_size: 1000000, max_batches: 3 }
   assert.deepEqual(config.quarantine, { keepMs: 7 * 86_400_000, maxBytes: 1_000_000, maxBatches: 3 });
   assert.deepEqual(config.inboxes[0].guards, defaultGuards);
   assert.deepEqual(config.mirrors, [
-    { name: 'paris', url: 'http://mirror.example.fr/pmos/', transport: { type: 'directory', path: '/mnt/mirror' } },
+    {
+      name: 'paris',
+      url: 'http://mirror.example.fr/pmos/',
+      transport: { type: 'directory', path: '/mnt/mirror' },
+      part: { include: [template('main/{arch}')], exclude: [template('main/s390x')] },
+      bytesPerSecond: 2 * 2 ** 20,
+      quiet: [{ from: 22 * 60 + 30, to: 6 * 60, zone: 'Europe/Paris' }],
+    },
   ]);
+  assert.deepEqual(config.limits, { connections: 3, bytesPerSecond: 20 * 2 ** 20 });
   assert.deepEqual(config.schedule, { rescanMs: 1000, probeMs: 300_000, scrub: '0 4 * * 0' });
   assert.deepEqual(config.scrub, { bytesPerSecond: 65_536, sample: null });
   assert.equal(config.log.level, 'debug');

@@ -43,7 +43,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     'text for a mapping',
     /mirrors:\n[^]*/,
     'mirrors: [disk]\n',
-    ['8:11: mirrors[0]: "disk", expected a mirror with the keys name, url, transport'],
+    ['8:11: mirrors[0]: "disk", expected a mirror with the keys name, url, transport, include, exclude, bandwidth, quiet'],
   ],
   [
     'a number for a name',
@@ -111,6 +111,26 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     [
       '8:16: scrub.rate: "1KiB", expected at least 64KiB, read in a second',
       '8:37: scrub.mirror_sample: "some", expected all, or a whole number from 0 to 10000000',
+    ],
+  ],
+  [
+    'limits that would stop a mirror',
+    'mirrors:',
+    'limits: { connections: 0, bandwidth: 1KiB }\nmirrors:',
+    [
+      '8:24: limits.connections: 0, expected a whole number from 1 to 1000',
+      '8:38: limits.bandwidth: "1KiB", expected at least 64KiB, sent in a second',
+    ],
+  ],
+  [
+    'quiet windows that are none or leave no time, a part of no template',
+    /mirrors:\n[^]*/,
+    second('    quiet: ["7-9"]\n    include: ["main//x"]\n') +
+      '  - name: other\n    transport: { type: directory, path: /mnt/other }\n    quiet: ["06:00-20:00", "19:00-07:00"]\n',
+    [
+      '11:13: mirrors[0].quiet[0]: "7-9", expected a window such as 07:00-23:00 (UTC) or "22:30-06:00 Europe/Paris"',
+      '12:15: mirrors[0].include[0]: "main//x" has the component "", which is no plain name, expected a path such as main/{arch} or staging/*/*/{arch}',
+      '15:12: mirrors[1].quiet: it is always quiet, expected windows that leave some time for pushes',
     ],
   ],
   [
@@ -525,7 +545,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /[^]*/,
     '# nothing\n',
     [
-      '1:1: (top): empty, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, schedule, scrub, log',
+      '1:1: (top): empty, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, schedule, scrub, log',
     ],
   ],
   [
@@ -533,7 +553,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /[^]*/,
     '- a\n',
     [
-      '1:1: (top): a list, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, schedule, scrub, log',
+      '1:1: (top): a list, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, schedule, scrub, log',
     ],
   ],
 ];

@@ -24,6 +24,7 @@ test('a probe whose result cannot be written down does not end the daemon: the n
     random: Math.random,
     log: { ...silentLog, error: (event) => complaints.push(event) },
     everyMs: 5,
+    takes: () => true,
   });
   store[Symbol.dispose]();
   const stop = new AbortController();

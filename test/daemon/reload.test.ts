@@ -22,6 +22,9 @@ const mirror = (name: string, path = '/mnt'): MirrorConfig => ({
   name,
   url: null,
   transport: { type: 'directory', path },
+  part: { include: [], exclude: [] },
+  bytesPerSecond: null,
+  quiet: [],
 });
 const config = (over: Partial<Config> = {}): Config => ({
   file: '/etc/x.yaml',
@@ -35,6 +38,7 @@ const config = (over: Partial<Config> = {}): Config => ({
   reserveBytes: 1,
   quarantine: { keepMs: 1, maxBytes: 1, maxBatches: 1 },
   mirrors: [mirror('paris'), mirror('oslo')],
+  limits: { connections: 8, bytesPerSecond: null },
   schedule: { rescanMs: 1000, probeMs: 1000, scrub: null },
   scrub: { bytesPerSecond: 1_000_000, sample: 10 },
   log: { level: 'info' },

@@ -52,6 +52,8 @@ test('status.json has the fields of the contract', () => {
         observed_unknown_content: false,
         last_success_at: '2026-11-22T18:08:30Z',
         next_attempt_at: '2026-11-22T18:10:30Z',
+        waits_for: null,
+        blocked_by: null,
         last_error: 'refused: mirror.example.org:22 refuses connections',
       },
     ],

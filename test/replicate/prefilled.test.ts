@@ -4,6 +4,9 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utime
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
+import type { Lease } from '../../src/publish/ports.ts';
+import { storedStates } from '../../src/replicate/ports.ts';
+import { MirrorPush } from '../../src/replicate/push.ts';
 import type { Transport } from '../../src/replicate/transport.ts';
 import { MirrorWorker } from '../../src/replicate/worker.ts';
 import { systemClock } from '../../src/system/clock.ts';
@@ -20,20 +23,17 @@ async function bytesToBringIn(world: PublishWorld, transport: Transport): Promis
   const confirmed = Promise.withResolvers<void>();
   world.store.mirrors.open('m', 'there');
   world.store.mirrors.doubt('m');
-  const worker = new MirrorWorker('m', transport, {
-    store: world.store,
-    lease: () => world.publisher.lease(),
-    graceMs: 1000,
-    clock: systemClock,
-    random: () => 0,
-    log: silentLog,
-    events: {
-      attempt: () => {},
-      failed: (reason) => confirmed.reject(new Error(reason)),
-      bytes: (count) => (bytes += count),
-      confirmed: () => confirmed.resolve(),
-    },
-  });
+  const deps = { store: world.store, clock: systemClock, log: silentLog };
+  const events = {
+    attempt: () => {},
+    failed: (reason: string) => confirmed.reject(new Error(reason)),
+    bytes: (count: number) => (bytes += count),
+    confirmed: () => confirmed.resolve(),
+  };
+  const lease = (): Lease | null => world.publisher.lease();
+  const push = new MirrorPush('m', transport, { ...deps, lease, graceMs: 1000, takes: () => true, events });
+  const states = storedStates(world.store, 'm', '');
+  const worker = new MirrorWorker('m', push, { ...deps, events, states, quiet: [], spreadMs: 0, random: () => 0 });
   const run = worker.run(new AbortController().signal);
   await confirmed.promise;
   worker.drain();

@@ -6,10 +6,12 @@ import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TransportError } from '../../src/errors.ts';
 import type { Lease } from '../../src/publish/ports.ts';
+import { storedStates } from '../../src/replicate/ports.ts';
+import { MirrorPush } from '../../src/replicate/push.ts';
 import type { RemoteFile, Transport, Wave } from '../../src/replicate/transport.ts';
 import { MirrorWorker } from '../../src/replicate/worker.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
-import { systemClock } from '../../src/system/clock.ts';
+import { type Clock, systemClock } from '../../src/system/clock.ts';
 import { silentLog } from '../../src/system/log.ts';
 
 /** A mirror in memory that records what is done to it and fails on demand. */
@@ -72,7 +74,11 @@ interface World extends AsyncDisposable {
   untilInStep(): Promise<void>;
 }
 
-async function createWorld(graceMs = 3_600_000, now = (): number => systemClock.now()): Promise<World> {
+async function createWorld(
+  graceMs = 3_600_000,
+  now = (): number => systemClock.now(),
+  takes = (_repository: string): boolean => true,
+): Promise<World> {
   const directory = await mkdtemp(join(tmpdir(), 'lockstepd-worker-'));
   const store = openStore(directory);
   const transport = new MemoryTransport();
@@ -86,15 +92,25 @@ async function createWorld(graceMs = 3_600_000, now = (): number => systemClock.
     const current = store.generations.current();
     return current && { generation: current.number, directory: tree, release: () => {} };
   };
-  const worker = new MirrorWorker('paris', transport, {
-    store,
-    lease,
-    graceMs,
-    clock: { ...systemClock, now, sleep: (ms, options) => systemClock.sleep(Math.min(ms, 20), options) },
-    random: () => 0,
-    log: silentLog,
-    events: { attempt: () => {}, failed: (reason) => failures.push(reason), bytes: () => {}, confirmed: () => {} },
-  });
+  let skippedMs = 0;
+  // Waits end after 20 ms, and have taken as long as they should.
+  const clock: Clock = {
+    now,
+    monotonic: () => systemClock.monotonic() + skippedMs,
+    sleep: async (ms, options) => {
+      await systemClock.sleep(Math.min(ms, 20), options);
+      skippedMs += Math.max(0, ms - 20);
+    },
+  };
+  const deps = { store, lease, graceMs, clock, random: () => 0, log: silentLog, quiet: [], spreadMs: 0 };
+  const events = {
+    attempt: () => {},
+    failed: (reason: string) => failures.push(reason),
+    bytes: () => {},
+    confirmed: () => {},
+  };
+  const push = new MirrorPush('paris', transport, { ...deps, events, takes });
+  const worker = new MirrorWorker('paris', push, { ...deps, events, states: storedStates(store, 'paris', '') });
   const stop = new AbortController();
   const running = worker.run(stop.signal).catch((error: unknown) => {
     if (!stop.signal.aborted) throw error;
@@ -162,10 +178,10 @@ async function createWorld(graceMs = 3_600_000, now = (): number => systemClock.
     },
     untilInStep: async () => {
       for (let i = 0; i < 500; i++) {
-        if (worker.phase.phase === 'idle' && store.mirrors.get('paris').confirmed === number) return;
+        if (worker.state.phase === 'in-sync' && store.mirrors.get('paris').confirmed === number) return;
         await sleep(10);
       }
-      throw new Error(`not in step: ${JSON.stringify(worker.phase)} ${transport.calls.join('; ')}`);
+      throw new Error(`not in step: ${JSON.stringify(worker.state)} ${transport.calls.join('; ')}`);
     },
     [Symbol.asyncDispose]: async () => {
       stop.abort();
@@ -271,7 +287,7 @@ test('a failure that only a person can mend blocks, a push by hand goes on where
   world.transport.fault = (call) =>
     call.startsWith('put APK') ? new TransportError('permission', 'permanent', 'read-only account') : null;
   await world.publish('a');
-  while (world.worker.phase.phase !== 'blocked') await sleep(5);
+  while (world.worker.state.phase !== 'blocked') await sleep(5);
   assert.deepEqual(world.failures, ['permission']);
   assert.ok(!world.transport.files.has('main/x86_64/APKINDEX.tar.gz'));
   world.transport.fault = null;
@@ -330,7 +346,7 @@ test('a file that the compared generation did not want and the next one does sta
   world.transport.fault = () => new TransportError('permission', 'permanent', 'not yet');
   await world.publish('a');
   await world.publishTo('other/x86_64', 'a');
-  while (world.worker.phase.phase !== 'blocked') await sleep(5);
+  while (world.worker.state.phase !== 'blocked') await sleep(5);
   const published: Promise<void>[] = [];
   world.transport.fault = (call) => {
     // The first repository has been compared by now.
@@ -378,8 +394,46 @@ test('a wall clock that is set back does not stretch the wait for the next try',
   await using world = await createWorld(3_600_000, () => Date.now() - setBackMs);
   world.transport.fault = () => new TransportError('closed', 'retryable', 'cut off');
   await world.publish('a');
-  while (world.worker.phase.phase !== 'waiting') await sleep(5);
+  while (world.worker.state.phase !== 'waiting') await sleep(5);
   setBackMs = 86_400_000;
   world.transport.fault = null;
   await world.untilInStep();
+});
+
+test('a mirror that takes a part is sent, compared and pruned nothing else', async () => {
+  await using world = await createWorld(0, undefined, (repository) => repository === 'main/x86_64');
+  const foreign = 'other/x86_64/stranger-1-r0.apk';
+  world.transport.files.set(foreign, { size: 1, mtimeSeconds: 1 });
+  await world.publish('a', 'b');
+  await world.publishTo('other/x86_64', 'c', 'd');
+  await world.untilInStep();
+  await world.publishTo('other/x86_64', 'c', 'e');
+  await world.untilInStep();
+  await world.publish('a');
+  await world.untilInStep();
+  for (let i = 0; i < 300 && world.transport.files.has('main/x86_64/b-1-r0.apk'); i++) await sleep(10);
+  assert.deepEqual([...world.transport.files.keys()].sort(), [
+    'lockstep.json',
+    'main/x86_64/APKINDEX.tar.gz',
+    'main/x86_64/a-1-r0.apk',
+    foreign,
+  ]);
+  assert.ok(!world.transport.calls.some((call) => call.startsWith('list other')), world.transport.calls.join('; '));
+});
+
+test('a push that is blocked by hand ends, what it brought is looked at when it goes on', async () => {
+  await using world = await createWorld();
+  await world.publish('a');
+  await world.untilInStep();
+  world.worker.block('by root: disks');
+  await world.publish('a', 'b');
+  await sleep(100);
+  assert.equal(world.worker.state.phase, 'blocked');
+  world.worker.pushNow();
+  await sleep(50);
+  assert.equal(world.store.mirrors.get('paris').confirmed, 1);
+  assert.equal(world.store.mirrorStates.get('paris')?.saved.note, 'by root: disks');
+  world.worker.unblock();
+  await world.untilInStep();
+  assert.equal(world.store.mirrorStates.get('paris'), null);
 });

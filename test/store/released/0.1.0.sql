@@ -92,7 +92,19 @@ CREATE TABLE mirror (
     last_success_at INTEGER,
     observed INTEGER,
     observed_at INTEGER,
-    unknown_content INTEGER NOT NULL DEFAULT 0
+    unknown_content INTEGER NOT NULL DEFAULT 0,
+    part TEXT NOT NULL DEFAULT ''
+  ) STRICT;
+CREATE TABLE mirror_state (
+    mirror TEXT PRIMARY KEY,
+    config TEXT NOT NULL,
+    failures INTEGER NOT NULL,
+    kind TEXT CHECK (kind IN ('retryable', 'busy', 'permanent', 'security')),
+    reason TEXT,
+    message TEXT,
+    blocked_by TEXT CHECK (blocked_by IN ('permanent', 'security', 'operator')),
+    note TEXT,
+    until INTEGER
   ) STRICT;
 CREATE TABLE rollback (
     batch TEXT PRIMARY KEY,
@@ -167,5 +179,5 @@ INSERT INTO batch (id, key, builder, state, generation, superseded, created_at, 
 INSERT INTO batch (id, key, builder, state, generation, superseded, created_at, updated_at, repositories, reasons) VALUES ('20231114T221420-b-key 1', 'key 1', 'b', 'published', 2, 0, 1700000060000, 1700000060000, '[{"path":"main/x86_64","index":"main/x86_64/APKINDEX.tar.gz","sha256":"8c1eeacea242cc62db1b6d157204fff8490bbcb63280847b0fb06ddf53a39bd2","base":1},{"path":"main/aarch64","index":"main/aarch64/APKINDEX.tar.gz","sha256":"cc1a79776ede64dae54588a6b2d45178b311e808c309bbe7e3dd0250f668ddfb","base":null}]', '[]');
 INSERT INTO decision (id, batch, builder, decision, who, why, at) VALUES (1, 'x', 'b', 'rejected', 'ops', 'it''s wrong', 1700000060000);
 INSERT INTO decided_index (decision, path, sha256, base, reasons) VALUES (1, 'main/x86_64/APKINDEX.tar.gz', 'f00', 1, '[]');
-INSERT INTO mirror (name, target, confirmed, serves, recalled, pruned_until, last_success_at, observed, observed_at, unknown_content) VALUES ('paris', 'sftp:paris', 2, 2, 0, 0, 1700000060000, null, null, 0);
+INSERT INTO mirror (name, target, confirmed, serves, recalled, pruned_until, last_success_at, observed, observed_at, unknown_content, part) VALUES ('paris', 'sftp:paris', 2, 2, 0, 0, 1700000060000, null, null, 0, '');
 PRAGMA user_version=1;
