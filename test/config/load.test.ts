@@ -96,18 +96,16 @@ test('a small configuration gets the documented defaults', async (t) => {
 
 test('what is written counts, and sections may be left empty', async (t) => {
   const { load, directory } = world(t);
-  const text = good
-    .replace('inbox/one', '$T/mirror/inbox/one/')
-    .replace(
-      /transport:[^]*/,
-      `transport: { type: directory, path: /mnt/mirror/ }
+  const text = good.replace('inbox/one', '$T/mirror/inbox/one/').replace(
+    /transport:[^]*/,
+    `transport: { type: directory, path: /mnt/mirror/ }
     url: HTTP://Mirror.Example.fr/pmos
     include: ["main/{arch}"]
     exclude: [main/s390x]
     bandwidth: 2MiB
     quiet: ["22:30-06:00 Europe/Paris"]
 `,
-    );
+  );
   const more = `socket: $T/control.sock
 listen: "[::1]:0"
 workers: 16

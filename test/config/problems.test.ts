@@ -43,7 +43,9 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     'text for a mapping',
     /mirrors:\n[^]*/,
     'mirrors: [disk]\n',
-    ['8:11: mirrors[0]: "disk", expected a mirror with the keys name, url, transport, include, exclude, bandwidth, quiet'],
+    [
+      '8:11: mirrors[0]: "disk", expected a mirror with the keys name, url, transport, include, exclude, bandwidth, quiet',
+    ],
   ],
   [
     'a number for a name',

@@ -14,7 +14,10 @@ const at = (hours: number, minutes = 0, month = 10): number => Date.UTC(2026, mo
 
 test('a window lasts to its end, over midnight too, and windows that touch are one', () => {
   const day = windows('07:00-23:00');
-  assert.deepEqual([quietMsAt(day, at(6, 59)), quietMsAt(day, at(7)), quietMsAt(day, at(23))], [0, 16 * 60 * minute, 0]);
+  assert.deepEqual(
+    [quietMsAt(day, at(6, 59)), quietMsAt(day, at(7)), quietMsAt(day, at(23))],
+    [0, 16 * 60 * minute, 0],
+  );
   const night = windows('22:30-06:00');
   assert.deepEqual([quietMsAt(night, at(23)), quietMsAt(night, at(5))], [7 * 60 * minute, 60 * minute]);
   assert.equal(quietMsAt(windows('10:00-12:00', '12:00-13:00'), at(11)), 120 * minute);
@@ -30,13 +33,22 @@ test('a zone counts, summer time too', () => {
 });
 
 test('what cannot be a window is refused', () => {
-  for (const one of ['7:00-23:00', '07:00-24:30', '24:00-01:00', '07:00-07:00', '00:00-24:00', '07:00', '07:00-08:00 Mars/Base'])
+  for (const one of [
+    '7:00-23:00',
+    '07:00-24:30',
+    '24:00-01:00',
+    '07:00-07:00',
+    '00:00-24:00',
+    '07:00',
+    '07:00-08:00 Mars/Base',
+  ])
     assert.ok('problem' in parseQuiet(one), one);
 });
 
 test('no window is missed between two looks', () => {
   const clock = fc.integer({ min: 0, max: 24 * 60 - 1 });
-  const text = (m: number): string => `${String(Math.floor(m / 60)).padStart(2, '0')}:${String(m % 60).padStart(2, '0')}`;
+  const text = (m: number): string =>
+    `${String(Math.floor(m / 60)).padStart(2, '0')}:${String(m % 60).padStart(2, '0')}`;
   fc.assert(
     fc.property(clock, clock, fc.integer({ min: 0, max: 86_400_000 }), (from, to, ms) => {
       fc.pre(from !== to);

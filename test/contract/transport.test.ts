@@ -298,6 +298,36 @@ for (const kind of kinds) {
       assert.ok(everything(at.root).every((path) => path === join(at.root, 'd/there')));
     });
 
+    test('a check says that the mirror can be reached, and changes nothing', async (t) => {
+      const at = place();
+      const transport = open(t, at);
+      await transport.check?.({ signal: never });
+      await transport.check?.({ signal: never });
+      assert.deepEqual(readdirSync(at.root), []);
+    });
+
+    test('bytes of a put go out only when the pace lets them', async (t) => {
+      const source = makeSource(t);
+      const at = place();
+      const content = randomBytes(1024 * 1024);
+      const file = source.add('d/a.apk', content);
+      const gate = Promise.withResolvers<void>();
+      let asked = 0;
+      const pace = async (bytes: number): Promise<void> => {
+        asked += bytes;
+        await gate.promise;
+      };
+      const putting = open(t, at).put(source.root, [[file]], { signal: never, pace });
+      await eventually('the put to ask', () => asked > 0);
+      await sleep(100);
+      assert.ok(asked < content.length, `it waits, and does not read on: ${asked} bytes asked for`);
+      assert.ok(!existsSync(join(at.root, 'd/a.apk')));
+      gate.resolve();
+      await putting;
+      assert.ok(asked >= content.length, `all bytes were asked for: ${asked}`);
+      assert.equal(digest(join(at.root, 'd/a.apk')), digest(join(source.root, 'd/a.apk')));
+    });
+
     test('a wave appears only when the ones before it are in place', async (t) => {
       const source = makeSource(t);
       const at = place();
@@ -483,7 +513,10 @@ for (const kind of kinds) {
       const attempt = async (target: Partial<typeof ssh.target>): Promise<TransportError> => {
         const transport = ssh.make({ ...ssh.target, ...target }, { connectTimeoutMs: 500 });
         t.after(() => transport.close());
-        return failureOf(transport.put(source.root, [files], { signal: never }));
+        const error = await failureOf(transport.put(source.root, [files], { signal: never }));
+        const checked = await failureOf(transport.check?.({ signal: never }) ?? assert.fail('no check'));
+        assert.deepEqual([checked.kind, checked.reason], [error.kind, error.reason], 'a check fails of the same');
+        return error;
       };
       const other = `SHA256:${randomBytes(32).toString('base64').replace('=', '')}`;
       const key = await attempt({ hostKeys: [other] });

@@ -38,7 +38,8 @@ class FakePush implements PushPort {
 
   async push(signal: AbortSignal): Promise<number> {
     // A push after a check belongs to the same try.
-    if (this.tries.at(-1) !== 'check' || this.at.at(-1) !== this.#clock.monotonic()) this.at.push(this.#clock.monotonic());
+    if (this.tries.at(-1) !== 'check' || this.at.at(-1) !== this.#clock.monotonic())
+      this.at.push(this.#clock.monotonic());
     this.tries.push('push');
     await this.#clock.sleep(this.takesMs, { signal });
     if (this.fault) throw this.fault;

@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import * as fc from 'fast-check';
-import { breakerFailures, delayMs, type Failure, paceMs, recheckCapMs, waitCapMs } from '../../src/replicate/backoff.ts';
+import {
+  breakerFailures,
+  delayMs,
+  type Failure,
+  paceMs,
+  recheckCapMs,
+  waitCapMs,
+} from '../../src/replicate/backoff.ts';
 import {
   blockOf,
   breakerOf,
@@ -98,7 +105,10 @@ test('after five failures in a row a push is tried only when a cheap check went 
   assert.equal(breakerOf(open.state), 'open');
   const later = open.nowMs + waitCapMs;
   const checking = next(open.state, look, later);
-  assert.deepEqual([checking.action, checking.state.phase, breakerOf(checking.state)], ['check', 'checking', 'half-open']);
+  assert.deepEqual(
+    [checking.action, checking.state.phase, breakerOf(checking.state)],
+    ['check', 'checking', 'half-open'],
+  );
   const failedAgain = next(checking.state, fail('retryable'), later);
   assert.deepEqual([failedAgain.state.phase, failedAgain.state.failures], ['waiting', 6]);
   const pushing = next(checking.state, { kind: 'checked' }, later);
@@ -108,7 +118,12 @@ test('after five failures in a row a push is tried only when a cheap check went 
 });
 
 test('a blocked mirror whose check fails of something else stays blocked for what it was', () => {
-  const { state, actions } = walk([0, look], [0, fail('security', 'host_key')], [recheckCapMs, look], [0, fail('retryable')]);
+  const { state, actions } = walk(
+    [0, look],
+    [0, fail('security', 'host_key')],
+    [recheckCapMs, look],
+    [0, fail('retryable')],
+  );
   assert.deepEqual(actions, ['push', null, 'check', null]);
   assert.deepEqual([blockOf(state)?.by, state.lastFailure?.reason], ['security', 'host_key']);
   assert.ok((restMs(state, recheckCapMs) ?? 0) <= waitCapMs);
@@ -159,9 +174,12 @@ const events: fc.Arbitrary<MirrorEvent> = fc.oneof(
     .tuple(kinds, reasons, randoms)
     .map(([kind, reason, random]) => ({ kind: 'failed' as const, failure: failureOf(kind, reason), random })),
 );
-const steps = fc.array(fc.tuple(fc.oneof(fc.integer({ min: 0, max: 1500 }), fc.integer({ min: 0, max: recheckCapMs })), events), {
-  maxLength: 60,
-});
+const steps = fc.array(
+  fc.tuple(fc.oneof(fc.integer({ min: 0, max: 1500 }), fc.integer({ min: 0, max: recheckCapMs })), events),
+  {
+    maxLength: 60,
+  },
+);
 
 test('whatever happens: no push while blocked but after a check, no two tries within a second, every wait below its cap', () => {
   fc.assert(
@@ -182,11 +200,14 @@ test('whatever happens: no push while blocked but after a check, no two tries wi
           assert.ok(byHand, `${before.phase} -> push by ${event.kind}`);
         }
         if (blockOf(before)?.by === 'operator')
-          assert.ok(event.kind === 'unblock' || blockOf(after)?.by === 'operator', `${event.kind} ended a block by hand`);
+          assert.ok(
+            event.kind === 'unblock' || blockOf(after)?.by === 'operator',
+            `${event.kind} ended a block by hand`,
+          );
         if (action === 'stop') assert.ok(before.phase === 'pushing' || before.phase === 'checking');
         const rest = restMs(after, nowMs) ?? 0;
         assert.ok(rest >= 0 && rest <= (after.phase === 'blocked' ? recheckCapMs : waitCapMs), `waits ${rest} ms`);
-        assert.ok(after.failures >= 0 && (after.failures <= before.failures + 1));
+        assert.ok(after.failures >= 0 && after.failures <= before.failures + 1);
         state = after;
       }
     }),
@@ -197,18 +218,27 @@ test('whatever happens: no push while blocked but after a check, no two tries wi
 test('a restart keeps what was, for no longer than the cap, whatever the wall clock says; another configuration keeps only a block by hand', () => {
   const jump = fc.integer({ min: -40 * 86_400_000, max: 40 * 86_400_000 });
   fc.assert(
-    fc.property(steps, jump, fc.boolean(), fc.integer({ min: 0, max: 10_000 }), (happened, wallMs, changed, spreadMs) => {
-      const { state, nowMs } = walk(...happened);
-      const saved = savedOf(state, { wallMs: nowMs, monotonicMs: nowMs }) ?? null;
-      const after = restoredState({ saved, changed }, spreadMs, { wallMs: nowMs + wallMs, monotonicMs: 7 });
-      const rest = restMs(after, 7) ?? 0;
-      if (saved?.blockedBy === 'operator') assert.equal(blockOf(after)?.by, 'operator');
-      else {
-        assert.equal(blockOf(after)?.by ?? null, changed ? null : (saved?.blockedBy ?? null));
-        assert.ok(rest >= spreadMs && rest <= Math.max(spreadMs, saved?.blockedBy ? recheckCapMs : waitCapMs), `${rest}`);
-        assert.equal(after.failures, changed ? 0 : (saved?.failures ?? 0));
-      }
-    }),
+    fc.property(
+      steps,
+      jump,
+      fc.boolean(),
+      fc.integer({ min: 0, max: 10_000 }),
+      (happened, wallMs, changed, spreadMs) => {
+        const { state, nowMs } = walk(...happened);
+        const saved = savedOf(state, { wallMs: nowMs, monotonicMs: nowMs }) ?? null;
+        const after = restoredState({ saved, changed }, spreadMs, { wallMs: nowMs + wallMs, monotonicMs: 7 });
+        const rest = restMs(after, 7) ?? 0;
+        if (saved?.blockedBy === 'operator') assert.equal(blockOf(after)?.by, 'operator');
+        else {
+          assert.equal(blockOf(after)?.by ?? null, changed ? null : (saved?.blockedBy ?? null));
+          assert.ok(
+            rest >= spreadMs && rest <= Math.max(spreadMs, saved?.blockedBy ? recheckCapMs : waitCapMs),
+            `${rest}`,
+          );
+          assert.equal(after.failures, changed ? 0 : (saved?.failures ?? 0));
+        }
+      },
+    ),
     { numRuns: 500 },
   );
 });

@@ -5,7 +5,9 @@ import { type Bucket, takeFrom, Throttle } from '../../src/system/throttle.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
 
 test('over any time no more goes than the rate and one burst allow', () => {
-  const taken = fc.array(fc.tuple(fc.integer({ min: 0, max: 5000 }), fc.integer({ min: 1, max: 65_536 })), { minLength: 1 });
+  const taken = fc.array(fc.tuple(fc.integer({ min: 0, max: 5000 }), fc.integer({ min: 1, max: 65_536 })), {
+    minLength: 1,
+  });
   fc.assert(
     fc.property(taken, fc.integer({ min: 65_536, max: 10_000_000 }), (takes, rate) => {
       let bucket: Bucket = { level: 0, atMs: 0 };
