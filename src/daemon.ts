@@ -2,7 +2,6 @@
 import { chmod } from 'node:fs/promises';
 import type { MirrorConfig } from './config/mirror-schema.ts';
 import type { Config, InboxConfig } from './config/schema.ts';
-import { partText } from './config/part.ts';
 import { matchesAny } from './config/template.ts';
 import { forgetBuilders } from './daemon/builders.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
@@ -26,7 +25,6 @@ import { Prober } from './observe/probe.ts';
 import { type RunningServer, startServer } from './observe/server.ts';
 import { statusView } from './observe/status.ts';
 import { Publisher } from './publish/publisher.ts';
-import { placeOf } from './replicate/connect.ts';
 import type { Store } from './store/store.ts';
 import type { Clock } from './system/clock.ts';
 import { freeBytes } from './system/durable.ts';
@@ -81,7 +79,7 @@ export class Daemon {
     this.#options = options;
     this.#config = config;
     this.#beatAt = clock.monotonic();
-    this.#limits = new SharedLimits(config.limits, clock);
+    this.#limits = new SharedLimits(config, clock);
     this.#locks = lockAll(config);
     this.#store = openState(config.state, clock, log);
     this.#verifier = new Verifier({ workers: config.workers });
@@ -228,7 +226,7 @@ export class Daemon {
     }
     for (const name of this.#mirrors.keys()) if (plan.stop.has(`mirror:${name}`)) this.#mirrors.delete(name);
     this.#config = plan.config;
-    this.#limits.set(plan.config.limits);
+    this.#limits.set(plan.config);
     await this.#keys.configure(plan.config);
     this.#metrics.setTargets(targetsOf(next));
     await forgetBuilders(this.#config, before, this.#store.batches);
@@ -264,7 +262,6 @@ export class Daemon {
   }
 
   #startMirror(config: MirrorConfig): void {
-    this.#store.mirrors.open(config.name, placeOf(config.transport), partText(config.part));
     const { worker, probe } = createMirror(config, {
       store: this.#store,
       publisher: this.#publisher,
@@ -273,7 +270,6 @@ export class Daemon {
       graceMs: this.#config.publish.graceMs,
       probeMs: this.#config.schedule.probeMs,
       shared: this.#limits,
-      fleet: this.#config.mirrors.length,
       ...this.#options,
     });
     this.#mirrors.set(config.name, { config, worker });

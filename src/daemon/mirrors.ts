@@ -1,11 +1,11 @@
 /** Builds what one mirror needs while the daemon runs: its worker, and its probe when it has a URL. */
-import type { Limits } from '../config/mirror-limits-schema.ts';
 import type { MirrorConfig } from '../config/mirror-schema.ts';
-import { isInPart } from '../config/part.ts';
+import { isInPart, partText } from '../config/part.ts';
+import type { Config } from '../config/schema.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Prober } from '../observe/probe.ts';
 import type { Publisher } from '../publish/publisher.ts';
-import { createTransport } from '../replicate/connect.ts';
+import { createTransport, placeOf } from '../replicate/connect.ts';
 import { limitTransport } from '../replicate/limited.ts';
 import { storedStates } from '../replicate/ports.ts';
 import { MirrorPush } from '../replicate/push.ts';
@@ -17,25 +17,35 @@ import type { Log } from '../system/log.ts';
 import { Throttle } from '../system/throttle.ts';
 import { ProbeService } from './probes.ts';
 
+/** So that hundreds of mirrors do not all come in the second of a start; a few come at once. */
+const startSpreadMs = 20;
+
+type Shared = Pick<Config, 'limits' | 'mirrors'>;
+
 /** What all mirrors share: slots and bandwidth. */
 export class SharedLimits {
   readonly slots: Slots;
   readonly throttle: Throttle;
+  /** How many share. */
+  #fleet: number;
 
-  constructor({ connections, bytesPerSecond }: Limits, clock: Clock) {
-    this.slots = new Slots(connections, clock);
-    this.throttle = new Throttle(bytesPerSecond, clock);
+  constructor({ limits, mirrors }: Shared, clock: Clock) {
+    this.slots = new Slots(limits.connections, clock);
+    this.throttle = new Throttle(limits.bytesPerSecond, clock);
+    this.#fleet = mirrors.length;
+  }
+
+  get spreadMs(): number {
+    return startSpreadMs * this.#fleet;
   }
 
   /** Takes effect at once, for what runs too. */
-  set({ connections, bytesPerSecond }: Limits): void {
-    this.slots.setLimit(connections);
-    this.throttle.setRate(bytesPerSecond);
+  set({ limits, mirrors }: Shared): void {
+    this.slots.setLimit(limits.connections);
+    this.throttle.setRate(limits.bytesPerSecond);
+    this.#fleet = mirrors.length;
   }
 }
-
-/** So that hundreds of mirrors do not all come in the second of a start; a few come at once. */
-const startSpreadMs = 20;
 
 export interface MirrorDeps {
   readonly store: Store;
@@ -46,8 +56,6 @@ export interface MirrorDeps {
   readonly probeMs: number;
   /** What all mirrors share. */
   readonly shared: SharedLimits;
-  /** Mirrors that start at the same time. */
-  readonly fleet: number;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
@@ -58,13 +66,14 @@ export interface MirrorParts {
   readonly worker: MirrorWorker;
 }
 
-/** Neither runs yet. */
+/** Neither runs yet; the store knows where the mirror is and what it takes. */
 export function createMirror(
   config: MirrorConfig,
-  { publisher, metrics, prober, graceMs, probeMs, shared, fleet, ...common }: MirrorDeps,
+  { publisher, metrics, prober, graceMs, probeMs, shared, ...common }: MirrorDeps,
 ): { readonly worker: MirrorWorker; readonly probe: ProbeService | null } {
   const { store, clock } = common;
   const { name, url, part } = config;
+  store.mirrors.open(name, placeOf(config.transport), partText(part));
   const takes = (repository: string): boolean => isInPart(part, repository);
   const probe =
     url === null ? null : new ProbeService(name, url, { ...common, prober, metrics, everyMs: probeMs, takes });
@@ -87,7 +96,7 @@ export function createMirror(
     ...common,
     states: storedStates(store, name, JSON.stringify(config.transport)),
     quiet: config.quiet,
-    spreadMs: startSpreadMs * fleet,
+    spreadMs: shared.spreadMs,
     events: {
       attempt: (outcome) => metrics.pushAttempt(name, outcome),
       failed: (reason) => metrics.pushFailed(name, reason),

@@ -2,6 +2,7 @@
 import { Mutex } from '../system/limit.ts';
 import type { Throttle } from '../system/throttle.ts';
 import type { Slots } from './slots.ts';
+import { checkWith } from './tidy.ts';
 import type { Pace, Transport, TransportOptions } from './transport.ts';
 
 /**
@@ -25,7 +26,6 @@ export function limitTransport(transport: Transport, slots: Slots, throttles: re
         },
       }),
     );
-  const { check } = transport;
   return {
     list: (directory, options) => inSlot(options, (given) => transport.list(directory, given)),
     put: (sourceRoot, waves, options) =>
@@ -35,7 +35,7 @@ export function limitTransport(transport: Transport, slots: Slots, throttles: re
       }),
     remove: (paths, options) => inSlot(options, (given) => transport.remove(paths, given)),
     // In no slot: mirrors that were lost and are asked for a sign of life keep nothing from the others.
-    ...(check ? { check: (options: TransportOptions) => check.call(transport, options) } : {}),
+    check: (options) => checkWith(transport, options),
     close: () => transport.close(),
   };
 }

@@ -7,7 +7,7 @@ import type { IndexRow } from '../store/generations.ts';
 import { filesOf, indexFilesOf, isOursToRemove, planComparison, refuseDamaged, splitReplacing } from './plan.ts';
 import type { PushDeps, PushPort } from './ports.ts';
 import { MirrorRecall } from './recall.ts';
-import { listIfAllowed, MirrorTidy, unlessRefused } from './tidy.ts';
+import { checkWith, listIfAllowed, MirrorTidy, unlessRefused } from './tidy.ts';
 import type { PushFile, Transport, Wave } from './transport.ts';
 
 /** Files that one comparison removes at most, the next one finds the rest; and that it keeps back until the indexes go. */
@@ -39,8 +39,7 @@ export class MirrorPush implements PushPort {
   }
 
   async check(signal: AbortSignal): Promise<void> {
-    if (this.transport.check) await this.transport.check({ signal });
-    else await listIfAllowed(this.transport, '.', signal);
+    await checkWith(this.transport, { signal });
   }
 
   close(): Promise<void> {

@@ -1,5 +1,5 @@
 /** One run of the local rsync whose remote end is an exec channel of the warm SSH connection: no ssh program, no handshake. */
-import { type Duplex, Transform } from 'node:stream';
+import { type Duplex, Transform, type TransformCallback } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { abortable } from '../system/abortable.ts';
 import { childEnvironment, type ExecResult, exec } from '../system/exec.ts';
@@ -204,14 +204,16 @@ class Splice {
 
 /** Passes bytes on when `wait` lets them. Once that is aborted the rest passes: the channel ends anyhow. */
 function pacer(wait: (bytes: number) => Promise<void>): Transform {
-  return new Transform({
+  const pass = async (chunk: Buffer, done: TransformCallback): Promise<void> => {
+    await wait(chunk.length).catch(() => {});
+    done(null, chunk);
+  };
+  const transform = new Transform({
     transform: (chunk: Buffer, _encoding, done) => {
-      wait(chunk.length).then(
-        () => done(null, chunk),
-        () => done(null, chunk),
-      );
+      pass(chunk, done).catch((error: unknown) => transform.destroy(error as Error));
     },
   });
+  return transform;
 }
 
 /** The remote command and the bytes that came behind it, or undefined when rsync ended without one. */

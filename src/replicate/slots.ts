@@ -106,7 +106,7 @@ export class Slots {
   }
 
   async #watchHolders(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
+    for (;;) {
       const nowMs = this.#clock.monotonic();
       const ends = [...this.#holders]
         .filter((holder) => !holder.passed)
@@ -118,7 +118,8 @@ export class Slots {
         this.#admit();
       }
       const nextMs = ends.find(({ endMs }) => endMs > nowMs)?.endMs ?? nowMs + silentMs;
-      if (!signal.aborted) await this.#clock.sleep(nextMs - nowMs, { signal });
+      // Rejects at once when #admit has just let the last one in.
+      await this.#clock.sleep(nextMs - nowMs, { signal });
     }
   }
 }

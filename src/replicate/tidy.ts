@@ -4,7 +4,7 @@ import { TransportError } from '../errors.ts';
 import type { Log } from '../system/log.ts';
 import { leftOverIn } from './plan.ts';
 import type { PushDeps } from './ports.ts';
-import type { RemoteFile, Transport, Wave } from './transport.ts';
+import type { RemoteFile, Transport, TransportOptions, Wave } from './transport.ts';
 
 export class MirrorTidy {
   readonly #name: string;
@@ -105,4 +105,10 @@ export async function unlessRefused(mirror: string, log: Log, remove: () => Prom
     log.warn('prune_refused', { mirror, detail: error.message });
     return false;
   }
+}
+
+/** Asks for a sign of life, by the cheapest means that the transport has. */
+export async function checkWith(transport: Transport, options: TransportOptions): Promise<void> {
+  if (transport.check) await transport.check(options);
+  else await listIfAllowed(transport, '.', options.signal);
 }

@@ -28,7 +28,6 @@ export class MirrorStateStore {
   get(mirror: string): { readonly saved: SavedState; readonly config: string } | null {
     const row = this.#db.get('SELECT * FROM mirror_state WHERE mirror = ?', mirror);
     if (!row) return null;
-    const textOf = (value: unknown): string | null => (value === null ? null : String(value));
     const saved: SavedState = {
       failures: Number(row.failures),
       lastFailure:
@@ -39,8 +38,8 @@ export class MirrorStateStore {
               reason: String(row.reason) as PushFailureReason,
               message: String(row.message),
             },
-      blockedBy: textOf(row.blocked_by) as SavedState['blockedBy'],
-      note: textOf(row.note),
+      blockedBy: row.blocked_by as SavedState['blockedBy'],
+      note: row.note as SavedState['note'],
       untilMs: row.until === null ? null : Number(row.until),
     };
     return { saved, config: String(row.config) };

@@ -23,7 +23,7 @@ const defaultGuards = {
   mayVanish: [],
 };
 
-const template = (text: string): unknown => {
+const templateOf = (text: string): unknown => {
   const parsed = parseTemplate(text);
   return 'value' in parsed ? parsed.value : parsed;
 };
@@ -138,7 +138,7 @@ quarantine: { keep: 7d, max_size: 1000000, max_batches: 3 }
       name: 'paris',
       url: 'http://mirror.example.fr/pmos/',
       transport: { type: 'directory', path: '/mnt/mirror' },
-      part: { include: [template('main/{arch}')], exclude: [template('main/s390x')] },
+      part: { include: [templateOf('main/{arch}')], exclude: [templateOf('main/s390x')] },
       bytesPerSecond: 2 * 2 ** 20,
       quiet: [{ from: 22 * 60 + 30, to: 6 * 60, zone: 'Europe/Paris' }],
     },

@@ -62,7 +62,7 @@ interface Started {
   readonly worker: MirrorWorker;
   readonly push: FakePush;
   readonly memory: { saved: SavedState | null; changed: boolean };
-  stop(): Promise<void>;
+  readonly stop: () => Promise<void>;
 }
 
 function start(

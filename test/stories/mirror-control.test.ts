@@ -28,8 +28,8 @@ test('a block by hand outlives a restart, and the mirror catches up once it is o
   });
   await primary.start();
   const [main, edge] = [primary.repository('main/x86_64'), primary.repository('edge/x86_64')];
-  main.set({ name: 'hello', version: '1.0-r0' });
-  edge.set({ name: 'early', version: '1.0-r0' });
+  main.set({ name: 'hello', version: '1.0-r0', contentBytes: 500, seed: 1 });
+  edge.set({ name: 'early', version: '1.0-r0', contentBytes: 500, seed: 1 });
   await main.write(primary.inbox);
   await edge.write(primary.inbox);
   await primary.until('both mirrors to hold main', () =>
@@ -41,7 +41,7 @@ test('a block by hand outlives a restart, and the mirror catches up once it is o
 
   const blocked = await primary.control('mirror', { mirror: 'paris', action: 'block', who: 'root', why: 'disks' });
   assert.equal(blocked.status, 200);
-  edge.set({ name: 'late', version: '1.0-r0' });
+  edge.set({ name: 'late', version: '1.0-r0', contentBytes: 500, seed: 1 });
   await edge.write(primary.inbox);
   await primary.until('the batch to be out', () => existsSync(join(primary.public, 'edge/x86_64/late-1.0-r0.apk')));
   await primary.stop();
