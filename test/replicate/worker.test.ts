@@ -4,7 +4,12 @@ import { tmpdir } from 'node:os';
 import { join, posix } from 'node:path';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { MirrorConfig } from '../../src/config/mirror-schema.ts';
+import { parseTemplate } from '../../src/config/template.ts';
+import { gatherFacts } from '../../src/daemon/facts.ts';
 import { TransportError } from '../../src/errors.ts';
+import { neverScrubbed } from '../../src/observe/scrub.ts';
+import type { MirrorFacts } from '../../src/observe/status.ts';
 import type { Lease } from '../../src/publish/ports.ts';
 import { storedStates } from '../../src/replicate/ports.ts';
 import { MirrorPush } from '../../src/replicate/push.ts';
@@ -436,4 +441,34 @@ test('a push that is blocked by hand ends, what it brought is looked at when it 
   world.worker.unblock();
   await world.untilInStep();
   assert.equal(world.store.mirrorStates.get('paris'), null);
+});
+
+test('what a mirror need not hold is no lag', async () => {
+  await using world = await createWorld(3_600_000, undefined, (repository) => repository === 'main/x86_64');
+  await world.publish('a');
+  await world.untilInStep();
+  world.worker.block('by root');
+  const parsed = parseTemplate('other/{arch}');
+  assert.ok('value' in parsed);
+  const config: MirrorConfig = {
+    name: 'paris',
+    url: null,
+    transport: { type: 'directory', path: '/mnt' },
+    part: { include: [], exclude: [parsed.value] },
+    bytesPerSecond: null,
+    quiet: [],
+  };
+  const keys = { stateOf: () => 'valid' as const, problems: () => [] };
+  const facts = (): MirrorFacts => {
+    const { worker, store } = world;
+    const [mirror] = gatherFacts(store, [{ config, worker }], keys, { ...neverScrubbed, damaged: [] }).mirrors;
+    assert.ok(mirror);
+    return mirror;
+  };
+  await world.publishTo('other/x86_64', 'b');
+  assert.deepEqual([facts().generation, facts().pushedMissingSinceMs], [2, null]);
+  await world.publish('a', 'c');
+  const published = world.store.generations.publishedAt(3);
+  assert.deepEqual([facts().generation, facts().pushedMissingSinceMs], [2, published]);
+  assert.equal(facts().blockedBy, 'operator');
 });
