@@ -36,6 +36,9 @@ export class Mutex {
   }
 }
 
+/** Made once: a reason of its own for each wait would cost more than all the rest of it. */
+const over = new DOMException('the wait is over', 'AbortError');
+
 /** A flag that a loop waits for; setting it twice before the loop looks counts once. */
 export class Wake {
   #set = false;
@@ -59,7 +62,7 @@ export class Wake {
       try {
         await Promise.race([woken, slept]);
       } finally {
-        stop.abort();
+        stop.abort(over);
         this.#waiter = null;
         await slept;
       }

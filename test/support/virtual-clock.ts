@@ -4,7 +4,8 @@ import type { Clock } from '../../src/system/clock.ts';
 interface Sleeper {
   readonly atMs: number;
   readonly order: number;
-  readonly wake: () => void;
+  /** False when nobody waits any more. */
+  readonly wake: () => boolean;
 }
 
 export class VirtualClock implements Clock {
@@ -39,10 +40,15 @@ export class VirtualClock implements Clock {
         reject(signal.reason as Error);
         return;
       }
-      const onAbort = (): void => reject(signal?.reason as Error);
-      const wake = (): void => {
+      let waits = true;
+      const onAbort = (): void => {
+        waits = false;
+        reject(signal?.reason as Error);
+      };
+      const wake = (): boolean => {
         signal?.removeEventListener('abort', onAbort);
         resolve();
+        return waits;
       };
       signal?.addEventListener('abort', onAbort, { once: true });
       this.#insert({ atMs: this.#monotonicMs + Math.max(0, ms), order: this.#order++, wake });
@@ -55,8 +61,7 @@ export class VirtualClock implements Clock {
     await settle();
     for (let first = this.#sleepers[0]; first && first.atMs <= endMs; first = this.#sleepers[0]) {
       this.#monotonicMs = Math.max(this.#monotonicMs, first.atMs);
-      this.#removeFirst().wake();
-      await settle();
+      if (this.#removeFirst().wake()) await settle();
     }
     this.#monotonicMs = endMs;
   }
