@@ -96,6 +96,7 @@ export function createMirror(
     ...common,
     states: storedStates(store, name, JSON.stringify(config.transport)),
     quiet: config.quiet,
+    lookMs: 10 * 60_000,
     spreadMs: shared.spreadMs,
     events: {
       attempt: (outcome) => metrics.pushAttempt(name, outcome),

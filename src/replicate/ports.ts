@@ -36,6 +36,8 @@ export interface WorkerDeps {
   readonly log: Log;
   readonly states: StatePort;
   readonly quiet: readonly QuietWindow[];
+  /** What is due by time alone (a prune, the end of a quiet window that came early) is looked for this often. */
+  readonly lookMs: number;
   /** The first try comes at any time within this span after the start. */
   readonly spreadMs: number;
   readonly events: {

@@ -17,9 +17,6 @@ import type { PushPort, WorkerDeps } from './ports.ts';
 import { type Moment, restoredState, savedOf } from './saved-state.ts';
 import type { Transport } from './transport.ts';
 
-/** What is due by time alone (a prune, the end of a quiet window that came early) is looked for this often. */
-const idleMs = 10 * 60_000;
-
 export class MirrorWorker {
   readonly name: string;
   readonly #push: PushPort;
@@ -126,8 +123,8 @@ export class MirrorWorker {
   }
 
   async #rest(): Promise<void> {
-    const { clock } = this.#deps;
-    const ms = Math.min(idleMs, restMs(this.#state, clock.monotonic()) ?? idleMs);
+    const { clock, lookMs } = this.#deps;
+    const ms = Math.min(lookMs, restMs(this.#state, clock.monotonic()) ?? lookMs);
     await this.#wake.wait((stop) => clock.sleep(ms, { signal: stop }));
   }
 
@@ -180,13 +177,13 @@ export class MirrorWorker {
 
   /** Tells of each quiet window that begins, until `ended`. */
   async #stopWhenQuiet(ended: AbortSignal): Promise<void> {
-    const { clock, quiet } = this.#deps;
+    const { clock, lookMs, quiet } = this.#deps;
     try {
       for (;;) {
         const leftMs = msUntilQuiet(quiet, clock.now());
         if (leftMs === null) return;
         // In steps: the wall clock, which says when that is, may be set meanwhile.
-        await clock.sleep(Math.min(leftMs, idleMs), { signal: ended });
+        await clock.sleep(Math.min(leftMs, lookMs), { signal: ended });
         this.#step({ kind: 'quiet', quietMs: quietMsAt(quiet, clock.now()) });
         await clock.sleep(1000, { signal: ended });
       }

@@ -83,6 +83,7 @@ function start(
     random,
     log: silentLog,
     quiet,
+    lookMs: 600_000,
     spreadMs,
     states: { load: () => memory, save: (saved) => (memory.saved = saved) },
     events: { attempt: () => {}, failed: () => {} },
@@ -239,6 +240,7 @@ test('a state that cannot be written down does not end the worker', async () => 
     random: () => 0.5,
     log: { ...silentLog, error: (event) => complaints.push(event) },
     quiet: [],
+    lookMs: 600_000,
     spreadMs: 0,
     states: {
       load: () => ({ saved: null, changed: false }),

@@ -33,7 +33,15 @@ async function bytesToBringIn(world: PublishWorld, transport: Transport): Promis
   const lease = (): Lease | null => world.publisher.lease();
   const push = new MirrorPush('m', transport, { ...deps, lease, graceMs: 1000, takes: () => true, events });
   const states = storedStates(world.store, 'm', '');
-  const worker = new MirrorWorker('m', push, { ...deps, events, states, quiet: [], spreadMs: 0, random: () => 0 });
+  const worker = new MirrorWorker('m', push, {
+    ...deps,
+    events,
+    states,
+    quiet: [],
+    lookMs: 600_000,
+    spreadMs: 0,
+    random: () => 0,
+  });
   const run = worker.run(new AbortController().signal);
   await confirmed.promise;
   worker.drain();

@@ -107,7 +107,17 @@ async function createWorld(
       skippedMs += Math.max(0, ms - 20);
     },
   };
-  const deps = { store, lease, graceMs, clock, random: () => 0, log: silentLog, quiet: [], spreadMs: 0 };
+  const deps = {
+    store,
+    lease,
+    graceMs,
+    clock,
+    random: () => 0,
+    log: silentLog,
+    quiet: [],
+    lookMs: 600_000,
+    spreadMs: 0,
+  };
   const events = {
     attempt: () => {},
     failed: (reason: string) => failures.push(reason),
