@@ -169,7 +169,13 @@ class MirrorPass {
       files.delete(name);
     }
     if (left.length === 0) return;
-    await this.#turns.errand((transport, inner) => transport.remove(left, { signal: inner }), signal);
+    try {
+      await this.#turns.errand((transport, inner) => transport.remove(left, { signal: inner }), signal);
+    } catch (error) {
+      if (!isRefused(error)) throw error;
+      this.#result.detail = `its account may not delete: left-over files stay, ${left[0]} for instance`;
+      return;
+    }
     this.#result.temporary += left.length;
     this.#deps.log.info('mirror_swept', { mirror: this.#config.name, directory, files: left.length });
   }
