@@ -293,8 +293,9 @@ export class Candidate {
   }
 
   #guardFacts(index: Verified<IndexFacts>): GuardFacts {
-    const { generations, rollbacks } = this.#deps.store;
+    const { generations, rollbacks, takeover } = this.#deps.store;
     return {
+      publishedBefore: takeover.wasPublishedBefore(index.sha256),
       repository: this.repository,
       index,
       known: generations.ageOf(this.repository, this.fileName),
