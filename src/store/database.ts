@@ -5,6 +5,7 @@ import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSy
 import { messageOf, OperationError } from '../errors.ts';
 import { copyDatabase, migrate } from './migrate.ts';
 import { migrations } from './schema.ts';
+import { WriteWatch } from './writable.ts';
 
 export type Row = Readonly<Record<string, SQLOutputValue>>;
 export type Value = SQLInputValue;
@@ -13,6 +14,9 @@ export type Value = SQLInputValue;
 export class Database implements Disposable {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
+  readonly #writes = new WriteWatch();
+  /** The first thing that the open transaction changed. */
+  #changing: string | null = null;
 
   private constructor(db: DatabaseSync) {
     this.#db = db;
@@ -46,7 +50,20 @@ export class Database implements Disposable {
   }
 
   run(sql: string, ...values: Value[]): { changes: number } {
-    return { changes: Number(this.#prepare(sql).run(...values).changes) };
+    try {
+      const changes = Number(this.#prepare(sql).run(...values).changes);
+      if (!this.#db.isTransaction) this.#writes.succeeded(sql);
+      else if (changes > 0) this.#changing ??= sql;
+      return { changes };
+    } catch (error) {
+      this.#writes.failed(sql, error);
+      throw error;
+    }
+  }
+
+  /** Why the file could not be written the last time; null when it could. */
+  get writeProblem(): string | null {
+    return this.#writes.problem;
   }
 
   get(sql: string, ...values: Value[]): Row | undefined {
@@ -59,12 +76,15 @@ export class Database implements Disposable {
 
   /** Runs `work` as one transaction: all of it or nothing. Transactions do not nest. */
   transaction<T>(work: () => T): T {
-    this.#db.exec('BEGIN IMMEDIATE');
+    this.#changing = null;
     try {
+      this.#db.exec('BEGIN IMMEDIATE');
       const result = work();
       this.#db.exec('COMMIT');
+      if (this.#changing !== null) this.#writes.succeeded(this.#changing);
       return result;
     } catch (error) {
+      this.#writes.failed(this.#changing ?? 'BEGIN', error);
       // A full disk has ended the transaction already.
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
       throw error;
