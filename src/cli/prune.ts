@@ -68,7 +68,8 @@ function mirrorLines(
   { name, serves, due, waits, keepsHere }: PruneAnswer['mirrors'][number],
   lines: (sum: PruneAnswer['due']) => string[],
 ): string[] {
-  if (serves === null) return [`${name}: what it serves is not known: the next push compares it, and removes what nothing needs`];
+  if (serves === null)
+    return [`${name}: what it serves is not known: the next push compares it, and removes what nothing needs`];
   return [
     ...(due.files === 0
       ? []

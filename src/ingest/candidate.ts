@@ -329,7 +329,9 @@ export class Candidate {
     const need = { bytes: needed, files: store.staging.counts(this.id).present };
     const problem = await spaceProblem(root, need, reserveBytes);
     // The same words each time: an unchanged reason is told once.
-    return problem === null ? null : { code: 'DISK', path: this.repository, detail: `${problem}, the batch is tried again` };
+    return problem === null
+      ? null
+      : { code: 'DISK', path: this.repository, detail: `${problem}, the batch is tried again` };
   }
 
   #path(relative: string): string {

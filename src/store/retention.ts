@@ -46,8 +46,7 @@ export class RetentionStore {
         pageSize,
       );
       const last = rows.at(-1);
-      if (last)
-        yield rows.map(toLeft);
+      if (last) yield rows.map(toLeft);
       if (!last || rows.length < pageSize) return;
       after = Number(last.id);
     }

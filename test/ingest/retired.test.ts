@@ -18,6 +18,9 @@ test('builders that never pause do not keep what is done with: each candidate re
   }
   nowMs += 1000;
   await retired.dropDue();
-  assert.deepEqual(dropped, Array.from({ length: 100 }, (_, n) => n + 1));
+  assert.deepEqual(
+    dropped,
+    Array.from({ length: 100 }, (_, n) => n + 1),
+  );
   assert.deepEqual(retired.ids, []);
 });

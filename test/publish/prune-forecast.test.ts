@@ -25,7 +25,11 @@ test('a dry run of prune tells for each mirror what goes, what stays and why, an
 
   const forecast = await world.publisher.forecastPrune(10);
   const of = (name: string) => forecast.mirrors.find((m) => m.name === name) ?? assert.fail(name);
-  const short = ({ files, bytes, first }: (typeof forecast)['due']): unknown => [files, bytes, first.map((p) => p.path)];
+  const short = ({ files, bytes, first }: (typeof forecast)['due']): unknown => [
+    files,
+    bytes,
+    first.map((p) => p.path),
+  ];
   const [a, b, d] = ['a', 'b', 'd'].map((name) => `${main}/${name}-1.apk`);
   assert.deepEqual(short(of('near').due), [3, 3 + 2 + 11, [a, b, d]]);
   assert.deepEqual(short(of('near').waits), [0, 0, []]);

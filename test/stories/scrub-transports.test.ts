@@ -99,7 +99,10 @@ test('rot that leaves size and time alone is found and mended over sftp and over
   for (const name of ['sftp', 'plain', 'rrsync']) assert.deepEqual(await snapshot(at(name)), whole, name);
   // Behind -wo nothing can be listed: what is ours is compared all the same.
   assert.deepEqual(found(report.mirrors, 'writeonly'), { ...mended, temporary: 0 });
-  assert.match(report.mirrors.find((m) => m.name === 'writeonly')?.detail ?? '', /foreign and left-over ones are not seen/);
+  assert.match(
+    report.mirrors.find((m) => m.name === 'writeonly')?.detail ?? '',
+    /foreign and left-over ones are not seen/,
+  );
   assert.deepEqual(found(report.mirrors, 'nodel'), { ...mended, temporary: 0 });
   assert.match(report.mirrors.find((m) => m.name === 'nodel')?.detail ?? '', /may not delete: left-over files stay/);
   for (const name of ['writeonly', 'nodel']) {
@@ -158,7 +161,11 @@ test('an account that may not read is looked into over HTTP; without a URL the r
 test('rot on the primary that nobody has found yet is never brought to a mirror by a comparison of both', async (t) => {
   const missing = missingRrsync();
   if (missing) return t.skip(`${missing} is not installed`);
-  const { primary, at } = await start(t, { far: `rsync ${findProgram('rrsync')} ROOT` }, { more: 'scrub: { mirror_sample: all, rate: 2MiB }' });
+  const { primary, at } = await start(
+    t,
+    { far: `rsync ${findProgram('rrsync')} ROOT` },
+    { more: 'scrub: { mirror_sample: all, rate: 2MiB }' },
+  );
   const whole = await snapshot(at('far'));
   assert.equal((await primary.control('scrub', {})).status, 202);
   // The large file comes last, and the mirrors after it: what rots now was read already.
@@ -168,5 +175,8 @@ test('rot on the primary that nobody has found yet is never brought to a mirror 
   const { scrub: report } = await primary.status();
   assert.deepEqual(found(report.mirrors, 'far').corrupt, 0);
   assert.deepEqual(await snapshot(at('far')), whole);
-  assert.deepEqual((await readdir(join(at('far'), directory))).filter((name) => name.startsWith('.')), []);
+  assert.deepEqual(
+    (await readdir(join(at('far'), directory))).filter((name) => name.startsWith('.')),
+    [],
+  );
 });

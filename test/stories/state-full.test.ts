@@ -25,8 +25,7 @@ test('while the disk of the state is full the status, the page and a metric say 
     // All that is left, to the last byte.
     spawnSync('dd', ['if=/dev/zero', `of=${join(state, 'ballast')}`, 'bs=4096'], { stdio: 'ignore' });
     await writeFile(join(state, 'more'), Buffer.alloc(4096)).catch(() => {});
-    for (let n = 0; n < 400; n++)
-      repository.set({ name: `p${n}`, version: '1-r0', contentBytes: 100, seed: 10 + n });
+    for (let n = 0; n < 400; n++) repository.set({ name: `p${n}`, version: '1-r0', contentBytes: 100, seed: 10 + n });
     await repository.write(primary.inbox);
     await primary.until('the status to say so', async () => (await primary.status()).state_problem !== null, 60_000);
     assert.match((await primary.status()).state_problem ?? '', /full|I\/O/);

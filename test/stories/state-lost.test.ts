@@ -120,7 +120,8 @@ test('an index that was published before the state was lost stays refused, thoug
   await primary.stop();
   await losses['is missing']?.(database);
   // Without guards that look at the age or at what leaves: only the digest can tell.
-  const inbox = '    settle: 200ms\n    guards: { older_index: allow, mass_removal: allow, downgrade: allow, rebuilt: allow }';
+  const inbox =
+    '    settle: 200ms\n    guards: { older_index: allow, mass_removal: allow, downgrade: allow, rebuilt: allow }';
   await primary.configure({ inbox, mirrors: directoryMirror(primary), more: 'schedule: { rescan: 1s }' });
   await primary.start();
   assert.match(primary.log, /"published_before":3/);
