@@ -66,6 +66,7 @@ const pure = [
   'replicate/plan.ts',
   'replicate/transport.ts',
   'replicate/faults.ts',
+  'daemon/scrub-sample.ts',
   'observe/scrub.ts',
   'observe/status.ts',
   'observe/observation.ts',

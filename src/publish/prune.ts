@@ -40,7 +40,7 @@ export interface PruneForecast {
 }
 
 /** What goes from one mirror with its next push, or stays there. */
-export interface MirrorForecast {
+interface MirrorForecast {
   readonly name: string;
   /** The generation whose indexes it serves; null: not known, the next push compares everything and prunes what nothing needs. */
   readonly serves: number | null;

@@ -31,7 +31,7 @@ const shortestDeadlineMs = 10 * 60_000;
 export const fromNames = ['--files-from=-', '--from0', '--no-implied-dirs'];
 
 /** One run of rsync. */
-export interface RsyncRequest {
+interface RsyncRequest {
   readonly args: readonly string[];
   readonly cwd: string;
   readonly input?: string;

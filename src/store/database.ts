@@ -15,8 +15,8 @@ export class Database implements Disposable {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   readonly #writes = new WriteWatch();
-  /** The first thing that the open transaction changed. */
-  #changing: string | null = null;
+  /** The first change of the open transaction, done or tried. */
+  #changing: string[] = [];
 
   private constructor(db: DatabaseSync) {
     this.#db = db;
@@ -53,9 +53,10 @@ export class Database implements Disposable {
     try {
       const changes = Number(this.#prepare(sql).run(...values).changes);
       if (!this.#db.isTransaction) this.#writes.succeeded(sql);
-      else if (changes > 0) this.#changing ??= sql;
+      else if (changes > 0) this.#noteChange(sql);
       return { changes };
     } catch (error) {
+      this.#noteChange(sql);
       this.#writes.failed(sql, error);
       throw error;
     }
@@ -76,15 +77,16 @@ export class Database implements Disposable {
 
   /** Runs `work` as one transaction: all of it or nothing. Transactions do not nest. */
   transaction<T>(work: () => T): T {
-    this.#changing = null;
+    this.#changing = [];
     try {
       this.#db.exec('BEGIN IMMEDIATE');
       const result = work();
       this.#db.exec('COMMIT');
-      if (this.#changing !== null) this.#writes.succeeded(this.#changing);
+      const [first] = this.#changing;
+      if (first !== undefined) this.#writes.succeeded(first);
       return result;
     } catch (error) {
-      this.#writes.failed(this.#changing ?? 'BEGIN', error);
+      this.#writes.failed(this.#changing[0] ?? 'BEGIN', error);
       // A full disk has ended the transaction already.
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
       throw error;
@@ -94,6 +96,11 @@ export class Database implements Disposable {
   [Symbol.dispose](): void {
     this.#statements.clear();
     this.#db.close();
+  }
+
+  /** Only the first one is kept: it stands for the transaction. */
+  #noteChange(sql: string): void {
+    if (this.#changing.length === 0) this.#changing.push(sql);
   }
 
   #prepare(sql: string): StatementSync {

@@ -13,7 +13,7 @@ const orphan = `${directory}/.pkg-3-1.0-r0.apk.aB3dE6`;
 
 interface World extends AsyncDisposable {
   readonly primary: Primary;
-  at(mirror: string): string;
+  readonly at: (mirror: string) => string;
 }
 
 /** A primary in step with one mirror for each account: `type command`, an empty command is a plain account. */
@@ -123,9 +123,9 @@ test('a rotten file is replaced and never away: whoever fetches it meanwhile get
   const paths = ['far', 'near'].map((name) => join(at(name), pkg(5)));
   for (const path of paths) await flipBit(path);
   let absent = 0;
-  let ended = false;
+  const ended = new AbortController();
   const watching = (async () => {
-    while (!ended) {
+    while (!ended.signal.aborted) {
       for (const path of paths) await stat(path).catch(() => absent++);
       await new Promise((resolve) => {
         setImmediate(resolve);
@@ -133,7 +133,7 @@ test('a rotten file is replaced and never away: whoever fetches it meanwhile get
     }
   })();
   const report = await scrub(primary);
-  ended = true;
+  ended.abort();
   await watching;
   assert.deepEqual(
     report.mirrors.map(({ corrupt, repaired }) => [corrupt, repaired]),

@@ -31,13 +31,13 @@ test('while the disk of the state is full the status, the page and a metric say 
     assert.match((await primary.status()).state_problem ?? '', /full|I\/O/);
     assert.equal((await primary.status()).generation, 1);
     const metrics = await askDaemon(primary.socket, '/metrics');
-    assert.match(String((metrics.body as { message: string }).message), /^lockstep_state_writable 0$/m);
+    assert.match((metrics.body as { message: string }).message, /^lockstep_state_writable 0$/m);
     const told = await exec([process.execPath, 'src/main.ts', 'status', '--config', primary.configFile], {
       timeoutMs: 20_000,
     });
     assert.match(told.stdout, /state\.db cannot be written, nothing is published: .*make room/);
     const page = await askDaemon(primary.socket, '/');
-    assert.match(String((page.body as { message: string }).message), /state\.db cannot be written/);
+    assert.match((page.body as { message: string }).message, /state\.db cannot be written/);
 
     for (const name of ['ballast', 'more']) await rm(join(state, name), { force: true });
     await primary.untilGeneration(2);
