@@ -1,5 +1,7 @@
 #!/usr/bin/env node
 /** The process: finds the command, hands it its arguments, turns what it returns or throws into an exit code. */
+// First of all: a signal that comes while the rest is loaded must not end the process.
+import { listenToHangUps, stopNowSignal, stopSignal } from './system/signals.ts';
 import type { Command, Io } from './cli/command.ts';
 import { exitCode } from './cli/command.ts';
 import { ConfigError, messageOf, OperationError, UsageError } from './errors.ts';
@@ -124,9 +126,6 @@ function exitCodeOf(error: unknown): number {
 }
 
 reserveThreads(process.env);
-const stop = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM'] as const)
-  process.on(signal, () => stop.abort(new DOMException(signal, 'AbortError')));
 // A reader that has gone away, as in `lockstepd verify | head`, ends the program quietly.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(exitCode.ok);
@@ -138,7 +137,9 @@ try {
     err: (text) => void process.stderr.write(text),
     terminal: process.stdout.isTTY,
     env: process.env,
-    signal: stop.signal,
+    signal: stopSignal,
+    stopNow: stopNowSignal,
+    onHangUp: listenToHangUps,
   });
 } catch (error) {
   const lines = error instanceof ConfigError ? error.message.split('\n') : [`lockstepd: ${messageOf(error)}`];

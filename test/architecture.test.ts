@@ -71,6 +71,7 @@ const pure = [
   'replicate/saved-state.ts',
   'replicate/transport.ts',
   'replicate/faults.ts',
+  'daemon/scrub-sample.ts',
   'observe/scrub.ts',
   'observe/status.ts',
   'observe/observation.ts',

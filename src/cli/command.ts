@@ -11,6 +11,10 @@ export interface Io {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Aborted by SIGINT or SIGTERM for commands that run long. */
   readonly signal: AbortSignal;
+  /** Aborted by a second one; absent where nobody sends signals. */
+  readonly stopNow?: AbortSignal;
+  /** Calls the listener at each SIGHUP, and for one that came before, until disposed; absent where nobody sends signals. */
+  readonly onHangUp?: (listener: () => void) => Disposable;
 }
 
 export interface Command {

@@ -42,7 +42,7 @@ async function prune(args: readonly string[], io: Io): Promise<number> {
   return exitCode.ok;
 }
 
-function textOf({ message, limit, due, heldBack, indexes }: PruneAnswer, verb: string): string[] {
+function textOf({ message, limit, due, heldBack, indexes, mirrors }: PruneAnswer, verb: string): string[] {
   const lines = (sum: PruneAnswer['due']): string[] => [
     ...sum.first.map(
       (p) => `  ${p.path} (${bytesText(p.size)}): left with generation ${p.removed}, ${toInstant(p.removedAtMs)}`,
@@ -57,8 +57,35 @@ function textOf({ message, limit, due, heldBack, indexes }: PruneAnswer, verb: s
       ? []
       : [`${heldBack.files} packages stay, ${bytesText(heldBack.bytes)}, for mirrors that are behind: ${behind}`]),
     ...lines(heldBack),
+    ...mirrors.flatMap((mirror) => mirrorLines(mirror, lines)),
     ...(indexes === 0 ? [] : [`${indexes} kept indexes ${verb}: too old for a rollback`]),
     message,
+  ];
+}
+
+/** A mirror is pruned by its own next push, in whatever way this command is called. */
+function mirrorLines(
+  { name, serves, due, waits, keepsHere }: PruneAnswer['mirrors'][number],
+  lines: (sum: PruneAnswer['due']) => string[],
+): string[] {
+  if (serves === null)
+    return [`${name}: what it serves is not known: the next push compares it, and removes what nothing needs`];
+  return [
+    ...(due.files === 0
+      ? []
+      : [
+          `${name}: ${due.files} packages go with its next push, ${bytesText(due.bytes)}: over their grace, and not named by generation ${serves}, which it serves`,
+          ...lines(due),
+        ]),
+    ...(waits.files === 0
+      ? []
+      : [
+          `${name}: ${waits.files} packages stay there, ${bytesText(waits.bytes)}: it serves generation ${serves}, which names them`,
+          ...lines(waits),
+        ]),
+    ...(keepsHere.files === 0
+      ? []
+      : [`${name}: ${keepsHere.files} packages stay on the primary for it, ${bytesText(keepsHere.bytes)}`]),
   ];
 }
 

@@ -23,6 +23,8 @@ Removes the file from the public tree and every other tree at once, and from eac
 that is down now. An upload that brings the same bytes again is refused (RECALLED). Indexes that name the file go on
 naming it: clients cannot install it until the builder uploads an index without it, or roll back to an older one.
 
+A file that was pruned here already can be recalled too: it goes from mirrors that come back with it.
+
   PACKAGE         NAME, NAME-VERSION or REPOSITORY/FILE
   --reason TEXT   kept in the history
   --all           every file that PACKAGE means, if that is more than one
@@ -64,10 +66,16 @@ async function recall(args: readonly string[], io: Io): Promise<number> {
   return exitCode.ok;
 }
 
+const heldText = {
+  served: 'served',
+  'in grace': 'in its grace: no served index names it',
+  pruned: 'pruned here: mirrors that were away may hold it',
+} as const;
+
 function linesOf({ files, broken_indexes: broken, mirrors }: RecallAnswer): string[] {
   if (files.length === 0) return [];
   return [
-    ...files.map(({ repository, file }) => `${repository}/${file}`),
+    ...files.map(({ repository, file, held }) => `${repository}/${file} (${heldText[held]})`),
     ...broken.map((path) => `breaks ${path}, which names it: clients get an error until a new index comes`),
     ...(mirrors.length === 0 ? [] : [`on the mirrors ${mirrors.join(', ')} too`]),
   ];

@@ -30,6 +30,7 @@ async function run(args: readonly string[], io: Io): Promise<number> {
   const { values } = readArgs('run', { args: [...args], options: { config: { type: 'string' } } });
   const file = values.config ?? defaultConfigFile;
   const config = await loadConfig(file, { env: io.env });
+  if (io.signal.aborted) return exitCode.ok;
   const log = createLog({ level: config.log.level, terminal: io.terminal });
   const daemon = new Daemon({
     config,
@@ -40,26 +41,24 @@ async function run(args: readonly string[], io: Io): Promise<number> {
     random: Math.random,
     log,
   });
-  const stopNow = new AbortController();
-  const asked = Promise.withResolvers<void>();
-  let signals = 0;
-  const onStop = (): void => {
-    asked.resolve();
-    if (++signals > 1) stopNow.abort();
-  };
-  const onHangUp = (): void => {
-    // What went wrong is in the log, the metrics and the status.
-    daemon.reload().catch((error: unknown) => log.debug('reload_refused', { detail: messageOf(error) }));
-  };
-  process.on('SIGHUP', onHangUp);
-  process.on('SIGTERM', onStop).on('SIGINT', onStop);
+  const stopNow = io.stopNow ?? new AbortController().signal;
+  const asked = stopped(io.signal);
   try {
     await daemon.start();
-    await Promise.race([asked.promise, daemon.failed()]);
+    using _ = io.onHangUp?.(() => {
+      // What went wrong is in the log, the metrics and the status.
+      daemon.reload().catch((error: unknown) => log.debug('reload_refused', { detail: messageOf(error) }));
+    });
+    await Promise.race([asked, daemon.failed()]);
     return exitCode.ok;
   } finally {
-    await daemon.stop(stopNow.signal);
-    process.off('SIGHUP', onHangUp);
-    process.off('SIGTERM', onStop).off('SIGINT', onStop);
+    await daemon.stop(stopNow);
   }
+}
+
+function stopped(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
 }

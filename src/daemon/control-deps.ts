@@ -50,6 +50,7 @@ export function controlDepsOf(parts: ControlledParts): ControlDeps {
       clock,
       log,
       mirrorNames,
+      reserveBytes: () => parts.config().reserveBytes,
       inboxOf: (builder) => {
         const config = parts.config().inboxes.find((inbox) => inbox.builder === builder);
         return config ? { config, keyring: keys.keyring(builder) } : null;

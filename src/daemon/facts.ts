@@ -47,6 +47,7 @@ export function gatherFacts(
     mirrors: mirrors.map((mirror) => mirrorFacts(store, mirror, number)),
     batches: store.batches.recent(endedBatchesShown),
     keyProblems: keys.problems(),
+    stateProblem: store.writeProblem(),
     scrub,
   };
 }

@@ -22,6 +22,8 @@ export interface OperateDeps {
   /** False until the last run is recovered, and once the daemon stops. */
   readonly ready: () => boolean;
   readonly mirrorNames: () => readonly string[];
+  /** Free space that nothing may use up, in bytes. */
+  readonly reserveBytes: () => number;
   readonly inboxOf: (builder: string) => RollbackInbox | null;
   /** Mirrors and inboxes look anew at what is served. */
   readonly servedChanged: () => void;
@@ -162,7 +164,8 @@ async function recall(
 ): Promise<Answer> {
   const { clock, log, publisher, store } = deps;
   const files = store.recalls.find(asked, recallLimit + 1);
-  const mirrors = deps.mirrorNames().filter((name) => store.mirrors.get(name).serves !== null);
+  // Also those of which nothing is known: they may hold it all the same.
+  const mirrors = deps.mirrorNames();
   const brokenIndexes = [...new Set(files.flatMap((file) => file.indexes))];
   const answer = (status: number, message: string): Answer => ({
     status,

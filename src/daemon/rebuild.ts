@@ -22,6 +22,7 @@ import { isOursToRemove } from '../replicate/plan.ts';
 import type { RepositoryChange } from '../store/journal.ts';
 import type { Store } from '../store/store.ts';
 import { type Clock, toInstant } from '../system/clock.ts';
+import { keptDigests } from '../publish/archive.ts';
 import { indexRecord } from '../publish/stamp.ts';
 import { hashFile } from '../system/read-paced.ts';
 import { eachLimited } from '../system/limit.ts';
@@ -96,6 +97,8 @@ export async function rebuildFromTrees(deps: RebuildDeps): Promise<number | null
   const times = { settleMs: null, copyMs: null, verifyMs: null };
   const generation = await inPieces(store.journal.begin(intent, changes, { removals, times }));
   const inGrace = await recordLeft(deps, directory, found, number, nowMs);
+  // Before the commit: once that is recorded nobody comes here again.
+  const publishedBefore = store.takeover.addPublishedBefore(await keptDigests(config.root));
   store.journal.commit(generation, null, nowMs);
   for (const { candidate } of changes) await inPieces(store.staging.drop(candidate));
   log.warn('state_rebuilt', {
@@ -106,7 +109,8 @@ export async function rebuildFromTrees(deps: RebuildDeps): Promise<number | null
     missing: staged.reduce((sum, { missing }) => sum + missing, 0),
     unverified: staged.filter(({ verified }) => !verified).length,
     in_grace: inGrace,
-    lost: `${recorded === 0 ? 'all generations' : `the generations ${recorded + 1} to ${number - 1}`} with their times and batches, operators' decisions (what was rejected may be held again), digests of older indexes (a replay of one is only known by its age), what mirrors hold (each is compared once)`,
+    published_before: publishedBefore,
+    lost: `${recorded === 0 ? 'all generations' : `the generations ${recorded + 1} to ${number - 1}`} with their times and batches, operators' decisions (what was rejected may be held again), digests of indexes that are not kept any more (a replay of one is only known by its age), what mirrors hold (each is compared once)`,
     next: 'packages are hashed again in the background',
   });
   return number;

@@ -1,22 +1,22 @@
 /** Compares what a mirror holds with what it was confirmed to hold, and has its worker mend the differences between pushes. */
-import { createHash } from 'node:crypto';
-import { join } from 'node:path';
 import type { MirrorConfig } from '../config/mirror-schema.ts';
 import { isInPart } from '../config/part.ts';
-import { errnoOf, messageOf, TransportError } from '../errors.ts';
+import { messageOf } from '../errors.ts';
 import type { MirrorScrub } from '../observe/scrub.ts';
 import type { Publisher } from '../publish/publisher.ts';
 import { createTransport } from '../replicate/connect.ts';
+import type { ContentCheck, KnownFile } from '../replicate/content.ts';
 import { filesOf, indexFilesOf, isOfKilledRsync, leftOverIn, planComparison } from '../replicate/plan.ts';
 import type { PushFile, RemoteFile, Transport } from '../replicate/transport.ts';
 import type { MirrorWorker } from '../replicate/worker.ts';
+import type { PackageRow } from '../store/generations.ts';
 import type { Store } from '../store/store.ts';
-import { abortable } from '../system/abortable.ts';
 import type { Clock } from '../system/clock.ts';
-import { download } from '../system/download.ts';
 import type { Log } from '../system/log.ts';
-import { hashFile, type Pace } from '../system/read-paced.ts';
-import { urlOf } from './scrub-sources.ts';
+import type { Pace } from '../system/read-paced.ts';
+import { createContentCheck, isRefused, takesTurns } from './scrub-content.ts';
+import { pieces, Sample } from './scrub-sample.ts';
+import { MirrorTurns, notInStep } from './scrub-turns.ts';
 
 export interface MirrorScrubDeps {
   readonly store: Store;
@@ -41,17 +41,14 @@ export interface ScrubbedMirror {
   readonly worker: MirrorWorker;
 }
 
-type Result = { -readonly [K in keyof MirrorScrub]: MirrorScrub[K] };
-type Sampled = PushFile & { readonly sha256: string };
+interface Listing {
+  readonly files: Map<string, RemoteFile>;
+  readonly generation: number;
+}
 
-/** A mirror that is not in step for so long is left to its pushes. */
-const settleMs = 60_000;
-const settlePollMs = 200;
+type Result = { -readonly [K in keyof MirrorScrub]: MirrorScrub[K] };
+
 const listTries = 5;
-/** Files that are mended at once: a push that becomes due waits for no more than these. */
-const pieceFiles = 32;
-const pieceBytes = 8 * 1024 * 1024;
-const stallMs = 30_000;
 const foreignShown = 20;
 const dayMs = 86_400_000;
 
@@ -64,17 +61,17 @@ export async function scrubMirror(
 ): Promise<MirrorScrub> {
   const result: Result = { ...nothingFound(config.name), outcome: 'running' };
   const transport = createTransport(config.transport);
-  const scrub = new MirrorPass(config, worker, transport, deps, options, result);
+  const check = createContentCheck(config);
   try {
-    await scrub.run(signal);
+    await new MirrorPass(config, worker, { transport, check }, deps, options, result).run(signal);
     result.outcome = result.outcome === 'running' ? 'done' : result.outcome;
   } catch (error) {
     signal.throwIfAborted();
-    const refused = error instanceof TransportError && error.reason === 'option_refused';
-    result.outcome = refused ? 'skipped' : 'failed';
-    result.detail = refused ? 'its account may not list files' : messageOf(error);
+    result.outcome = isRefused(error) ? 'skipped' : 'failed';
+    result.detail = isRefused(error) ? `its account may not list files: ${error.message}` : messageOf(error);
   } finally {
     await transport.close();
+    await check.close();
   }
   options.onProgress({ ...result });
   return { ...result };
@@ -89,17 +86,18 @@ class MirrorPass {
   readonly #config: MirrorConfig;
   readonly #worker: MirrorWorker;
   readonly #transport: Transport;
+  readonly #check: ContentCheck;
   readonly #deps: MirrorScrubDeps;
   readonly #options: MirrorScrubOptions;
   readonly #result: Result;
-  readonly #samples: Sampled[] = [];
-  #seen = 0;
+  readonly #sample: Sample<KnownFile>;
+  readonly #turns: MirrorTurns;
 
   // oxlint-disable-next-line max-params -- one caller, above
   constructor(
     config: MirrorConfig,
     worker: MirrorWorker,
-    transport: Transport,
+    { transport, check }: { readonly transport: Transport; readonly check: ContentCheck },
     deps: MirrorScrubDeps,
     options: MirrorScrubOptions,
     result: Result,
@@ -107,6 +105,9 @@ class MirrorPass {
     this.#config = config;
     this.#worker = worker;
     this.#transport = transport;
+    this.#check = check;
+    this.#turns = new MirrorTurns(config, worker, deps);
+    this.#sample = new Sample(options.sample, deps.random);
     this.#deps = deps;
     this.#options = options;
     this.#result = result;
@@ -116,52 +117,46 @@ class MirrorPass {
     for (const directory of ['.', ...this.#deps.store.damage.repositories()]) {
       signal.throwIfAborted();
       if (directory !== '.' && !isInPart(this.#config.part, directory)) continue;
-      const seen = await this.#list(directory, signal);
-      if (seen === null) {
+      const looked = await this.#look(directory, signal);
+      if (!looked) {
         this.#result.outcome = 'skipped';
-        this.#result.detail = 'it is not in step: pushes bring it up to date first';
+        this.#result.detail = notInStep;
         return;
       }
-      await this.#sweep(directory, seen.files, signal);
-      if (directory === '.' || this.#options.temporaryOnly) continue;
-      const wrong = this.#compare(directory, seen.files, seen.generation);
-      await this.#mend(wrong, false, signal);
       this.#options.onProgress({ ...this.#result });
     }
-    await this.#readSamples(signal);
+    if (!this.#options.temporaryOnly) await this.#readSamples(signal);
+  }
+
+  /** False when the mirror does not come in step. */
+  async #look(directory: string, signal: AbortSignal): Promise<boolean> {
+    const whole = directory !== '.' && !this.#options.temporaryOnly;
+    let seen: Listing | null;
+    try {
+      seen = await this.#list(directory, signal);
+    } catch (error) {
+      if (!isRefused(error) || !this.#check.unlike || this.#options.temporaryOnly) throw error;
+      this.#result.detail = 'its account may not list files: foreign and left-over ones are not seen';
+      return whole ? this.#compareUnseen(directory, this.#check.unlike, signal) : true;
+    }
+    if (seen === null) return false;
+    await this.#sweep(directory, seen.files, signal);
+    if (whole) await this.#mend(this.#compare(directory, seen.files, seen.generation), false, signal);
+    return true;
   }
 
   /** What lies in a directory while no push changes it; null when the mirror does not come in step. */
-  async #list(
-    directory: string,
-    signal: AbortSignal,
-  ): Promise<{ readonly files: Map<string, RemoteFile>; readonly generation: number } | null> {
+  async #list(directory: string, signal: AbortSignal): Promise<Listing | null> {
     for (let tries = 0; tries < listTries; tries++) {
-      const generation = await this.#settled(signal);
+      const generation = await this.#turns.settled(signal);
       if (generation === null) return null;
       const before = this.#worker.attempts;
-      const files = new Map(await this.#transport.list(directory, { signal }));
-      if (this.#worker.attempts === before && this.#inStep() === generation) return { files, generation };
+      const files = new Map(
+        await this.#turns.far((inner) => this.#transport.list(directory, { signal: inner }), signal),
+      );
+      if (this.#worker.attempts === before && this.#turns.inStep() === generation) return { files, generation };
     }
     return null;
-  }
-
-  async #settled(signal: AbortSignal): Promise<number | null> {
-    const { clock } = this.#deps;
-    const deadline = clock.monotonic() + settleMs;
-    for (;;) {
-      const generation = this.#inStep();
-      if (generation !== null || clock.monotonic() > deadline) return generation;
-      await clock.sleep(settlePollMs, { signal });
-    }
-  }
-
-  /** The served generation when the mirror holds it and nothing is on its way, else null. */
-  #inStep(): number | null {
-    const { store } = this.#deps;
-    const current = store.generations.current()?.number ?? 0;
-    const idle = this.#worker.state.phase === 'in-sync';
-    return idle && current > 0 && store.mirrors.get(this.#config.name).confirmed === current ? current : null;
   }
 
   /** The listing was made while no push ran: our own temporary files are nobody's any more. Those of an rsync may be another one's. */
@@ -176,7 +171,13 @@ class MirrorPass {
       files.delete(name);
     }
     if (left.length === 0) return;
-    await this.#errand((transport, inner) => transport.remove(left, { signal: inner }), signal);
+    try {
+      await this.#turns.errand((transport, inner) => transport.remove(left, { signal: inner }), signal);
+    } catch (error) {
+      if (!isRefused(error)) throw error;
+      this.#result.detail = `its account may not delete: left-over files stay, ${left[0]} for instance`;
+      return;
+    }
     this.#result.temporary += left.length;
     this.#deps.log.info('mirror_swept', { mirror: this.#config.name, directory, files: left.length });
   }
@@ -197,7 +198,7 @@ class MirrorPass {
     for (const page of generations.packagesOf(repository, generation)) {
       const files = filesOf(page);
       look(files);
-      for (const [n, file] of files.entries()) this.#sample({ ...file, sha256: page[n]?.sha256 ?? '' });
+      this.#show(page);
     }
     look(indexFilesOf(generations.indexesAt(generation).filter((index) => index.repository === repository)));
     const keepAfterMs = this.#deps.clock.now() - this.#deps.graceMs;
@@ -214,99 +215,111 @@ class MirrorPass {
     this.#deps.log.warn('mirror_foreign_file', { mirror: this.#config.name, path });
   }
 
-  /** Each file is as likely as any other to be among those that are read (reservoir sampling). */
-  #sample(file: Sampled): void {
-    const { sample } = this.#options;
-    this.#seen++;
-    if (sample === null || this.#samples.length < sample) this.#samples.push(file);
-    else {
-      const slot = Math.floor(this.#deps.random() * this.#seen);
-      if (slot < sample) this.#samples[slot] = file;
+  /** What was rebuilt and not read since has no digest. */
+  #show(page: readonly PackageRow[]): void {
+    for (const [n, file] of filesOf(page).entries()) {
+      const sha256 = page[n]?.sha256 ?? '';
+      if (sha256 !== '') this.#sample.show({ ...file, sha256 });
     }
   }
 
+  /** Without a listing: the mirror's side is asked what it lacks. */
+  async #compareUnseen(
+    repository: string,
+    unlike: NonNullable<ContentCheck['unlike']>,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { generations } = this.#deps.store;
+    const generation = await this.#turns.settled(signal);
+    if (generation === null) return false;
+    const look = async (files: readonly PushFile[]): Promise<void> => {
+      const found = await this.#turns.besideOurs((root, inner) => unlike(root, files, { signal: inner }), signal);
+      if (found === null) return;
+      this.#result.files += files.length;
+      const kinds = [...found.values()];
+      this.#result.missing += kinds.filter((kind) => kind === 'missing').length;
+      this.#result.different += kinds.filter((kind) => kind === 'different').length;
+      await this.#mend(
+        files.filter((file) => found.has(file.path)),
+        false,
+        signal,
+      );
+    };
+    for (const page of generations.packagesOf(repository, generation)) {
+      this.#show(page);
+      await look(filesOf(page));
+    }
+    await look(indexFilesOf(generations.indexesAt(generation).filter((index) => index.repository === repository)));
+    return true;
+  }
+
   async #readSamples(signal: AbortSignal): Promise<void> {
-    if (this.#options.temporaryOnly) return;
-    for (const file of this.#samples) {
-      const sha256 = await this.#digest(file, signal);
-      if (sha256 === 'unreadable') return;
-      this.#result.sampled++;
-      if (sha256 === file.sha256 || this.#inStep() === null) continue;
-      this.#result.corrupt++;
-      this.#deps.log.error('mirror_corrupt', { mirror: this.#config.name, path: file.path });
-      await this.#mend([file], true, signal);
+    for (const piece of pieces(this.#sample.files)) {
+      let wrong: readonly KnownFile[];
+      try {
+        wrong = await this.#differing(piece, signal);
+      } catch (error) {
+        if (!isRefused(error)) throw error;
+        this.#result.detail = `its bytes cannot be read: ${error.message}`;
+        return;
+      }
+      this.#result.sampled += piece.length;
+      if (wrong.length === 0) continue;
+      this.#result.corrupt += wrong.length;
+      for (const { path } of wrong) this.#deps.log.error('mirror_corrupt', { mirror: this.#config.name, path });
+      await this.#mend(wrong, true, signal);
       this.#options.onProgress({ ...this.#result });
     }
   }
 
-  /** Null for a file that is not there. */
-  async #digest(file: PushFile, signal: AbortSignal): Promise<string | null> {
-    const { transport, url } = this.#config;
-    if (transport.type === 'directory') {
-      try {
-        return (await hashFile(join(transport.path, file.path), { pace: this.#options.pace, signal })).sha256;
-      } catch (error) {
-        if (errnoOf(error) === 'ENOENT') return null;
-        throw error;
-      }
-    }
-    if (url === null) return 'unreadable';
-    const hash = createHash('sha256');
-    for await (const chunk of download(urlOf(url, file.path), { maxBytes: file.size + 1, stallMs, signal })) {
-      hash.update(chunk);
-      await this.#options.pace(chunk.length);
-    }
-    return hash.digest('hex');
+  /** Those of `files` whose bytes are wrong at the mirror; none when a newer generation is on its way, which may replace them. */
+  async #differing(files: readonly KnownFile[], signal: AbortSignal): Promise<readonly KnownFile[]> {
+    const { pace } = this.#options;
+    let read = 0;
+    // In a turn of the worker nothing sleeps: a push may wait for it.
+    const noted = async (bytes: number): Promise<void> => void (read += bytes);
+    const wrong = await this.#turns.besideOurs(
+      (root, inner) =>
+        this.#check.differing(root, files, { pace: takesTurns(this.#config) ? noted : pace, signal: inner }),
+      signal,
+    );
+    await pace(read);
+    return files.filter((file) => wrong?.has(file.path) === true && this.#turns.inStep() !== null);
   }
 
-  /** `anew`: size and time are right there, so the file is removed first, or a transport may think that nothing is to be done. */
-  async #mend(files: readonly PushFile[], anew: boolean, signal: AbortSignal): Promise<void> {
+  /** `anew`: size and time are right there, and prove nothing; what was mended is looked at again. */
+  async #mend(files: readonly PushFile[], anew: false, signal: AbortSignal): Promise<void>;
+  async #mend(files: readonly KnownFile[], anew: true, signal: AbortSignal): Promise<void>;
+  async #mend(files: readonly (PushFile | KnownFile)[], anew: boolean, signal: AbortSignal): Promise<void> {
     const { publisher, store, log } = this.#deps;
     const withheld = store.damage.withheld();
     for (const piece of pieces(files.filter((file) => !withheld.has(file.path)))) {
-      const mended = await this.#errand(async (transport, inner) => {
+      const mended = await this.#turns.errand(async (transport, inner) => {
         const lease = publisher.lease();
         if (!lease) return false;
         try {
           // A generation that came meanwhile is pushed first, and what it replaced must not come back.
-          if (this.#inStep() !== lease.generation) return false;
-          if (anew)
-            await transport.remove(
-              piece.map((file) => file.path),
-              { signal: inner },
-            );
-          await transport.put(lease.directory, [piece], { signal: inner });
+          if (this.#turns.inStep() !== lease.generation) return false;
+          await transport.put(lease.directory, [piece], { signal: inner, anew });
           return true;
         } finally {
           lease.release();
         }
       }, signal);
       if (!mended) continue;
-      this.#result.repaired += piece.length;
+      const still = anew ? await this.#differing(piece.filter(isKnown), signal) : [];
+      this.#result.repaired += piece.length - still.length;
+      for (const { path } of still) log.error('mirror_not_mended', { mirror: this.#config.name, path });
       log.info('mirror_mended', { mirror: this.#config.name, files: piece.length, first: piece[0]?.path });
       await this.#options.pace(piece.reduce((bytes, file) => bytes + file.size, 0));
     }
   }
+}
 
-  #errand<T>(work: (transport: Transport, signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T> {
-    return abortable(this.#worker.errand(work), signal);
-  }
+function isKnown(file: PushFile | KnownFile): file is KnownFile {
+  return 'sha256' in file;
 }
 
 function nameOf(file: PushFile): string {
   return file.path.slice(file.path.lastIndexOf('/') + 1);
-}
-
-function* pieces(files: readonly PushFile[]): Generator<PushFile[]> {
-  let piece: PushFile[] = [];
-  let bytes = 0;
-  for (const file of files) {
-    piece.push(file);
-    bytes += file.size;
-    if (piece.length < pieceFiles && bytes < pieceBytes) continue;
-    yield piece;
-    piece = [];
-    bytes = 0;
-  }
-  if (piece.length > 0) yield piece;
 }

@@ -1,5 +1,5 @@
 /** One repository of an inbox whose index is not the published one: its private copies, and how far it is from being whole. */
-import { copyFile, mkdir, rename, rm, statfs } from 'node:fs/promises';
+import { copyFile, mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type IndexEntry, type IndexFileName, packageFileName } from '../apk/entry.ts';
 import { keyringOf } from '../config/key-scope.ts';
@@ -16,11 +16,11 @@ import type { FoundIndex } from './indexes.ts';
 import { type GuardFacts, guardFindings, judge } from './guards.ts';
 import { type CandidateDeps, copyOf, copyPackages, isDiskFull, lookForPackages, type Wanted } from './packages.ts';
 import type { Demand } from './quotas.ts';
+import { spaceProblem } from './space.ts';
 import type { Inbox } from './walk.ts';
 
 /** Changes of each kind that a reason names. */
 const changesNamed = 3;
-const filesReserve = 1000;
 const reasonsShown = 200;
 
 export class Candidate {
@@ -293,8 +293,9 @@ export class Candidate {
   }
 
   #guardFacts(index: Verified<IndexFacts>): GuardFacts {
-    const { generations, rollbacks } = this.#deps.store;
+    const { generations, rollbacks, takeover } = this.#deps.store;
     return {
+      publishedBefore: takeover.wasPublishedBefore(index.sha256),
       repository: this.repository,
       index,
       known: generations.ageOf(this.repository, this.fileName),
@@ -324,19 +325,13 @@ export class Candidate {
   }
 
   async #diskProblem(needed: number): Promise<Reason | null> {
-    const { reserveBytes, store } = this.#deps;
-    const { bavail, bsize, files, ffree } = await statfs(this.#deps.root);
-    const bytesFit = bavail * bsize - needed >= reserveBytes;
-    // Some file systems count no files. A publish makes a name for each package in two trees, and directories.
-    const filesFit = files === 0 || ffree - store.staging.counts(this.id).present >= filesReserve;
-    if (bytesFit && filesFit) return null;
-    // The same words each time, however the free space moves: an unchanged reason is told once.
-    const what = bytesFit ? 'files' : `${needed} bytes and ${reserveBytes} in reserve`;
-    return {
-      code: 'DISK',
-      path: this.repository,
-      detail: `needs ${what}, which are not free below ${this.#deps.root}: make room, the batch is tried again`,
-    };
+    const { reserveBytes, root, store } = this.#deps;
+    const need = { bytes: needed, files: store.staging.counts(this.id).present };
+    const problem = await spaceProblem(root, need, reserveBytes);
+    // The same words each time: an unchanged reason is told once.
+    return problem === null
+      ? null
+      : { code: 'DISK', path: this.repository, detail: `${problem}, the batch is tried again` };
   }
 
   #path(relative: string): string {

@@ -32,6 +32,8 @@ export interface GuardFacts {
   readonly known: IndexAge | null;
   /** The generations during which this index was served; `last` null: it still is. */
   readonly served: { readonly first: number; readonly last: number | null } | null;
+  /** True when it was published before the records were lost: where, and whether it was replaced, nobody knows. */
+  readonly publishedBefore?: boolean;
   /** Another repository that serves this index, or has served it. */
   readonly elsewhere: string | null;
   /** The rollback that took this index away; absent when that is not how it left. */
@@ -155,8 +157,16 @@ export function judge(
   return open ? { kind: 'guarded', reasons } : { kind: 'clear' };
 }
 
-/** An index that was replaced never comes back; the last one of a repository that left may, when somebody says so. */
-function replay({ repository, index, known, served, rolledBack }: GuardFacts, guards: GuardSettings): Finding[] {
+/** An index that was replaced never comes back; the last one of a repository that left may, when somebody says so, and one of which no more is known. */
+function replay(facts: GuardFacts, guards: GuardSettings): Finding[] {
+  const { repository, index, known, served, rolledBack } = facts;
+  if (served === null && facts.publishedBefore === true) {
+    const lost = 'this index was published before the state was lost';
+    const detail = known?.current === true ? `${lost} and is not the one that is served` : lost;
+    return [
+      { action: known?.current === true ? 'reject' : 'hold', reason: { code: 'REPLAY', path: repository, detail } },
+    ];
+  }
   if (served === null || served.last === null) return [];
   const was = `this index was published as generation ${served.first} and`;
   const reason = (detail: string): Reason => ({ code: 'REPLAY', path: repository, detail: `${was} ${detail}` });

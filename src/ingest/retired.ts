@@ -7,28 +7,27 @@ const restMs = 1000;
 
 export class RetiredCandidates {
   readonly #clock: Clock;
-  #candidates: Candidate[] = [];
-  #dueAt = 0;
+  /** In the order in which they come due. Each rests for itself: builders that never pause must not keep all of them here. */
+  readonly #resting: { readonly candidate: Candidate; readonly dueAt: number }[] = [];
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
   get ids(): number[] {
-    return this.#candidates.map(({ id }) => id);
+    return this.#resting.map(({ candidate }) => candidate.id);
   }
 
   add(candidate: Candidate): void {
     candidate.retire();
-    this.#candidates.push(candidate);
-    this.#dueAt = this.#clock.monotonic() + restMs;
+    this.#resting.push({ candidate, dueAt: this.#clock.monotonic() + restMs });
   }
 
-  /** Drops them if they have rested. */
+  /** Drops those that have rested. */
   async dropDue(): Promise<void> {
-    if (this.#candidates.length === 0 || this.#clock.monotonic() < this.#dueAt) return;
-    const due = this.#candidates;
-    this.#candidates = [];
-    for (const candidate of due) await candidate.drop();
+    const nowMs = this.#clock.monotonic();
+    const due = this.#resting.filter(({ dueAt }) => dueAt <= nowMs);
+    this.#resting.splice(0, due.length);
+    for (const { candidate } of due) await candidate.drop();
   }
 }

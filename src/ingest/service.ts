@@ -99,6 +99,8 @@ export class InboxService {
       for (;;) {
         signal.throwIfAborted();
         const pauseMs = await this.#passOrPause(signal);
+        // Not only while it rests: builders that never pause leave no rest.
+        await this.#retired.dropDue();
         await this.#lookout.rest({ pauseMs, place: this.#place, meanwhile: () => this.#meanwhile() }, signal);
       }
     } finally {

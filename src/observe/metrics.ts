@@ -128,6 +128,7 @@ export class Metrics {
       // A directory with two indexes counts the packages of both.
       this.#now.packages.inc({ repository: path }, packages);
     }
+    this.#now.stateWritable.set(facts.stateProblem === null ? 1 : 0);
     this.#setKeys(facts);
     this.#setScrub(facts);
     this.#now.pending.reset();
@@ -243,6 +244,7 @@ function gauges(registry: Registry) {
       'repository',
     ]),
     keysUnusable: make('keys_unusable', 'Key files and directories of the inbox that cannot be used.', ['builder']),
+    stateWritable: make('state_writable', '0 while state.db cannot be written: nothing is published then.'),
     pending: make('batches_pending', 'Batches that wait for their upload or for a person.', ['builder', 'state']),
     scrubbedAt: make('scrub_last_run_timestamp_seconds', 'When the last scrub ended; 0 for never.'),
     scrubRunning: make('scrub_running', '1 while a scrub runs.'),

@@ -32,7 +32,7 @@ export function renderPage(status: Status, nowMs: number): string {
 </head>
 <body>
 <main>
-${header(status, nowMs)}
+${header(status, nowMs)}${stateNote(status)}
 ${mirrorSection(status, nowMs)}
 ${batchSection(status, nowMs)}
 ${repositorySection(status)}
@@ -56,6 +56,13 @@ function header(status: Status, nowMs: number): string {
   const tone = (['bad', 'warn', 'idle', 'good'] as const).find((t) => worst.includes(t)) ?? 'idle';
   return `<header class="${tone}"><h1>${stepCount(status)} in step, generation ${status.generation}</h1>
 <p>Published ${when(status.published_at, nowMs)}.</p></header>`;
+}
+
+/** Nothing else on the page would show why nothing is published. */
+function stateNote({ state_problem: problem }: Status): string {
+  return problem === null
+    ? ''
+    : `\n<p><strong>state.db cannot be written, nothing is published: ${html(problem)}</strong></p>`;
 }
 
 function toneOf(mirror: MirrorStatus, newest: number): Tone {

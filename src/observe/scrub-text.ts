@@ -36,6 +36,7 @@ function mirrorLines(mirror: MirrorScrub): string[] {
   const counts = `${missing} missing, ${different} different, ${corrupt} corrupt, ${repaired} repaired, ${foreign} foreign`;
   return [
     `${head}${countText(files, 'file')} compared, ${sampled} read, ${counts}`,
+    ...(detail === null ? [] : [`  ${escapeText(detail)}`]),
     ...mirror.foreign_files.map((path) => `  foreign, left alone: ${escapeText(path)}`),
   ];
 }

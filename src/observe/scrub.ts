@@ -4,7 +4,7 @@
 export interface MirrorScrub {
   readonly name: string;
   readonly outcome: 'waiting' | 'running' | 'done' | 'skipped' | 'failed';
-  /** Why it was skipped or failed. */
+  /** Why it was skipped or failed, or what could not be looked at. */
   readonly detail: string | null;
   readonly files: number;
   /** Packages whose content was read. */

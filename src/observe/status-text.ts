@@ -25,6 +25,7 @@ export function renderStatusText(status: Status, options: StatusTextOptions): st
   const blocks = [
     headline(status, options),
     mirrorTable(status, options),
+    stateBlock(status, options),
     keyBlock(status, options),
     renderScrubBlock(status.scrub),
     ...batchBlocks(status, options),
@@ -76,6 +77,13 @@ function mirrorRow(mirror: MirrorStatus, nowMs: number): string[] {
 function paintOf(mirror: MirrorStatus, newest: number): Paint {
   if (mirror.state === 'blocked' || mirror.observed_unknown_content) return 'bad';
   return isInStep(mirror, newest) ? 'good' : 'warn';
+}
+
+/** Nothing is published or pushed while this lasts. */
+function stateBlock({ state_problem: problem }: Status, { terminal }: StatusTextOptions): string {
+  if (problem === null) return '';
+  const line = `state.db cannot be written, nothing is published: ${escapeText(problem)}: make room on its disk`;
+  return `${terminal ? paint(line, 'bad') : line}\n`;
 }
 
 const keyLinesShown = 10;

@@ -17,6 +17,8 @@ export interface StatusFacts {
   readonly mirrors: readonly MirrorFacts[];
   readonly batches: readonly BatchFacts[];
   readonly keyProblems: readonly KeyProblemFacts[];
+  /** Why state.db cannot be written; null when it can. */
+  readonly stateProblem: string | null;
   readonly scrub: ScrubStatus;
 }
 
@@ -90,6 +92,8 @@ export interface Status {
   /** The most recently changed first. */
   readonly batches: readonly BatchStatus[];
   readonly key_problems: readonly KeyProblemFacts[];
+  /** Why state.db cannot be written, and so nothing be published; null when it can. */
+  readonly state_problem: string | null;
   readonly scrub: ScrubStatus;
 }
 
@@ -155,6 +159,7 @@ export function statusView(facts: StatusFacts, nowMs: number): Status {
     mirrors: facts.mirrors.map((m) => mirrorView(m, nowMs)),
     batches: facts.batches.toSorted((a, b) => b.updatedAtMs - a.updatedAtMs).map(batchView),
     key_problems: facts.keyProblems.map(({ builder, path, detail }) => ({ builder, path, detail })),
+    state_problem: facts.stateProblem,
     scrub: facts.scrub,
   };
 }

@@ -49,7 +49,7 @@ export class IndexArchive {
 
   /** Names of the indexes that lie here. */
   async list(): Promise<string[]> {
-    return (await this.#files.readdir(join(this.#root, 'indexes'))).filter((name) => /^[0-9a-f]{64}$/.test(name));
+    return keptDigests(this.#root, this.#files);
   }
 
   /** Removes all but those in `wanted`. Returns how many went. */
@@ -58,5 +58,15 @@ export class IndexArchive {
     for (const sha256 of unwanted) await this.#files.rm(join(this.#root, this.path(sha256)), { force: true });
     if (unwanted.length > 0) await syncDirectory(join(this.#root, 'indexes'), this.#files);
     return unwanted.length;
+  }
+}
+
+/** As `list`, also before anything was made: none then. */
+export async function keptDigests(root: string, files: Files = diskFiles): Promise<string[]> {
+  try {
+    return (await files.readdir(join(root, 'indexes'))).filter((name) => /^[0-9a-f]{64}$/.test(name));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
   }
 }

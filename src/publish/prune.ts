@@ -36,6 +36,20 @@ export interface PruneForecast {
   readonly heldBack: PruneSum;
   /** Kept indexes that would go. */
   readonly indexes: number;
+  readonly mirrors: readonly MirrorForecast[];
+}
+
+/** What goes from one mirror with its next push, or stays there. */
+interface MirrorForecast {
+  readonly name: string;
+  /** The generation whose indexes it serves; null: not known, the next push compares everything and prunes what nothing needs. */
+  readonly serves: number | null;
+  /** Over its grace, and in no index that the mirror serves. */
+  readonly due: PruneSum;
+  /** Over its grace, and stays until a newer index has come there. */
+  readonly waits: PruneSum;
+  /** How much of what stays on the primary beyond its grace stays for this mirror. */
+  readonly keepsHere: { readonly files: number; readonly bytes: number };
 }
 
 /** What left until `untilMs` may go now, from what the store knows of `mirrors` (names of those that we feed). */
@@ -63,7 +77,34 @@ export async function forecastPrune(
   const heldBack = sum(store.retention.due(prune.graceEndMs, at), limit, (p) => p.removedAtMs > prune.untilMs);
   const wanted = wantedIndexes(store, options, nowMs);
   const indexes = (await archive.list()).filter((sha256) => !wanted.has(sha256)).length;
-  return { limit: prune, due, heldBack, indexes };
+  const mirrors = deps.mirrors.map((name) => forecastMirror(store, name, prune, limit, at));
+  return { limit: prune, due, heldBack, indexes, mirrors };
+}
+
+function forecastMirror(
+  store: Store,
+  name: string,
+  { graceEndMs, untilMs }: PruneLimit,
+  limit: number,
+  newest: number,
+): MirrorForecast {
+  const { confirmed, serves, observed, prunedUntilMs } = store.mirrors.get(name);
+  const none: PruneSum = { files: 0, bytes: 0, first: [] };
+  if (serves === null) return { name, serves, due: none, waits: none, keepsHere: none };
+  const oldest = Math.min(serves, observed ?? serves);
+  const limitMs = store.generations.pruneLimit(oldest) ?? graceEndMs;
+  const here = sum(store.retention.due(graceEndMs, newest), 0, (p) => p.removedAtMs > Math.max(untilMs, limitMs));
+  const keepsHere = { files: here.files, bytes: here.bytes };
+  // As the worker's prune has it: from what the mirror serves, not from what is served here.
+  const endMs = Math.min(graceEndMs, store.generations.pruneLimit(confirmed ?? serves) ?? graceEndMs);
+  const expiry = { sinceMs: prunedUntilMs, at: confirmed ?? serves };
+  const due = sum(store.retention.expiredAt({ ...expiry, untilMs: endMs }), limit, () => true);
+  const waits = sum(
+    store.retention.expiredAt({ sinceMs: Math.max(endMs, prunedUntilMs), untilMs: graceEndMs, at: newest }, expiry.at),
+    limit,
+    () => true,
+  );
+  return { name, serves: oldest, due, waits, keepsHere };
 }
 
 /** Removes from every tree what is due, and kept indexes that nothing wants. Returns how many packages went. */

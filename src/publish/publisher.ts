@@ -1,6 +1,6 @@
 /** Makes verified batches the next generation, one at a time, and keeps the trees that hold generations. */
 import { join } from 'node:path';
-import { messageOf } from '../errors.ts';
+import { messageOf, OperationError } from '../errors.ts';
 import type { Generation } from '../store/generations.ts';
 import type { Store } from '../store/store.ts';
 import { type Clock, toInstant } from '../system/clock.ts';
@@ -33,8 +33,6 @@ export class Publisher {
   /** The bytes of published indexes. */
   readonly archive: IndexArchive;
   readonly #leases = new Map<string, number>();
-  /** A tree that is served and unknown to the store, which was lost: left alone until the next start. */
-  #strangeTree: string | null = null;
   #spareWork: { readonly stop: AbortController; readonly done: Promise<void> } | null = null;
 
   /** `mirrors`: names of those that we feed. */
@@ -59,7 +57,8 @@ export class Publisher {
 
   /**
    * Brings link and store in line after whatever ended the last run, and clears left-over private copies. Call once, before
-   * anything else. Throws OperationError LAYOUT when `public` is something that we did not make.
+   * anything else, and after a lost state was rebuilt. Throws OperationError LAYOUT when `public` is something that we did not
+   * make, STATE when what is served is on no record.
    */
   async recover(): Promise<void> {
     const { root } = this.#options;
@@ -75,11 +74,12 @@ export class Publisher {
     await this.archive.open();
     const served = await this.#served();
     await this.#settleOpen(served);
-    this.#strangeTree = await removeStrangeTrees(root, this.#store.generations.trees(), served, this.#files);
-    if (this.#strangeTree !== null) {
-      this.#log.warn('state_lost', { served, hint: 'it is served until the inboxes are published anew' });
-    }
+    const known = this.#store.generations.trees();
+    const there = await this.#files.readdir(join(root, 'trees'));
+    if (served !== null && known.length === 0 && there.includes(served))
+      throw new OperationError('STATE', `trees/${served} is served and not on record: rebuild the state first`);
     await this.#alignLink();
+    await removeStrangeTrees(root, known, await this.#served(), this.#files);
     await this.archive.keepServed(this.#store.generations);
     await recallFromTrees(root, this.#store.recalls, this.#files);
     for (const name of await this.#files.readdir(join(root, 'ingest')))
@@ -277,8 +277,6 @@ export class Publisher {
 
   #chooseTree(nowMs: number): TreeChoice {
     const trees: TreeFacts[] = this.#store.generations.trees().map((t) => ({ ...t, leased: this.#leases.has(t.name) }));
-    if (this.#strangeTree !== null)
-      trees.push({ name: this.#strangeTree, generation: 0, leftAtMs: null, leased: true });
     return chooseTree(trees, this.currentTree(), {
       nowMs,
       keepTreesForMs: this.#options.keepTreesForMs,

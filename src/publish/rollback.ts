@@ -6,6 +6,7 @@ import type { IndexFileName } from '../apk/entry.ts';
 import { keyringOf } from '../config/key-scope.ts';
 import type { InboxConfig } from '../config/schema.ts';
 import { errnoOf, OperationError } from '../errors.ts';
+import { type Need, spaceProblem } from '../ingest/space.ts';
 import { Inbox } from '../ingest/walk.ts';
 import type { IndexRow } from '../store/generations.ts';
 import type { StagedRow } from '../store/staging.ts';
@@ -31,6 +32,8 @@ export interface RollbackDeps {
   readonly archive: IndexArchive;
   readonly verifier: Verifier;
   readonly clock: Clock;
+  /** Free space that nothing may use up, in bytes. */
+  readonly reserveBytes: () => number;
   /** Null when no such builder is configured. */
   readonly inboxOf: (builder: string) => RollbackInbox | null;
 }
@@ -75,7 +78,7 @@ const missingShown = 50;
 /** Private copies lie here until the generation is out. No builder has such a name. */
 const copies = 'ingest/.rollback';
 
-/** One rollback at a time. Changes nothing that is served. Throws OperationError STATE for a generation that never was, or is served now. */
+/** One rollback at a time. Changes nothing that is served. Throws OperationError STATE for a generation that never was, or is served now, DISK_FULL where the reserve would be touched. */
 export async function prepareRollback(order: RollbackOrder, deps: RollbackDeps): Promise<PreparedRollback> {
   const { generations } = deps.store;
   const current = generations.current()?.number ?? 0;
@@ -92,6 +95,7 @@ export async function prepareRollback(order: RollbackOrder, deps: RollbackDeps):
     const plan = planRollback(generations.indexesAt(order.target), generations.indexesAt(current), order.repository);
     for (const { index, now } of plan.back) await preparation.bringBack(index, now);
     for (const row of plan.leave) preparation.leave(row);
+    await preparation.requireSpace();
     return { ...preparation.result(current), dispose };
   } catch (error) {
     await dispose();
@@ -148,6 +152,7 @@ class Preparation {
     const candidate = store.staging.newCandidate(builder, repository, file);
     this.#candidates.push(candidate);
     const indexSource = `${copies}/${candidate}.index`;
+    await this.#require({ bytes: index.size, files: 1 });
     const kept = await openIfThere(join(root, archive.path(sha256)));
     if (kept === null) {
       this.#miss(pathOf(index), 'the index itself is not kept any more (publish.keep_indexes)');
@@ -181,6 +186,16 @@ class Preparation {
     });
     const { back, leave, bytes } = store.rollbacks.extent(candidate);
     this.#steps.push({ path: pathOf(index), from: now?.sha256 ?? null, to: sha256, back, leave, bytes });
+  }
+
+  /** The generation's tree: a name for each package that comes back, in two trees. */
+  async requireSpace(): Promise<void> {
+    await this.#require({ bytes: 0, files: 2 * this.#steps.reduce((sum, { back }) => sum + back, 0) });
+  }
+
+  async #require(need: Need): Promise<void> {
+    const problem = await spaceProblem(this.#deps.root, need, this.#deps.reserveBytes());
+    if (problem !== null) throw new OperationError('DISK_FULL', `rollback: ${problem}; nothing was changed`);
   }
 
   /** Forgets what was staged. */
@@ -223,6 +238,7 @@ class Preparation {
     if (file.kind !== 'file') return false;
     await using handle = file.handle;
     if (file.size !== row.entry.size) return false;
+    await this.#require({ bytes: file.size, files: 1 });
     const destination = join(this.#deps.root, source);
     const taken = this.#take(row, source, await this.#verify(handle.fd, row, index, inbox, destination));
     if (!taken) await rm(destination, { force: true });

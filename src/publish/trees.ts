@@ -35,20 +35,17 @@ export async function servedTree(root: string, files: Files = diskFiles, takesOv
   );
 }
 
-/** Removes trees that are not `known`: they are left over, or of a store that was lost. One that is served stays, and is returned. */
+/** Removes trees that are not `known`: they are left over. Never the one that is served. */
 export async function removeStrangeTrees(
   root: string,
   known: readonly { readonly name: string }[],
   served: string | null,
   files: Files = diskFiles,
-): Promise<string | null> {
-  let strange: string | null = null;
+): Promise<void> {
   for (const name of await files.readdir(join(root, 'trees'))) {
-    if (!isTreeName(name) || known.some((tree) => tree.name === name)) continue;
-    if (name === served) strange = name;
-    else await files.removeTree(join(root, 'trees', name));
+    if (!isTreeName(name) || name === served || known.some((tree) => tree.name === name)) continue;
+    await files.removeTree(join(root, 'trees', name));
   }
-  return strange;
 }
 
 /** Removes these paths from every tree, durably, and directories that became empty. Returns how many paths. */

@@ -2,30 +2,11 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, posix } from 'node:path';
-import { errnoOf, messageOf, TransportError } from '../errors.ts';
-import { abortable } from '../system/abortable.ts';
-import { type Clock, systemClock } from '../system/clock.ts';
-import type { ExecResult } from '../system/exec.ts';
-import { escapeText } from '../system/log.ts';
-import { SshConnection, type SshTarget } from '../system/ssh.ts';
-import { rsyncFault, sshFault } from './faults.ts';
+import { TransportError } from '../errors.ts';
 import { parseListing } from './rsync-listing.ts';
-import { dropEarly, type EarlyRemote, runSpliced, type SplicedResult, startEarly } from './rsync-splice.ts';
-import { withStallWatch } from './stall.ts';
-import type { Transport, TransportOptions, Wave } from './transport.ts';
-
-export interface RsyncTransportOptions {
-  readonly target: SshTarget;
-  /** The mirror's root as the account sees it: `/` is the directory of rrsync, or a path on a plain account. It must exist. */
-  readonly path: string;
-  readonly clock?: Clock;
-  /** A call without any progress for this long ends in `timeout`, default 60 s. */
-  readonly stallMs?: number;
-  /** Sync each file before it gets its name, so that a power cut at the mirror tears nothing; default true. */
-  readonly fsync?: boolean;
-  /** Deadline for connecting, default 15 s. */
-  readonly connectTimeoutMs?: number;
-}
+import { createRsyncRunner, fromNames, type RsyncTransportOptions, saidBy } from './rsync-run.ts';
+import type { SplicedResult } from './rsync-splice.ts';
+import type { PutOptions, Transport, Wave } from './transport.ts';
 
 /**
  * Up to this many bytes a put compares contents (`--ignore-times`: the delta algorithm then sends what differs); above, files
@@ -35,20 +16,6 @@ export interface RsyncTransportOptions {
 const compareContentsBelow = 64 * 1024 * 1024;
 /** A listing longer than this is no package directory. */
 const listingLimit = 64 * 1024 * 1024;
-/** The last line of defence; the stall watch comes long before. */
-const slowestBytesPerSecond = 16 * 1024;
-const shortestDeadlineMs = 10 * 60_000;
-
-/** One run of rsync. */
-interface Request {
-  readonly args: readonly string[];
-  readonly cwd: string;
-  readonly input?: string;
-  readonly bytes?: number;
-  readonly onStdout?: (chunk: Buffer) => void;
-}
-
-const fromNames = ['--files-from=-', '--from0', '--no-implied-dirs'];
 
 /**
  * `list` needs an account that may read: behind `rrsync -wo` it is refused (`option_refused`, permanent); then put everything,
@@ -57,68 +24,11 @@ const fromNames = ['--files-from=-', '--from0', '--no-implied-dirs'];
  * directory. Throws TypeError for a target without a valid host key pin.
  */
 export function createRsyncTransport(options: RsyncTransportOptions): Transport {
-  const { target, path, clock = systemClock, stallMs = 60_000, connectTimeoutMs } = options;
-  const connection = new SshConnection(target, connectTimeoutMs === undefined ? {} : { connectTimeoutMs });
-  const common = [`--timeout=${Math.max(1, Math.ceil(stallMs / 1000))}`];
-  /** `ROOT/.` and not `ROOT`: rsync would make a root that is missing, for instance under the mount point of a lost disk. */
-  const root = `mirror:${path === '/' ? '' : path.replace(/\/+$/, '')}/.`;
-  const known = new Map<string, string>();
+  const { root, at, run, check, close } = createRsyncRunner(options);
   /** False once the mirror's rsync has turned out to be older than 3.2.4. */
   let fsync = options.fsync ?? true;
 
-  /** Runs one rsync after the other. */
-  async function run(
-    { signal, onBytes, pace }: TransportOptions,
-    requests: readonly Request[],
-    accept: (result: SplicedResult) => boolean,
-  ): Promise<void> {
-    const watch = { clock, stallMs, signal, onStall: (error: Error) => connection.reset(error) };
-    await withStallWatch(watch, async (inner, alive) => {
-      const start = (request: Request, early: EarlyRemote | undefined, onLocalEnd: (result: ExecResult) => void) =>
-        runSpliced({
-          connection,
-          known,
-          args: [...common, ...request.args],
-          cwd: request.cwd,
-          input: request.input ?? '',
-          timeoutMs: Math.max(shortestDeadlineMs, ((request.bytes ?? 0) / slowestBytesPerSecond) * 1000),
-          signal: inner,
-          onBytes: (bytes) => {
-            alive();
-            if (bytes > 0) onBytes?.(bytes);
-          },
-          ...(request.onStdout ? { onStdout: request.onStdout } : {}),
-          early,
-          onLocalEnd,
-          pace,
-        }).catch((error: unknown) => {
-          inner.throwIfAborted();
-          const message = `rsync cannot be started in ${request.cwd}: is rsync installed, is the directory there? (${messageOf(error)})`;
-          throw new TransportError('local', 'retryable', escapeText(message), { cause: error });
-        });
-      let early: EarlyRemote | undefined;
-      try {
-        for (const [index, request] of requests.entries()) {
-          const next = requests[index + 1];
-          const startNext = ({ code }: ExecResult): void => {
-            if (next && code === 0)
-              early = startEarly({ connection, known, args: [...common, ...next.args], signal: inner });
-          };
-          const given = early;
-          early = undefined;
-          let result = await start(request, given, startNext);
-          // What was started ahead may have come while the run before still held rrsync's lock.
-          if (given && !isGood(result) && failureOf(result).reason === 'busy')
-            result = await start(request, undefined, startNext);
-          if (!isGood(result) && !accept(result)) throw failureOf(result);
-        }
-      } finally {
-        dropEarly(early);
-      }
-    });
-  }
-
-  async function put(sourceRoot: string, waves: readonly Wave[], callOptions: TransportOptions): Promise<void> {
+  async function put(sourceRoot: string, waves: readonly Wave[], callOptions: PutOptions): Promise<void> {
     const send = (durably: boolean): Promise<void> =>
       run(
         callOptions,
@@ -130,7 +40,7 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
               '--times',
               '--perms',
               '--chmod=F644',
-              ...(bytes <= compareContentsBelow ? ['--ignore-times'] : []),
+              ...(callOptions.anew === true || bytes <= compareContentsBelow ? ['--ignore-times'] : []),
               ...(durably ? ['--fsync'] : []),
               './',
               root,
@@ -140,7 +50,6 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
             bytes,
           };
         }),
-        () => false,
       );
     try {
       await send(fsync);
@@ -151,22 +60,6 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
     }
   }
 
-  /** rrsync answers `true` with 0 and does nothing, a shell too; whatever another forced command says of it, we were let in. */
-  async function check(signal: AbortSignal): Promise<void> {
-    const watch = { clock, stallMs, signal, onStall: (error: Error) => connection.reset(error) };
-    await withStallWatch(watch, async (inner) => {
-      try {
-        const remote = await connection.exec('true', inner);
-        remote.stderr.resume();
-        remote.stream.resume().end();
-        await abortable(remote.closed, inner);
-      } catch (error) {
-        inner.throwIfAborted();
-        throw connectionFault(error as Error);
-      }
-    });
-  }
-
   return {
     list: async (directory, callOptions) => {
       const chunks: Buffer[] = [];
@@ -175,10 +68,9 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
         length += chunk.length;
         if (length <= listingLimit) chunks.push(chunk);
       };
-      const where = `mirror:${posix.join(path, directory)}/`;
       await run(
         callOptions,
-        [{ args: ['--list-only', '--dirs', '--no-h', '--8-bit-output', where], cwd: '/', onStdout }],
+        [{ args: ['--list-only', '--dirs', '--no-h', '--8-bit-output', `${at(directory)}/`], cwd: '/', onStdout }],
         isAbsentDirectory,
       );
       if (length > listingLimit) throw new TransportError('protocol', 'permanent', `${directory}: listing too long`);
@@ -197,29 +89,20 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
         for (const directory of new Set(paths.map((one) => posix.dirname(one)))) {
           await mkdir(join(empty, directory), { recursive: true });
         }
-        await run(
-          callOptions,
-          [
-            {
-              args: [...fromNames, '--existing', '--delete-missing-args', './', root],
-              cwd: empty,
-              input: paths.map((one) => `${one}\0`).join(''),
-            },
-          ],
-          () => false,
-        );
+        await run(callOptions, [
+          {
+            args: [...fromNames, '--existing', '--delete-missing-args', './', root],
+            cwd: empty,
+            input: paths.map((one) => `${one}\0`).join(''),
+          },
+        ]);
       } finally {
         await rm(empty, { recursive: true, force: true });
       }
     },
-    check: ({ signal }) => check(signal),
-    close: () => connection.close(),
+    check,
+    close,
   };
-}
-
-/** What fails at the mirror is often known only to the rsync there: ssh would hand its exit code on, so must we. */
-function isGood({ code, remoteCode }: SplicedResult): boolean {
-  return code === 0 && remoteCode === 0;
 }
 
 /** rrsync 3.5 looks for the directory itself and ends with 12; elsewhere rsync reports it and ends with 23. */
@@ -230,34 +113,4 @@ function isAbsentDirectory(result: SplicedResult): boolean {
     (codes.includes(23) && /change_dir ".*" failed: No such file or directory/.test(said)) ||
     (codes.includes(12) && /rrsync error: post-realpath open failed .*No such file or directory/.test(said))
   );
-}
-
-/** The stderr of both sides. */
-function saidBy({ stderr, remoteStderr }: SplicedResult): string {
-  return [remoteStderr, stderr].join('\n').trim();
-}
-
-function failureOf(result: SplicedResult): TransportError {
-  const { failure, code, remoteCode, timedOut } = result;
-  if (failure) return connectionFault(failure);
-  if (timedOut)
-    return new TransportError('timeout', 'retryable', 'rsync took longer than its deadline: is the link too slow?');
-  const stderr = escapeText(saidBy(result));
-  const fault = rsyncFault({ code, remoteCode, stderr });
-  return new TransportError(fault.reason, fault.kind, fault.message);
-}
-
-/** What the connection failed of, or a channel of it. */
-function connectionFault(failure: Error): TransportError {
-  if (failure instanceof TransportError) return failure;
-  const { reason, kind, message } = sshFault({
-    code: errnoOf(failure),
-    level: levelOf(failure),
-    message: escapeText(messageOf(failure)),
-  });
-  return new TransportError(reason, kind, message, { cause: failure });
-}
-
-function levelOf(error: Error): string | undefined {
-  return 'level' in error && typeof error.level === 'string' ? error.level : undefined;
 }

@@ -1,27 +1,11 @@
 /** The sftp transport: files travel over one kept SFTP session, all in flight, and are renamed into place when every answer is good. */
 import { posix } from 'node:path';
 import { TransportError } from '../errors.ts';
-import { type Clock, systemClock } from '../system/clock.ts';
 import type { SftpSession } from '../system/ssh-sftp.ts';
 import { SftpStatusError, status } from '../system/ssh-sftp-wire.ts';
-import { SshConnection, type SshTarget } from '../system/ssh.ts';
-import { explainFailure } from './sftp-failure.ts';
+import { createSftpCaller, type SftpTransportOptions } from './sftp-call.ts';
 import { uploadFiles } from './sftp-upload.ts';
-import { withStallWatch } from './stall.ts';
-import type { RemoteFile, Transport, TransportOptions } from './transport.ts';
-
-export interface SftpTransportOptions {
-  readonly target: SshTarget;
-  /** The mirror's root at the far side; a relative one starts at the account's home. It must exist. */
-  readonly path: string;
-  readonly clock?: Clock;
-  /** A call without any progress for this long ends in `timeout`, default 60 s. */
-  readonly stallMs?: number;
-  /** Sync each file before it gets its name, so that a power cut at the mirror tears nothing; default true. */
-  readonly fsync?: boolean;
-  /** Deadline for connecting, default 15 s. */
-  readonly connectTimeoutMs?: number;
-}
+import type { RemoteFile, Transport } from './transport.ts';
 
 /** Readdir requests in flight: each brings about a hundred names and costs a round trip. */
 const readAhead = 8;
@@ -36,28 +20,8 @@ const regularFile = 0o100000;
  * Throws TypeError for a target without a valid host key pin.
  */
 export function createSftpTransport(options: SftpTransportOptions): Transport {
-  const { target, path: root, clock = systemClock, stallMs = 60_000, fsync = true, connectTimeoutMs } = options;
-  const connection = new SshConnection(target, connectTimeoutMs === undefined ? {} : { connectTimeoutMs });
-
-  async function call<T>(
-    { signal, onBytes }: TransportOptions,
-    work: (session: SftpSession, signal: AbortSignal, onBytes: (bytes: number) => void) => Promise<T>,
-  ): Promise<T> {
-    const watch = { clock, stallMs, signal, onStall: (error: Error) => connection.reset(error) };
-    return withStallWatch(watch, async (inner, alive) => {
-      let session: SftpSession | undefined;
-      try {
-        session = await connection.sftp(inner);
-        return await work(session, inner, (bytes) => {
-          alive();
-          if (bytes > 0) onBytes?.(bytes);
-        });
-      } catch (error) {
-        inner.throwIfAborted();
-        throw await explainFailure(error, session, root);
-      }
-    });
-  }
+  const { target, path: root, fsync = true } = options;
+  const { call, close } = createSftpCaller(options);
 
   return {
     list: (directory, callOptions) =>
@@ -79,7 +43,7 @@ export function createSftpTransport(options: SftpTransportOptions): Transport {
         ),
       ),
     check: (callOptions) => call(callOptions, async (session) => void (await session.stat(root))),
-    close: () => connection.close(),
+    close,
   };
 }
 

@@ -30,6 +30,11 @@ export type Pace = (
   options: { readonly signal: AbortSignal; readonly onWait: () => void },
 ) => Promise<void>;
 
+export interface PutOptions extends TransportOptions {
+  /** Size and time at the mirror prove nothing: the bytes are compared or sent. */
+  readonly anew?: boolean;
+}
+
 /**
  * Every method is idempotent, throws a TransportError (or the signal's reason once aborted), may have had part of its
  * effect when it throws, and never retries by itself: the worker does.
@@ -44,9 +49,9 @@ export interface Transport {
    * Makes each named file at the mirror equal to ours, size and mtime included, creating directories (0755; files 0644).
    * A file appears under its name only when it is complete (temporary name, then rename over an old one). No file of a wave
    * appears before all files of the waves before it have; the order within a wave is not defined, and bytes may go ahead.
-   * Each file's bytes are sent, unless it is known to be there already with this size and mtime.
+   * Each file's bytes are sent, unless it is known to be there already with this size and mtime (and that is proof).
    */
-  put(sourceRoot: string, waves: readonly Wave[], options: TransportOptions): Promise<void>;
+  put(sourceRoot: string, waves: readonly Wave[], options: PutOptions): Promise<void>;
   /** Removes the named files; one that is not there is no error. Directories stay. */
   remove(paths: readonly string[], options: TransportOptions): Promise<void>;
   /**

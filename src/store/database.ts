@@ -5,6 +5,7 @@ import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSy
 import { messageOf, OperationError } from '../errors.ts';
 import { copyDatabase, migrate } from './migrate.ts';
 import { migrations } from './schema.ts';
+import { WriteWatch } from './writable.ts';
 
 export type Row = Readonly<Record<string, SQLOutputValue>>;
 export type Value = SQLInputValue;
@@ -13,6 +14,9 @@ export type Value = SQLInputValue;
 export class Database implements Disposable {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
+  readonly #writes = new WriteWatch();
+  /** The first change of the open transaction, done or tried. */
+  #changing: string[] = [];
 
   private constructor(db: DatabaseSync) {
     this.#db = db;
@@ -46,7 +50,21 @@ export class Database implements Disposable {
   }
 
   run(sql: string, ...values: Value[]): { changes: number } {
-    return { changes: Number(this.#prepare(sql).run(...values).changes) };
+    try {
+      const changes = Number(this.#prepare(sql).run(...values).changes);
+      if (!this.#db.isTransaction) this.#writes.succeeded(sql);
+      else if (changes > 0) this.#noteChange(sql);
+      return { changes };
+    } catch (error) {
+      this.#noteChange(sql);
+      this.#writes.failed(sql, error);
+      throw error;
+    }
+  }
+
+  /** Why the file could not be written the last time; null when it could. */
+  get writeProblem(): string | null {
+    return this.#writes.problem;
   }
 
   get(sql: string, ...values: Value[]): Row | undefined {
@@ -59,12 +77,16 @@ export class Database implements Disposable {
 
   /** Runs `work` as one transaction: all of it or nothing. Transactions do not nest. */
   transaction<T>(work: () => T): T {
-    this.#db.exec('BEGIN IMMEDIATE');
+    this.#changing = [];
     try {
+      this.#db.exec('BEGIN IMMEDIATE');
       const result = work();
       this.#db.exec('COMMIT');
+      const [first] = this.#changing;
+      if (first !== undefined) this.#writes.succeeded(first);
       return result;
     } catch (error) {
+      this.#writes.failed(this.#changing[0] ?? 'BEGIN', error);
       // A full disk has ended the transaction already.
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
       throw error;
@@ -74,6 +96,11 @@ export class Database implements Disposable {
   [Symbol.dispose](): void {
     this.#statements.clear();
     this.#db.close();
+  }
+
+  /** Only the first one is kept: it stands for the transaction. */
+  #noteChange(sql: string): void {
+    if (this.#changing.length === 0) this.#changing.push(sql);
   }
 
   #prepare(sql: string): StatementSync {

@@ -10,11 +10,15 @@ export interface Recall {
   readonly atMs: number;
 }
 
-/** A file that is held, in the served generation or since it left. */
+/** Where a file is still held, as far as the store knows: what was pruned here may lie on mirrors that were away then. */
+type Held = 'served' | 'in grace' | 'pruned';
+
+/** A file that was published and may be held somewhere. */
 export interface HeldFile {
   readonly repository: string;
   readonly file: string;
   readonly size: number;
+  readonly held: Held;
   /** Paths of the served indexes that name it. */
   readonly indexes: readonly string[];
 }
@@ -22,7 +26,9 @@ export interface HeldFile {
 /** Rows that become objects at a time. */
 const pageSize = 500;
 
-const held = 'present = 1 AND (removed IS NULL OR pruned = 0)';
+/** Pruned rows too: a mirror that comes back after a long time still has what was pruned here. */
+const held = 'present = 1';
+const found = 'repository, file, max(size) AS size, max(removed IS NULL) AS served, max(pruned = 0) AS here';
 
 export class RecallStore {
   readonly #db: Database;
@@ -31,19 +37,19 @@ export class RecallStore {
     this.#db = db;
   }
 
-  /** Held files that `asked` names, by path: `REPOSITORY/FILE`, a file name with or without `.apk`, or the name of a package. At most `limit`. */
+  /** Files, held here or perhaps on a mirror, that `asked` names, by path: `REPOSITORY/FILE`, a file name with or without `.apk`, or the name of a package. At most `limit`. */
   find(asked: string, limit: number): HeldFile[] {
     const slash = asked.lastIndexOf('/');
     const rows =
       slash >= 0
         ? this.#db.all(
-            `SELECT repository, file, max(size) AS size FROM package WHERE repository = ? AND file = ? AND ${held} GROUP BY repository, file LIMIT ?`,
+            `SELECT ${found} FROM package WHERE repository = ? AND file = ? AND ${held} GROUP BY repository, file LIMIT ?`,
             asked.slice(0, slash),
             asked.slice(slash + 1),
             limit,
           )
         : this.#db.all(
-            `SELECT repository, file, max(size) AS size FROM package
+            `SELECT ${found} FROM package
              WHERE (name = ? OR file = ? OR file = ? || '.apk') AND ${held} GROUP BY repository, file ORDER BY repository, file LIMIT ?`,
             asked,
             asked,
@@ -54,6 +60,7 @@ export class RecallStore {
       repository: String(row.repository),
       file: String(row.file),
       size: Number(row.size),
+      held: Number(row.served) === 1 ? 'served' : Number(row.here) === 1 ? 'in grace' : 'pruned',
       indexes: this.#db
         .all(
           'SELECT DISTINCT index_file FROM package WHERE repository = ? AND file = ? AND removed IS NULL AND present = 1 ORDER BY 1',
@@ -64,7 +71,7 @@ export class RecallStore {
     }));
   }
 
-  /** Records a recall of all bytes that are held under the names of `files`: from now on nothing counts them as there. Returns its id. */
+  /** Records a recall of all bytes that were published under the names of `files`: from now on nothing counts them as there. Returns its id. */
   add(recall: Omit<Recall, 'id'>, files: readonly Pick<HeldFile, 'repository' | 'file'>[]): number {
     return this.#db.transaction(() => {
       const row = this.#db.get(

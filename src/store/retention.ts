@@ -1,5 +1,6 @@
 /** What is kept after it left: which packages are due to be pruned from our trees, and which replaced indexes a rollback may want. */
-import type { Database } from './database.ts';
+import type { Database, Row } from './database.ts';
+import type { Expiry } from './generations.ts';
 
 /** A package that left the last index. */
 export interface LeftPackage {
@@ -45,15 +46,37 @@ export class RetentionStore {
         pageSize,
       );
       const last = rows.at(-1);
-      if (last)
-        yield rows.map((row) => ({
-          path: `${String(row.repository)}/${String(row.file)}`,
-          size: Number(row.size),
-          removed: Number(row.removed),
-          removedAtMs: Number(row.removed_at),
-        }));
+      if (last) yield rows.map(toLeft);
       if (!last || rows.length < pageSize) return;
       after = Number(last.id);
+    }
+  }
+
+  /**
+   * As `GenerationStore.expired`, with what a person wants to know of each: what left in (`sinceMs`, `untilMs`] and still lies
+   * on a mirror that serves generation `at`. `cameBy`: only what came with that generation or before.
+   */
+  *expiredAt({ sinceMs, untilMs, at }: Expiry, cameBy = Number.MAX_SAFE_INTEGER): Generator<readonly LeftPackage[]> {
+    let after: number | null = 0;
+    while (after !== null) {
+      const rows: Row[] = this.#db.all(
+        `SELECT p.id, p.repository, p.file, p.size, p.removed, p.removed_at FROM package p
+         WHERE p.removed IS NOT NULL AND +p.removed <= ? AND p.removed_at > ? AND p.removed_at <= ? AND p.added <= ? AND p.present = 1 AND p.id > ?
+           AND NOT EXISTS (SELECT 1 FROM package q WHERE q.repository = p.repository AND q.file = p.file AND q.id <> p.id
+             AND (q.removed IS NULL OR q.removed > ? OR q.removed_at > ? OR (q.id > p.id AND q.removed_at > ?)))
+         ORDER BY p.id LIMIT ?`,
+        at,
+        sinceMs,
+        untilMs,
+        cameBy,
+        after,
+        at,
+        untilMs,
+        sinceMs,
+        pageSize,
+      );
+      if (rows.length > 0) yield rows.map(toLeft);
+      after = rows.length === pageSize ? Number(rows.at(-1)?.id) : null;
     }
   }
 
@@ -77,4 +100,13 @@ export class RetentionStore {
       until: Number(row.until) === Number.MAX_SAFE_INTEGER ? null : Number(row.until),
     }));
   }
+}
+
+function toLeft(row: Row): LeftPackage {
+  return {
+    path: `${String(row.repository)}/${String(row.file)}`,
+    size: Number(row.size),
+    removed: Number(row.removed),
+    removedAtMs: Number(row.removed_at),
+  };
 }

@@ -45,6 +45,10 @@ export const migrations: readonly string[] = [
   CREATE INDEX repository_index_until ON repository_index (until) WHERE until IS NOT NULL;
   CREATE UNIQUE INDEX repository_index_current ON repository_index (repository, file) WHERE until IS NULL;
 
+  CREATE TABLE published_before (
+    sha256 TEXT PRIMARY KEY
+  ) STRICT, WITHOUT ROWID;
+
   CREATE TABLE package (
     id INTEGER PRIMARY KEY,
     repository TEXT NOT NULL,

@@ -33,6 +33,8 @@ export interface Store extends Disposable {
   readonly rollbacks: RollbackStore;
   readonly damage: DamageStore;
   readonly takeover: TakeoverStore;
+  /** Why the state could not be written the last time; null when it could. */
+  readonly writeProblem: () => string | null;
 }
 
 /** The name of the database in the state directory. */
@@ -74,6 +76,7 @@ export function openStore(directory: string): Store {
     rollbacks: new RollbackStore(db),
     damage: new DamageStore(db),
     takeover: new TakeoverStore(db),
+    writeProblem: () => db.writeProblem,
     [Symbol.dispose]: () => db[Symbol.dispose](),
   };
 }

@@ -88,6 +88,26 @@ export class TakeoverStore {
     });
   }
 
+  /** Notes indexes whose bytes are still kept although no record says when and where they were published. Returns how many. */
+  addPublishedBefore(digests: readonly string[]): number {
+    return this.#db.transaction(() => {
+      let noted = 0;
+      for (const sha256 of digests)
+        noted += this.#db.run(
+          `INSERT OR IGNORE INTO published_before (sha256)
+           SELECT ? WHERE NOT EXISTS (SELECT 1 FROM repository_index WHERE sha256 = ?)`,
+          sha256,
+          sha256,
+        ).changes;
+      return noted;
+    });
+  }
+
+  /** True for an index of which only that is known: it was published before the records were lost. */
+  wasPublishedBefore(sha256: string): boolean {
+    return this.#db.get('SELECT 1 FROM published_before WHERE sha256 = ?', sha256) !== undefined;
+  }
+
   /** Served packages after `afterId` whose bytes are still to be hashed, at most a page. */
   unhashed(afterId: number): UnhashedPackage[] {
     return this.#db

@@ -38,6 +38,21 @@ const mayVanish = rules({ ...defaults, mayVanish: template('main/{arch}') });
 const table: readonly (readonly [string, Partial<GuardFacts>, readonly string[], GuardRules?])[] = [
   ['a quiet batch', {}, []],
   ['the first index of a repository', { known: null, live: 0 }, []],
+  [
+    'an index of before the state was lost',
+    { publishedBefore: true },
+    ['reject REPLAY this index was published before the state was lost and is not the one that is served'],
+  ],
+  [
+    'one of before the state was lost, where nothing is served now',
+    { publishedBefore: true, known: null },
+    ['REPLAY this index was published before the state was lost'],
+  ],
+  [
+    'one of before the state was lost that was published since',
+    { publishedBefore: true, served: { first: 3, last: null }, known: { ...known, sha256: 'new' } },
+    [],
+  ],
   ['one package of three gone', { live: 3, removals: 1 }, []],
   ['thirty of a hundred gone', { removals: 30 }, []],
   ['thirty-one of a hundred gone', { removals: 31 }, ['MASS_REMOVAL removes 31 of 100 packages, more than 30 %']],

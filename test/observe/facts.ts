@@ -96,6 +96,7 @@ export function statusFacts(changes: Partial<StatusFacts> = {}): StatusFacts {
     mirrors: [mirrorFacts()],
     batches: [batchFacts()],
     keyProblems: [],
+    stateProblem: null,
     scrub: { ...neverScrubbed, damaged: [] },
     ...changes,
   };

@@ -68,6 +68,7 @@ test('status.json has the fields of the contract', () => {
       },
     ],
     key_problems: [],
+    state_problem: null,
     scrub: facts.scrub,
   });
 });

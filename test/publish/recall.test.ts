@@ -123,3 +123,23 @@ test('an index that was rolled back from is known as such until a newer one come
   await world.publish({ [main]: { 'a@3': 'three' } });
   assert.equal(world.store.rollbacks.awayFrom(main, sha256), null);
 });
+
+test('what was pruned here long ago can be recalled from a mirror that was away, and its bytes stay out', async (t) => {
+  const world = await start(t);
+  await world.publish({ [main]: { 'a@1': 'bad', 'b@1': 'b' } });
+  world.store.mirrors.open('paris', 'memory');
+  world.clock.nowMs += 1000;
+  await world.publish({ [main]: { 'b@1': 'b' } });
+  const [grace] = world.store.recalls.find('a', 9);
+  assert.deepEqual([grace?.held, grace?.indexes], ['in grace', []]);
+  world.clock.nowMs += 20 * graceMs;
+  assert.equal(await world.publisher.prune(), 1);
+  const [pruned] = world.store.recalls.find('a-1', 9);
+  assert.equal(pruned?.held, 'pruned');
+  assert.deepEqual(world.store.recalls.find('b', 9)[0]?.held, 'served');
+  world.store.recalls.add(by, [pruned]);
+  await world.publisher.recall();
+  assert.deepEqual([...world.store.recalls.paths(0, world.store.recalls.newest())], [[`${main}/a-1.apk`]]);
+  const again = await world.stage(main, { 'a@1': 'bad', 'b@1': 'b' });
+  await assert.rejects(world.publisher.publish(world.batch([again])), /recalled since it was verified/);
+});

@@ -1,51 +1,15 @@
 import assert from 'node:assert/strict';
-import {
-  appendFile,
-  link,
-  mkdir,
-  open,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  truncate,
-  utimes,
-  writeFile,
-} from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
+import { appendFile, link, mkdir, readdir, readFile, rename, rm, truncate, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import test from 'node:test';
 import type { ScrubStatus } from '../../src/observe/scrub.ts';
 import { exec } from '../../src/system/exec.ts';
 import { Primary, snapshot } from '../support/primary.ts';
+import { flipBit, scrub, serve } from '../support/rot.ts';
 import { missingProgram, startSshd } from '../support/sshd.ts';
 
 const directory = 'main/x86_64';
 const pkg = (n: number): string => `${directory}/pkg-${n}-1.0-r0.apk`;
-
-/** Changes one bit, and neither size nor time, as a disk does. */
-async function flipBit(path: string): Promise<void> {
-  const { atime, mtime, size } = await stat(path);
-  const file = await open(path, 'r+');
-  const byte = Buffer.alloc(1);
-  const at = Math.floor(size / 2);
-  await file.read(byte, 0, 1, at);
-  byte.writeUInt8(byte.readUInt8(0) ^ 1);
-  await file.write(byte, 0, 1, at);
-  await file.close();
-  await utimes(path, atime, mtime);
-}
-
-async function scrub(primary: Primary): Promise<ScrubStatus> {
-  const { number } = (await primary.status()).scrub;
-  assert.equal((await primary.control('scrub', {})).status, 202);
-  await primary.until('the scrub to end', async () => {
-    const { scrub: now } = await primary.status();
-    return now.number > number && !now.running && now.finished_at !== null;
-  });
-  return (await primary.status()).scrub;
-}
 
 async function publish(primary: Primary, count = 6): Promise<ReturnType<Primary['repository']>> {
   const repository = primary.repository(directory);
@@ -65,30 +29,6 @@ async function inTrees(primary: Primary, path: string): Promise<Record<string, s
       () => null,
     );
   return Object.fromEntries(await Promise.all(trees.map(async (name) => [name, await read(name)] as const)));
-}
-
-/** A web server for one directory. */
-async function serve(root: string): Promise<AsyncDisposable & { readonly url: string }> {
-  const server: Server = createServer((request, response) => {
-    readFile(join(root, decodeURIComponent(request.url ?? ''))).then(
-      (bytes) => response.end(bytes),
-      () => response.writeHead(404).end(),
-    );
-  });
-  await new Promise<void>((done) => {
-    server.listen(0, '127.0.0.1', done);
-  });
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return {
-    url: `http://127.0.0.1:${address.port}/`,
-    [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
-      await new Promise((done) => {
-        server.close(done);
-      });
-    },
-  };
 }
 
 test('a bit that flips on the primary is mended in every tree, from the inbox, for packages and indexes', async () => {

@@ -71,7 +71,7 @@ for (const [what, lose] of Object.entries(losses)) {
 
     await primary.start();
     assert.match(primary.log, /"event":"state_rebuilt","generation":3,.*"packages":3,"missing":0,"unverified":0,/);
-    assert.match(primary.log, /operators' decisions .*digests of older indexes/);
+    assert.match(primary.log, /operators' decisions .*digests of indexes that are not kept any more/);
     if (damaged !== null) {
       const aside = (await readdir(join(primary.directory, 'state'))).filter((name) => /corrupt-[0-9T-]+$/.test(name));
       assert.equal(aside.length, 1);
@@ -106,6 +106,33 @@ for (const [what, lose] of Object.entries(losses)) {
     db.close();
   });
 }
+
+test('an index that was published before the state was lost stays refused, though its age says nothing', {
+  timeout: 60_000,
+}, async () => {
+  const { primary, repository, database } = await published();
+  await using _ = primary;
+  const old = await readFile(join(primary.inbox, 'main/x86_64/APKINDEX.tar.gz'));
+  repository.set({ name: 'z', version: '1-r0', contentBytes: 500, seed: 7 });
+  await repository.write(primary.inbox);
+  await primary.untilGeneration(4);
+  await primary.untilInSync('disk', 4);
+  await primary.stop();
+  await losses['is missing']?.(database);
+  // Without guards that look at the age or at what leaves: only the digest can tell.
+  const inbox =
+    '    settle: 200ms\n    guards: { older_index: allow, mass_removal: allow, downgrade: allow, rebuilt: allow }';
+  await primary.configure({ inbox, mirrors: directoryMirror(primary), more: 'schedule: { rescan: 1s }' });
+  await primary.start();
+  assert.match(primary.log, /"published_before":3/);
+  await writeFile(join(primary.inbox, 'main/x86_64/APKINDEX.tar.gz'), old);
+  const refused = await primary.untilBatch('rejected');
+  assert.deepEqual(
+    refused.reasons.map(({ code, detail }) => [code, /before the state was lost/.test(detail)]),
+    [['REPLAY', true]],
+  );
+  assert.equal((await primary.status()).generation, 4);
+});
 
 test('after a rebuild the same inbox makes no generation', { timeout: 60_000 }, async () => {
   const { primary, database } = await published();

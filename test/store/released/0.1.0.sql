@@ -33,6 +33,9 @@ CREATE TABLE repository_index (
     source TEXT,
     PRIMARY KEY (repository, file, since)
   ) STRICT, WITHOUT ROWID;
+CREATE TABLE published_before (
+    sha256 TEXT PRIMARY KEY
+  ) STRICT, WITHOUT ROWID;
 CREATE TABLE package (
     id INTEGER PRIMARY KEY,
     repository TEXT NOT NULL,

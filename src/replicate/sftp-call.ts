@@ -1,0 +1,53 @@
+/** One kept SFTP session to a mirror: every call runs under the stall watch, and its failure is explained. */
+import { type Clock, systemClock } from '../system/clock.ts';
+import type { SftpSession } from '../system/ssh-sftp.ts';
+import { SshConnection, type SshTarget } from '../system/ssh.ts';
+import { explainFailure } from './sftp-failure.ts';
+import { withStallWatch } from './stall.ts';
+import type { TransportOptions } from './transport.ts';
+
+export interface SftpTransportOptions {
+  readonly target: SshTarget;
+  /** The mirror's root at the far side; a relative one starts at the account's home. It must exist. */
+  readonly path: string;
+  readonly clock?: Clock;
+  /** A call without any progress for this long ends in `timeout`, default 60 s. */
+  readonly stallMs?: number;
+  /** Sync each file before it gets its name, so that a power cut at the mirror tears nothing; default true. */
+  readonly fsync?: boolean;
+  /** Deadline for connecting, default 15 s. */
+  readonly connectTimeoutMs?: number;
+}
+
+export interface SftpCaller {
+  readonly call: <T>(
+    options: TransportOptions,
+    work: (session: SftpSession, signal: AbortSignal, onBytes: (bytes: number) => void) => Promise<T>,
+  ) => Promise<T>;
+  readonly close: () => Promise<void>;
+}
+
+/** Throws TypeError for a target without a valid host key pin. */
+export function createSftpCaller(options: SftpTransportOptions): SftpCaller {
+  const { target, path: root, clock = systemClock, stallMs = 60_000, connectTimeoutMs } = options;
+  const connection = new SshConnection(target, connectTimeoutMs === undefined ? {} : { connectTimeoutMs });
+  return {
+    call: ({ signal, onBytes }, work) => {
+      const watch = { clock, stallMs, signal, onStall: (error: Error) => connection.reset(error) };
+      return withStallWatch(watch, async (inner, alive) => {
+        let session: SftpSession | undefined;
+        try {
+          session = await connection.sftp(inner);
+          return await work(session, inner, (bytes) => {
+            alive();
+            if (bytes > 0) onBytes?.(bytes);
+          });
+        } catch (error) {
+          inner.throwIfAborted();
+          throw await explainFailure(error, session, root);
+        }
+      });
+    },
+    close: () => connection.close(),
+  };
+}
