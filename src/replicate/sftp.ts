@@ -31,13 +31,26 @@ const removeAhead = 256;
 const typeMask = 0o170000;
 const regularFile = 0o100000;
 
+/** What the transport needs of a connection: one session that is kept, and opened anew when it was lost. */
+export type SftpConnection = Pick<SshConnection, 'sftp' | 'reset' | 'close'>;
+
 /**
  * Directories are followed when they are symbolic links: SFTP has no way to refuse them, the server confines the account.
  * Throws TypeError for a target without a valid host key pin.
  */
 export function createSftpTransport(options: SftpTransportOptions): Transport {
-  const { target, path: root, clock = systemClock, stallMs = 60_000, fsync = true, connectTimeoutMs } = options;
-  const connection = new SshConnection(target, connectTimeoutMs === undefined ? {} : { connectTimeoutMs });
+  const { target, connectTimeoutMs } = options;
+  return sftpTransportOver(
+    new SshConnection(target, connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
+    options,
+  );
+}
+
+export function sftpTransportOver(
+  connection: SftpConnection,
+  options: Omit<SftpTransportOptions, 'connectTimeoutMs'>,
+): Transport {
+  const { target, path: root, clock = systemClock, stallMs = 60_000, fsync = true } = options;
 
   async function call<T>(
     { signal, onBytes }: TransportOptions,

@@ -8,7 +8,9 @@ import test from 'node:test';
 import * as fc from 'fast-check';
 import { writeFileDurable } from '../../src/system/durable.ts';
 import type { Files } from '../../src/system/files.ts';
-import { broken, type Image, SimFiles } from '../support/sim-files.ts';
+import { broken } from '../support/sim-broken.ts';
+import { SimFiles } from '../support/sim-files.ts';
+import type { Image } from '../support/sim-image.ts';
 import { random } from '../fault/random.ts';
 import { type Content, expectedFiles, graceMs, PublishWorld } from './world.ts';
 
