@@ -41,9 +41,13 @@ export class DirectoryTree implements AsyncDisposable {
     return `/proc/self/fd/${handle.fd}/${name}`;
   }
 
-  /** Notes that an entry of `directory` was made, replaced or removed. */
+  /**
+   * Notes that an entry of `directory` was made, replaced or removed, now or by a process that ended before its sync: what
+   * leads to it is synced too.
+   */
   change(directory: string): void {
-    this.#changed.add(directory);
+    let at = posix.normalize(directory === '' ? '.' : directory);
+    for (; !this.#changed.has(at); at = posix.dirname(at)) this.#changed.add(at);
   }
 
   /** Makes the noted changes survive a power cut. */

@@ -127,6 +127,7 @@ async function putFile(
   const source = await openSource(sourceRoot, file);
   try {
     const there = await tree.entry(directory, name, { create: true });
+    tree.change(directory);
     if (await adoptEqual(there, source, file, signal, () => onBytes(0), files)) return;
     const temporary = await tree.entry(directory, temporaryName(name), { create: true });
     try {
@@ -139,7 +140,6 @@ async function putFile(
       }
       signal.throwIfAborted();
       await files.rename(temporary, await tree.entry(directory, name));
-      tree.change(directory);
     } catch (error) {
       await files.rm(temporary, { force: true });
       throw error;
@@ -172,8 +172,9 @@ async function copy(
 async function removeFile(files: Files, tree: DirectoryTree, path: string): Promise<void> {
   const directory = posix.dirname(path);
   try {
-    await files.unlink(await tree.entry(directory, posix.basename(path)));
+    const entry = await tree.entry(directory, posix.basename(path));
     tree.change(directory);
+    await files.unlink(entry);
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw error;
   }

@@ -49,7 +49,8 @@ export class SimFiles implements Files {
       if (seen?.kind !== 'file' || old?.kind !== 'file') continue;
       const which = random();
       if (which < 0.4) continue;
-      const data = which < 0.7 ? seen.data.subarray(0, Math.floor(random() * seen.data.length)) : seen.data;
+      // What a sync took stays, when only mode or time were set since.
+      const data = which < 0.7 && !seen.data.equals(old.data) ? seen.data.subarray(0, Math.floor(random() * seen.data.length)) : seen.data;
       image.nodes.set(ino, { ...seen, data });
     }
     image.dropUnreachable();

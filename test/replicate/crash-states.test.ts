@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import * as fc from 'fast-check';
+import type { Transport } from '../../src/replicate/transport.ts';
+import type { Clock } from '../../src/system/clock.ts';
+import { random } from '../fault/random.ts';
+import type { Content } from '../publish/world.ts';
+import { directoryTo, type Process, SimMirror, sftpTo } from '../support/sim-mirror.ts';
+import { type Cut, MirrorWorld, type Repositories } from './crash-world.ts';
+
+const wantedStates = 4_000;
+const imagesAtChange = 3;
+/** A push that is cut off again and again gets through at last. */
+const cutsInARow = 4;
+
+const repository = fc.constantFrom('m/x86_64', 'm/armhf', 'n/x86_64');
+const content: fc.Arbitrary<Content> = fc
+  .dictionary(fc.constantFrom('a', 'b', 'c', 'd', 'e'), fc.integer({ min: 1, max: 3 }), { minKeys: 1 })
+  .map((packages) =>
+    Object.fromEntries(Object.entries(packages).map(([name, version]) => [`${name}@${version}-r0`, `${name} ${version}`])),
+  );
+const cut: fc.Arbitrary<Cut> = fc.record({
+  changes: fc.integer({ min: 0, max: 60 }),
+  fate: fc.constantFrom('power', 'kill'),
+});
+const step = fc.record({
+  act: fc.oneof(
+    { weight: 6, arbitrary: fc.dictionary(repository, content, { minKeys: 1 }) },
+    { weight: 1, arbitrary: fc.record({ leaves: repository }) },
+    { weight: 1, arbitrary: fc.record({ recalls: repository }) },
+  ) as fc.Arbitrary<Repositories | { leaves: string } | { recalls: string }>,
+  cuts: fc.array(cut, { maxLength: cutsInARow }),
+  pushed: fc.integer({ min: 0, max: 4 }).map((n) => n > 0),
+  graceEnds: fc.boolean(),
+  restarts: fc.boolean(),
+});
+const story = fc.record({
+  seed: fc.integer({ min: 1, max: 0x7fffffff }),
+  steps: fc.array(step, { minLength: 3, maxLength: 7 }),
+});
+type Story = typeof story extends fc.Arbitrary<infer T> ? T : never;
+
+interface Kind {
+  readonly connect: (mirror: SimMirror, process: Process, clock: Clock) => Transport;
+  readonly ordered: boolean;
+  /** A removal survives a power cut once it is said. */
+  readonly removesDurably: boolean;
+}
+
+const kinds: Readonly<Record<string, Kind>> = {
+  'directory, any order': { connect: directoryTo, ordered: false, removesDurably: true },
+  'directory, ordered journal': { connect: directoryTo, ordered: true, removesDurably: true },
+  'sftp, ordered journal': { connect: sftpTo, ordered: true, removesDurably: false },
+};
+
+class Tally {
+  states = 0;
+  cuts = 0;
+  readonly violations: string[] = [];
+}
+
+async function play({ seed, steps }: Story, kind: Kind, tally: Tally): Promise<void> {
+  const mirror = await SimMirror.create(random(seed), { ordered: kind.ordered });
+  await using world = await MirrorWorld.create(mirror, kind.connect);
+  const judge = (where: string, image = mirror.image): void => {
+    tally.states++;
+    const found = world.violation(image);
+    if (found !== null) tally.violations.push(`${where}: ${found}`);
+  };
+  mirror.onChange = () => {
+    judge('readers');
+    for (let n = 0; n < imagesAtChange; n++) judge('crash', mirror.crash());
+  };
+  for (const { act, cuts, pushed, graceEnds, restarts } of steps) {
+    if ('leaves' in act) await world.leave(act.leaves as string);
+    else if ('recalls' in act) await world.recall(act.recalls as string);
+    else await world.publish(act);
+    if (graceEnds) world.passGrace();
+    await world.primary.publisher.prune();
+    if (world.primary.store.generations.current() === null || !pushed) continue;
+    for (const one of cuts) {
+      if ((await world.push(one)) !== 'ok') tally.cuts++;
+      judge('cut off');
+    }
+    await inStep(world, kind, tally, judge);
+    if (restarts) await world.endProcess();
+  }
+  world.passGrace();
+  world.passGrace();
+  if (world.primary.store.generations.current() === null) return;
+  await inStep(world, kind, tally, judge);
+  await world.primary.publisher.prune();
+  const surplus = world.surplus(mirror.image, kind.removesDurably);
+  if (surplus.length > 0) tally.violations.push(`at the end: too much: ${surplus.join(' ')}`);
+}
+
+/** A push that nothing cuts off brings the mirror in step, and nothing of that is lost afterwards. */
+async function inStep(
+  world: MirrorWorld,
+  kind: Kind,
+  tally: Tally,
+  judge: (where: string, image?: SimMirror['image']) => void,
+): Promise<void> {
+  const outcome = await world.push();
+  if (outcome !== 'ok') tally.violations.push(`the next push: ${outcome}`);
+  judge('in step');
+  for (const image of [world.mirror.image, world.mirror.crash(), world.mirror.crash()]) {
+    judge('after the push', image);
+    const surplus = world.surplus(image, false);
+    if (surplus.length > 0 && kind.removesDurably) tally.violations.push(`after the push: ${surplus.join(' ')}`);
+  }
+}
+
+for (const [name, kind] of Object.entries(kinds)) {
+  test(`${name}: whatever a cut leaves, an index on the mirror names only what is there, and the next push mends it`, async (t) => {
+    const total = new Tally();
+    await fc.assert(
+      fc.asyncProperty(story, async (one) => {
+        if (total.states >= wantedStates) return;
+        const tally = new Tally();
+        await play(one, kind, tally);
+        total.states += tally.states;
+        total.cuts += tally.cuts;
+        assert.deepEqual(tally.violations.slice(0, 3), []);
+      }),
+      { numRuns: 300, endOnFailure: true },
+    );
+    t.diagnostic(`${total.states} crash states, ${total.cuts} cuts recovered from`);
+    assert.ok(total.states >= wantedStates, `${total.states} states`);
+    assert.ok(total.cuts > 0);
+  });
+}
