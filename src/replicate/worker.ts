@@ -197,9 +197,11 @@ export class MirrorWorker {
       }
       await this.#put(lease, [packages, await this.#indexes(lease, from ?? 0)], signal);
       await this.#removeIndexes(lease, from, signal);
+      // Before the mirror is known to be in step: only a push from the same start finds these again.
+      const mayRemove = await this.#tidy(strangers, lease.generation, signal);
       store.mirrors.confirm(this.name, lease.generation, this.#deps.clock.now());
       this.#deps.events.confirmed(lease.generation);
-      await this.#tidy(strangers, lease.generation, signal);
+      await this.#prune(lease.generation, mayRemove, signal);
       this.#written.clear();
       return lease.generation;
     } catch (error) {
@@ -248,6 +250,7 @@ export class MirrorWorker {
     const left = this.#deps.store.generations.indexesLeft(from, lease.generation);
     if (left.length === 0) return;
     signal.throwIfAborted();
+    for (const path of left) this.#written.add(posix.dirname(path));
     await this.#unlessRefused(() => this.#transport.remove(left, { signal }));
   }
 
@@ -289,9 +292,9 @@ export class MirrorWorker {
     }
   }
 
-  /** Removes what nothing needs. */
-  async #tidy(strangers: readonly string[], generation: number, signal: AbortSignal): Promise<void> {
-    const done = await this.#unlessRefused(async () => {
+  /** Removes what nothing ever needed here: strangers and left-over temporary files. False for an account that may not delete. */
+  #tidy(strangers: readonly string[], generation: number, signal: AbortSignal): Promise<boolean> {
+    return this.#unlessRefused(async () => {
       // A newer generation that was taken along may want what the compared one did not.
       const keepAfterMs = this.#deps.clock.now() - this.#deps.graceMs;
       const unwanted = strangers.filter((path) => {
@@ -302,9 +305,7 @@ export class MirrorWorker {
       const gone = [...unwanted, ...leftOver.filter((path) => !unwanted.includes(path))];
       if (gone.length > 0) await this.#transport.remove(gone, { signal });
       this.#cutOff = false;
-      await this.#prune(generation, signal);
     });
-    if (!done) this.#deps.store.mirrors.pruned(this.name, this.#deps.clock.now() - this.#deps.graceMs);
   }
 
   /** An account that may not delete keeps what nothing needs: its mirror is in step all the same. False when it was refused. */
@@ -330,7 +331,12 @@ export class MirrorWorker {
   }
 
   /** `generation` is what the mirror serves: what a newer one takes away stays until that one has come. */
-  async #prune(generation: number, signal: AbortSignal): Promise<void> {
+  async #prune(generation: number, mayRemove: boolean, signal: AbortSignal): Promise<void> {
+    const done = mayRemove && (await this.#unlessRefused(() => this.#removeExpired(generation, signal)));
+    if (!done) this.#deps.store.mirrors.pruned(this.name, this.#deps.clock.now() - this.#deps.graceMs);
+  }
+
+  async #removeExpired(generation: number, signal: AbortSignal): Promise<void> {
     const { generations, mirrors } = this.#deps.store;
     const graceEnd = this.#deps.clock.now() - this.#deps.graceMs;
     const untilMs = Math.min(graceEnd, generations.pruneLimit(generation) ?? graceEnd);
