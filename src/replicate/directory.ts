@@ -64,6 +64,11 @@ export function createDirectoryTransport(options: DirectoryTransportOptions): Tr
       call(callOptions, (tree, signal, onBytes) => listDirectory(files, tree, directory, signal, () => onBytes(0))),
     put: (sourceRoot, waves, callOptions) =>
       call(callOptions, async (tree, signal, onBytes) => {
+        // Synced before the second wave: what it names may have been placed by a process that did not live to sync it.
+        for (const directory of new Set(waves.flat().map((file) => posix.dirname(file.path)))) {
+          await tree.entry(directory, '.', { create: true });
+          tree.change(directory);
+        }
         for (const wave of waves) {
           await forEachOf(wave, workers, signal, () => {
             const buffer = Buffer.allocUnsafeSlow(copyBytes);
