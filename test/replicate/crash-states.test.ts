@@ -8,7 +8,7 @@ import type { Content } from '../publish/world.ts';
 import { directoryTo, type Process, SimMirror, sftpTo } from '../support/sim-mirror.ts';
 import { type Cut, MirrorWorld, type Repositories } from './crash-world.ts';
 
-const wantedStates = 40_000;
+const wantedStates = 4_000;
 const imagesAtChange = 3;
 /** A push that is cut off again and again gets through at last. */
 const cutsInARow = 4;
