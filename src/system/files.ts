@@ -32,18 +32,8 @@ export interface OpenFile {
   /** What it is called below `/proc/self/fd/`. */
   readonly fd: number;
   stat(): Promise<FileFacts>;
-  read(
-    buffer: Buffer,
-    offset: number,
-    length: number,
-    position: number,
-  ): Promise<{ readonly bytesRead: number }>;
-  write(
-    buffer: Buffer,
-    offset: number,
-    length: number,
-    position: number,
-  ): Promise<{ readonly bytesWritten: number }>;
+  read(buffer: Buffer, offset: number, length: number, position: number): Promise<{ readonly bytesRead: number }>;
+  write(buffer: Buffer, offset: number, length: number, position: number): Promise<{ readonly bytesWritten: number }>;
   writeFile(data: string | Buffer): Promise<void>;
   chmod(mode: number): Promise<void>;
   utimes(accessSeconds: number, modifySeconds: number): Promise<void>;

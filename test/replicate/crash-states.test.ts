@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join, posix } from 'node:path';
 import test from 'node:test';
 import * as fc from 'fast-check';
 import type { Transport } from '../../src/replicate/transport.ts';
 import type { Clock } from '../../src/system/clock.ts';
+import type { Files } from '../../src/system/files.ts';
 import { random } from '../fault/random.ts';
 import type { Content } from '../publish/world.ts';
+import { broken, writtenInPlace } from '../support/sim-broken.ts';
+import type { SimFiles } from '../support/sim-files.ts';
 import { directoryTo, type Process, SimMirror, sftpTo } from '../support/sim-mirror.ts';
 import { type Cut, MirrorWorld, type Repositories } from './crash-world.ts';
 
@@ -21,7 +26,9 @@ const repository = fc.constantFrom('m/x86_64', 'm/armhf', 'n/x86_64');
 const content: fc.Arbitrary<Content> = fc
   .dictionary(fc.constantFrom('a', 'b', 'c', 'd', 'e'), fc.integer({ min: 1, max: 3 }), { minKeys: 1 })
   .map((packages) =>
-    Object.fromEntries(Object.entries(packages).map(([name, version]) => [`${name}@${version}-r0`, `${name} ${version}`])),
+    Object.fromEntries(
+      Object.entries(packages).map(([name, version]) => [`${name}@${version}-r0`, `${name} ${version}`]),
+    ),
   );
 const cut: fc.Arbitrary<Cut> = fc.record({
   changes: fc.integer({ min: 0, max: 90 }),
@@ -49,13 +56,14 @@ interface Kind {
   readonly ordered: boolean;
   /** A removal survives a power cut once it is said. */
   readonly removesDurably: boolean;
+  readonly wrap?: ((files: SimFiles) => Files) | undefined;
 }
 
-const kinds: Readonly<Record<string, Kind>> = {
+const kinds = {
   'directory, any order': { connect: directoryTo, ordered: false, removesDurably: true },
   'directory, ordered journal': { connect: directoryTo, ordered: true, removesDurably: true },
   'sftp, ordered journal': { connect: sftpTo, ordered: true, removesDurably: false },
-};
+} satisfies Readonly<Record<string, Kind>>;
 
 class Tally {
   states = 0;
@@ -64,7 +72,7 @@ class Tally {
 }
 
 async function play({ seed, steps }: Story, kind: Kind, tally: Tally): Promise<void> {
-  const mirror = await SimMirror.create(random(seed), { ordered: kind.ordered });
+  const mirror = await SimMirror.create(random(seed), kind);
   await using world = await MirrorWorld.create(mirror, kind.connect);
   const judge = (where: string, image = mirror.image): void => {
     tally.states++;
@@ -132,5 +140,97 @@ for (const [name, kind] of Object.entries(kinds)) {
     t.diagnostic(`${total.states} crash states, ${total.cuts} cuts recovered from`);
     assert.ok(total.states >= wantedStates, `${total.states} states`);
     assert.ok(total.cuts > 0);
+  });
+}
+
+/** The same transport under a worker that does things in a wrong order. */
+function disordered(kind: Kind, change: (transport: Transport) => Partial<Transport>): Kind {
+  return {
+    ...kind,
+    connect: (mirror, process, clock) => {
+      const transport = kind.connect(mirror, process, clock);
+      return { ...transport, ...change(transport) };
+    },
+  };
+}
+
+function wrongOnes(kind: Kind): Readonly<Record<string, Kind>> {
+  return {
+    'no sync of files': { ...kind, wrap: broken['no sync of files'] },
+    'every file under its own name at once': { ...kind, wrap: writtenInPlace },
+    'indexes before packages': disordered(kind, (transport) => ({
+      put: (root, waves, options) => transport.put(root, waves.toReversed(), options),
+    })),
+    'prune first': disordered(kind, (transport) => ({
+      put: async (root, waves, options) => {
+        for (const one of new Set(waves.flat().map((file) => posix.dirname(file.path)))) {
+          if (one === '.') continue;
+          const named = Object.keys(JSON.parse(await readFile(join(root, one, 'APKINDEX.tar.gz'), 'utf8')) as Content);
+          const wanted = new Set(named.map((key) => `${key.replace('@', '-')}.apk`));
+          const there = [...(await transport.list(one, options)).keys()].filter((name) => name.endsWith('.apk'));
+          await transport.remove(
+            there.filter((name) => !wanted.has(name)).map((name) => `${one}/${name}`),
+            options,
+          );
+        }
+        await transport.put(root, waves, options);
+      },
+    })),
+  };
+}
+
+const wrong: Readonly<Record<string, Kind>> = {
+  ...named('directory', {
+    ...wrongOnes(kinds['directory, any order']),
+    'no sync of directories': { ...kinds['directory, any order'], wrap: broken['no sync of directories'] },
+  }),
+  ...named('sftp', {
+    ...wrongOnes(kinds['sftp, ordered journal']),
+    'a file system that keeps no order of names': { ...kinds['sftp, ordered journal'], ordered: false },
+  }),
+};
+
+function named<T>(prefix: string, record: Readonly<Record<string, T>>): Record<string, T> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [`${prefix}, ${name}`, value]));
+}
+
+for (const [name, kind] of Object.entries(wrong)) {
+  test(`teeth: ${name} is found out`, async (t) => {
+    const tally = new Tally();
+    for (const one of fc.sample(story, { numRuns: 12, seed: 4 })) {
+      await play(one, kind, tally);
+      if (tally.violations.length > 0) break;
+    }
+    t.diagnostic(`${tally.violations[0]} (${tally.states} states)`);
+    assert.ok(tally.violations.length > 0, `${tally.states} states and not one violation`);
+  });
+}
+
+const before: Repositories = { 'm/x86_64': { 'a@1-r0': 'a 1', 'b@1-r0': 'b 1' }, 'n/x86_64': { 'a@1-r0': 'a 1' } };
+const after: Repositories = { 'm/x86_64': { 'a@2-r0': 'a 2', 'b@1-r0': 'b 1' }, 'o/x86_64': { 'c@1-r0': 'c 1' } };
+
+for (const [name, kind] of Object.entries(kinds)) {
+  test(`${name}: a push that is killed at any change is followed by a power cut at any moment of the next one`, async () => {
+    const tally = new Tally();
+    for (let changes = 0; ; changes++) {
+      const mirror = await SimMirror.create(random(changes + 1), kind);
+      await using world = await MirrorWorld.create(mirror, kind.connect);
+      await world.publish(before);
+      assert.equal(await world.push(), 'ok');
+      await world.publish(after);
+      await world.leave('n/x86_64');
+      const outcome = await world.push({ changes, fate: 'kill' });
+      const judge = (where: string, image = mirror.image): void => {
+        tally.states++;
+        const found = world.violation(image);
+        if (found !== null) tally.violations.push(`killed at ${changes}, ${where}: ${found}`);
+      };
+      mirror.onChange = () => {
+        for (let n = 0; n < 10; n++) judge('crash', mirror.crash());
+      };
+      await inStep(world, kind, tally, judge);
+      if (outcome === 'ok') break;
+    }
+    assert.deepEqual(tally.violations.slice(0, 3), []);
   });
 }

@@ -198,7 +198,12 @@ export class MirrorWorld implements AsyncDisposable {
       clock,
       random: () => 0,
       log: silentLog,
-      events: { attempt: (outcome) => void (this.#outcome = outcome), failed: () => {}, bytes: () => {}, confirmed: () => {} },
+      events: {
+        attempt: (outcome) => void (this.#outcome = outcome),
+        failed: () => {},
+        bytes: () => {},
+        confirmed: () => {},
+      },
     });
     const running = worker
       .run(stop.signal)

@@ -16,6 +16,18 @@ export const broken: Readonly<Record<string, (files: SimFiles) => Files>> = {
   },
 };
 
+/** Every file is written under its own name instead of a temporary one that is renamed. */
+export function writtenInPlace(files: SimFiles): Files {
+  const placeOf = (path: string): string => path.replace(/\/\.([^/]+)\.lockstepd-[0-9a-f]{6}$/, '/$1');
+  const plain = withSync(files, (sync) => sync());
+  return {
+    ...plain,
+    open: (path, flags, mode) =>
+      placeOf(path) === path ? plain.open(path, flags, mode) : files.open(placeOf(path), 'w', mode),
+    rename: async (from, to) => (placeOf(from) === from ? files.rename(from, to) : undefined),
+  };
+}
+
 function withSync(files: SimFiles, sync: (real: () => Promise<void>, isDirectory: boolean) => Promise<void>): Files {
   const open = async (path: string, flags: string | number, mode?: number): Promise<OpenFile> => {
     const handle = await files.open(path, flags, mode);

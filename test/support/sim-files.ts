@@ -50,7 +50,10 @@ export class SimFiles implements Files {
       const which = random();
       if (which < 0.4) continue;
       // What a sync took stays, when only mode or time were set since.
-      const data = which < 0.7 && !seen.data.equals(old.data) ? seen.data.subarray(0, Math.floor(random() * seen.data.length)) : seen.data;
+      const data =
+        which < 0.7 && !seen.data.equals(old.data)
+          ? seen.data.subarray(0, Math.floor(random() * seen.data.length))
+          : seen.data;
       image.nodes.set(ino, { ...seen, data });
     }
     image.dropUnreachable();
@@ -294,4 +297,3 @@ function meaningOf(flags: string | number): {
 function failure(code: string, path: string): Error {
   return Object.assign(new Error(`${code}: ${path}`), { code });
 }
-

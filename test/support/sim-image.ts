@@ -97,4 +97,3 @@ export function inOrder(changes: readonly Change[], choose: (change: Change) => 
   }
   return chosen.toReversed();
 }
-

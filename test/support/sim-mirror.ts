@@ -47,9 +47,9 @@ export class SimMirror {
 
   static async create(
     random: Random,
-    { ordered = false, wrap = (files: SimFiles): Files => files } = {},
+    { ordered = false, wrap }: { readonly ordered?: boolean; readonly wrap?: ((files: SimFiles) => Files) | undefined } = {},
   ): Promise<SimMirror> {
-    const mirror = new SimMirror(random, ordered, wrap);
+    const mirror = new SimMirror(random, ordered, wrap ?? ((files) => files));
     await mirror.#disk.mkdir(mirrorRoot);
     await (await mirror.#disk.open('/', 0)).sync();
     mirror.#watch();
