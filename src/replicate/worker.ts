@@ -195,11 +195,13 @@ export class MirrorWorker {
         }
         packages = await this.#putPackages(lease, older.generation, signal);
       }
-      await this.#put(lease, [packages, await this.#indexes(lease, from ?? 0)], signal);
+      // Removals first: over sftp, only the sync at the end of a put makes them durable.
       await this.#removeIndexes(lease, from, signal);
+      await this.#put(lease, [packages, await this.#indexes(lease, from ?? 0)], signal);
       // Before the mirror is known to be in step: only a push from the same start finds these again.
       const mayRemove = await this.#tidy(strangers, lease.generation, signal);
       store.mirrors.confirm(this.name, lease.generation, this.#deps.clock.now());
+      this.#recall.record();
       this.#deps.events.confirmed(lease.generation);
       await this.#prune(lease.generation, mayRemove, signal);
       this.#written.clear();

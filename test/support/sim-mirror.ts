@@ -56,6 +56,10 @@ export class SimMirror {
     return mirror;
   }
 
+  get isOff(): boolean {
+    return this.#off;
+  }
+
   /** What its readers see. */
   get image(): Image {
     return this.#disk.image;
@@ -140,10 +144,12 @@ export function sftpTo(mirror: SimMirror, _process: Process, clock: Clock): Tran
 
 /** The real client and the embedded server, joined by a pipe that breaks when either end goes. */
 class SimSftp implements SftpConnection {
+  readonly #mirror: SimMirror;
   readonly #files: ConfinedFiles;
   #session: SftpSession | null = null;
 
   constructor(mirror: SimMirror) {
+    this.#mirror = mirror;
     // The server outlives the client: what reached it is carried out.
     this.#files = new ConfinedFiles(mirrorRoot, mirror.filesFor({ dead: false }));
     mirror.onSessionsLost(() => this.#session?.end());
@@ -155,6 +161,7 @@ class SimSftp implements SftpConnection {
   }
 
   async sftp(): Promise<SftpSession> {
+    if (this.#mirror.isOff) throw lineCut();
     if (this.#session && !this.#session.ended) return this.#session;
     const [near, far] = duplexPair();
     near.on('error', () => {});
@@ -162,7 +169,7 @@ class SimSftp implements SftpConnection {
     serveSession(far, this.#files).catch(() => {});
     this.#session = await SftpSession.open(near, {
       together: (write) => write(),
-      reasonOfLoss: () => new TransportError('closed', 'permanent', 'the line is cut'),
+      reasonOfLoss: lineCut,
     });
     return this.#session;
   }
@@ -174,4 +181,9 @@ class SimSftp implements SftpConnection {
   async close(): Promise<void> {
     this.#session?.end();
   }
+}
+
+/** Of a kind that no retry waits for. */
+function lineCut(): TransportError {
+  return new TransportError('closed', 'permanent', 'the line is cut');
 }
