@@ -6,6 +6,7 @@ import { traceFile } from '../publish/plan.ts';
 import type { Lease } from '../publish/ports.ts';
 import { Wake } from '../system/limit.ts';
 import { Errands } from './errands.ts';
+import { removeExpired } from './expired.ts';
 import { type Failure, failureOf, type MirrorPhase, nextPhase } from './mirror.ts';
 import {
   filesOf,
@@ -195,9 +196,10 @@ export class MirrorWorker {
         }
         packages = await this.#putPackages(lease, older.generation, signal);
       }
-      // Removals first: over sftp, only the sync at the end of a put makes them durable.
-      await this.#removeIndexes(lease, from, signal);
-      await this.#put(lease, [packages, await this.#indexes(lease, from ?? 0)], signal);
+      const indexes = await this.#indexes(lease, from ?? 0);
+      await this.#put(lease, [packages, indexes], signal);
+      // The trace once more: over sftp, only the sync at the end of a put makes removals durable.
+      if (await this.#removeIndexes(lease, from, signal)) await this.#put(lease, [indexes.slice(-1)], signal);
       // Before the mirror is known to be in step: only a push from the same start finds these again.
       const mayRemove = await this.#tidy(strangers, lease.generation, signal);
       store.mirrors.confirm(this.name, lease.generation, this.#deps.clock.now());
@@ -247,13 +249,13 @@ export class MirrorWorker {
     return [...indexFilesOf(indexes), trace];
   }
 
-  /** Indexes that left go at once, long before the packages that they name. */
-  async #removeIndexes(lease: Lease, from: number | null, signal: AbortSignal): Promise<void> {
+  /** Indexes that left go at once, long before the packages that they name. False when nothing was removed. */
+  async #removeIndexes(lease: Lease, from: number | null, signal: AbortSignal): Promise<boolean> {
     const left = this.#deps.store.generations.indexesLeft(from, lease.generation);
-    if (left.length === 0) return;
+    if (left.length === 0) return false;
     signal.throwIfAborted();
     for (const path of left) this.#written.add(posix.dirname(path));
-    await this.#unlessRefused(() => this.#transport.remove(left, { signal }));
+    return this.#unlessRefused(() => this.#transport.remove(left, { signal }));
   }
 
   /**
@@ -334,25 +336,10 @@ export class MirrorWorker {
 
   /** `generation` is what the mirror serves: what a newer one takes away stays until that one has come. */
   async #prune(generation: number, mayRemove: boolean, signal: AbortSignal): Promise<void> {
-    const done = mayRemove && (await this.#unlessRefused(() => this.#removeExpired(generation, signal)));
+    const done =
+      mayRemove &&
+      (await this.#unlessRefused(() => removeExpired(this.name, generation, this.#transport, this.#deps, signal)));
     if (!done) this.#deps.store.mirrors.pruned(this.name, this.#deps.clock.now() - this.#deps.graceMs);
-  }
-
-  async #removeExpired(generation: number, signal: AbortSignal): Promise<void> {
-    const { generations, mirrors } = this.#deps.store;
-    const graceEnd = this.#deps.clock.now() - this.#deps.graceMs;
-    const untilMs = Math.min(graceEnd, generations.pruneLimit(generation) ?? graceEnd);
-    const expiry = { sinceMs: mirrors.get(this.name).prunedUntilMs, untilMs, at: generation };
-    let removed = 0;
-    let after: number | null = 0;
-    while (after !== null) {
-      const page = generations.expired(expiry, after);
-      if (page.paths.length > 0) await this.#transport.remove(page.paths, { signal });
-      removed += page.paths.length;
-      after = page.next;
-    }
-    // Each write is synced: none when there was nothing.
-    if (removed > 0) mirrors.pruned(this.name, untilMs);
   }
 
   async #put(lease: Lease, waves: readonly Wave[], signal: AbortSignal): Promise<void> {

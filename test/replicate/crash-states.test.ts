@@ -180,11 +180,11 @@ function wrongOnes(kind: Kind): Readonly<Record<string, Kind>> {
 }
 
 const wrong: Readonly<Record<string, Kind>> = {
-  ...named('directory', {
+  ...prefixed('directory', {
     ...wrongOnes(kinds['directory, any order']),
     'no sync of directories': { ...kinds['directory, any order'], wrap: broken['no sync of directories'] },
   }),
-  ...named('sftp', {
+  ...prefixed('sftp', {
     ...wrongOnes(kinds['sftp, ordered journal']),
     'a file system that keeps no order of names': { ...kinds['sftp, ordered journal'], ordered: false },
   }),

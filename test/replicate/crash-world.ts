@@ -111,7 +111,7 @@ export class MirrorWorld implements AsyncDisposable {
     await promise;
     if (this.#process.state.dead) await this.#process.end();
     this.mirror.dropCut();
-    return this.#outcome ?? 'none';
+    return String(this.#outcome);
   }
 
   /** Ends the process in peace, between two pushes. */

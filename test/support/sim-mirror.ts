@@ -47,7 +47,10 @@ export class SimMirror {
 
   static async create(
     random: Random,
-    { ordered = false, wrap }: { readonly ordered?: boolean; readonly wrap?: ((files: SimFiles) => Files) | undefined } = {},
+    {
+      ordered = false,
+      wrap,
+    }: { readonly ordered?: boolean; readonly wrap?: ((files: SimFiles) => Files) | undefined } = {},
   ): Promise<SimMirror> {
     const mirror = new SimMirror(random, ordered, wrap ?? ((files) => files));
     await mirror.#disk.mkdir(mirrorRoot);
