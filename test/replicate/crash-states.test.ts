@@ -190,7 +190,7 @@ const wrong: Readonly<Record<string, Kind>> = {
   }),
 };
 
-function named<T>(prefix: string, record: Readonly<Record<string, T>>): Record<string, T> {
+function prefixed<T>(prefix: string, record: Readonly<Record<string, T>>): Record<string, T> {
   return Object.fromEntries(Object.entries(record).map(([name, value]) => [`${prefix}, ${name}`, value]));
 }
 
