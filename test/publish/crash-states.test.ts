@@ -226,3 +226,31 @@ test('a prune that was cut off does not keep the next batch from being published
     rmSync(directory, { recursive: true, force: true });
   }
 });
+
+test('a recalled package stays gone from every tree once that is said, whatever a crash forgets', async () => {
+  const comesBack = async (wrap: (files: SimFiles) => Files): Promise<boolean> => {
+    const directory = mkdtempSync(join(tmpdir(), 'lockstepd-sim-recall-'));
+    try {
+      const files = new SimFiles();
+      await files.mkdir('/srv');
+      await (await files.open('/', 0)).sync();
+      using world = new PublishWorld(directory, { keepTreesForMs: 1e9, maxTrees: 9 }, wrap(files));
+      await world.publisher.recover();
+      await world.publish({ m: { 'a@1-r0': 'a', 'b@1-r0': 'b' } });
+      await world.publish({ m: { 'a@1-r0': 'a', 'b@2-r0': 'b 2' } });
+      const { recalls } = world.store;
+      recalls.add({ asked: 'a', who: 'alice', why: 'leaked', atMs: 1 }, recalls.find('m/a-1-r0.apk', 9));
+      await world.publisher.recall();
+      await world.publisher.stop();
+      const next = random(3);
+      const paths = Array.from({ length: 100 }, () => [...files.crash(next).filesBelow('/srv/trees').keys()]).flat();
+      return paths.some((path) => path.endsWith('/a-1-r0.apk'));
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  };
+  assert.equal(await comesBack((files) => files), false);
+  const forgetful = broken['no sync of directories'];
+  assert.ok(forgetful);
+  assert.equal(await comesBack(forgetful), true);
+});

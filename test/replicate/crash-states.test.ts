@@ -226,7 +226,7 @@ for (const [name, kind] of Object.entries(kinds)) {
         if (found !== null) tally.violations.push(`killed at ${changes}, ${where}: ${found}`);
       };
       mirror.onChange = () => {
-        for (let n = 0; n < 10; n++) judge('crash', mirror.crash());
+        for (let n = 0; n < 5; n++) judge('crash', mirror.crash());
       };
       await inStep(world, kind, tally, judge);
       if (outcome === 'ok') break;
