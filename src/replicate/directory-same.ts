@@ -1,8 +1,9 @@
 /** Finds out whether a file at a local mirror has the same bytes as ours already, so that only its time must be set. */
 import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { errnoOf } from '../errors.ts';
 import { finishFile } from '../system/durable.ts';
+import type { Files, OpenFile } from '../system/files.ts';
 import { readSource } from './source.ts';
 import type { PushFile } from './transport.ts';
 
@@ -18,10 +19,11 @@ export async function adoptEqual(
   file: PushFile,
   signal: AbortSignal,
   onPiece: () => void,
+  files: Files,
 ): Promise<boolean> {
-  let present: FileHandle;
+  let present: OpenFile;
   try {
-    present = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    present = await files.open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
     if (['ENOENT', 'ELOOP', 'EACCES', 'ENXIO'].includes(errnoOf(error) ?? '')) return false;
     throw error;
@@ -42,7 +44,7 @@ export async function adoptEqual(
 }
 
 async function hasContentOf(
-  present: FileHandle,
+  present: OpenFile,
   source: FileHandle,
   file: PushFile,
   signal: AbortSignal,

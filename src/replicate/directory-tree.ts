@@ -1,25 +1,27 @@
 /** Directories below a mirror's root, reached by open descriptors only: no symbolic link below the root is ever followed. */
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { errnoOf, TransportError } from '../errors.ts';
+import type { Files, OpenFile } from '../system/files.ts';
 import { escapeText } from '../system/log.ts';
 
 /** For one call: directories are opened once, kept, synced where something changed, and closed together. */
 export class DirectoryTree implements AsyncDisposable {
   readonly #root: string;
-  readonly #open = new Map<string, Promise<FileHandle>>();
+  readonly #files: Files;
+  readonly #open = new Map<string, Promise<OpenFile>>();
   readonly #changed = new Set<string>();
 
-  private constructor(root: string, handle: FileHandle) {
+  private constructor(root: string, files: Files, handle: OpenFile) {
     this.#root = root;
+    this.#files = files;
     this.#open.set('.', Promise.resolve(handle));
   }
 
   /** Opens the root, which must be there: a disk that is not mounted must not be filled under its mount point. */
-  static async open(root: string): Promise<DirectoryTree> {
+  static async open(root: string, files: Files): Promise<DirectoryTree> {
     try {
-      return new DirectoryTree(root, await open(root, constants.O_RDONLY | constants.O_DIRECTORY));
+      return new DirectoryTree(root, files, await files.open(root, constants.O_RDONLY | constants.O_DIRECTORY));
     } catch (error) {
       if (errnoOf(error) !== 'ENOENT') throw error;
       const message = escapeText(
@@ -39,9 +41,13 @@ export class DirectoryTree implements AsyncDisposable {
     return `/proc/self/fd/${handle.fd}/${name}`;
   }
 
-  /** Notes that an entry of `directory` was made, replaced or removed. */
+  /**
+   * Notes that an entry of `directory` was made, replaced or removed, now or by a process that ended before its sync: what
+   * leads to it is synced too.
+   */
   change(directory: string): void {
-    this.#changed.add(directory);
+    let at = posix.normalize(directory === '' ? '.' : directory);
+    for (; !this.#changed.has(at); at = posix.dirname(at)) this.#changed.add(at);
   }
 
   /** Makes the noted changes survive a power cut. */
@@ -55,7 +61,7 @@ export class DirectoryTree implements AsyncDisposable {
     for (const one of opened) if (one.status === 'fulfilled') await one.value.close();
   }
 
-  #directory(directory: string, create: boolean): Promise<FileHandle> {
+  #directory(directory: string, create: boolean): Promise<OpenFile> {
     const key = posix.normalize(directory === '' ? '.' : directory);
     const known = this.#open.get(key);
     if (known) return known;
@@ -66,18 +72,18 @@ export class DirectoryTree implements AsyncDisposable {
     return opening;
   }
 
-  async #openBelow(parent: string, name: string, create: boolean): Promise<FileHandle> {
+  async #openBelow(parent: string, name: string, create: boolean): Promise<OpenFile> {
     if (name === '..') throw new TypeError(`${this.#root}: a path leads out of the mirror`);
     const path = await this.entry(parent, name, { create });
     const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
     try {
-      return await open(path, flags);
+      return await this.#files.open(path, flags);
     } catch (error) {
       if (!create || errnoOf(error) !== 'ENOENT') throw error;
     }
-    await mkdir(path, 0o755);
+    await this.#files.mkdir(path, { mode: 0o755 });
     this.change(parent);
-    const handle = await open(path, flags);
+    const handle = await this.#files.open(path, flags);
     // Our umask may have taken bits that a web server needs.
     await handle.chmod(0o755);
     return handle;

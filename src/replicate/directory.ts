@@ -1,9 +1,10 @@
 /** The directory transport: a mirror on a local or mounted file system, written durably and without following symbolic links. */
-import { type FileHandle, lstat, open, readdir, rename, rm, unlink } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { errnoOf, messageOf, TransportError } from '../errors.ts';
 import { type Clock, systemClock } from '../system/clock.ts';
 import { finishFile } from '../system/durable.ts';
+import { diskFiles, type Files, type OpenFile } from '../system/files.ts';
 import { escapeText } from '../system/log.ts';
 import { threadsOfHungDirectory } from '../system/threads.ts';
 import { adoptEqual } from './directory-same.ts';
@@ -20,6 +21,8 @@ export interface DirectoryTransportOptions {
   readonly clock?: Clock;
   /** A call without any progress for this long ends in `timeout`, default 60 s (a hung network file system). */
   readonly stallMs?: number;
+  /** Where the mirror lies, default on the disk. */
+  readonly files?: Files;
 }
 
 /** A file system that hangs keeps as many of the process's threads: they must not be all (see system/threads.ts). */
@@ -28,7 +31,7 @@ const copyBytes = 256 * 1024;
 
 /** Every call opens the root anew, so that a disk that was mounted meanwhile is used. */
 export function createDirectoryTransport(options: DirectoryTransportOptions): Transport {
-  const { path, clock = systemClock, stallMs = 60_000 } = options;
+  const { path, clock = systemClock, stallMs = 60_000, files = diskFiles } = options;
   /** A call that was given up goes on until the system lets it go. */
   let inHand = 0;
 
@@ -40,7 +43,7 @@ export function createDirectoryTransport(options: DirectoryTransportOptions): Tr
     return withStallWatch({ clock, stallMs, signal, onStall: () => {} }, async (inner, alive) => {
       inHand++;
       try {
-        await using tree = await DirectoryTree.open(path);
+        await using tree = await DirectoryTree.open(path, files);
         return await work(tree, inner, (bytes) => {
           alive();
           if (bytes > 0) onBytes?.(bytes);
@@ -58,14 +61,19 @@ export function createDirectoryTransport(options: DirectoryTransportOptions): Tr
 
   return {
     list: (directory, callOptions) =>
-      call(callOptions, (tree, signal, onBytes) => listDirectory(tree, directory, signal, () => onBytes(0))),
+      call(callOptions, (tree, signal, onBytes) => listDirectory(files, tree, directory, signal, () => onBytes(0))),
     put: (sourceRoot, waves, callOptions) =>
       call(callOptions, async (tree, signal, onBytes) => {
+        // Synced before the second wave: what it names may have been placed by a process that did not live to sync it.
+        for (const directory of new Set(waves.flat().map((file) => posix.dirname(file.path)))) {
+          await tree.entry(directory, '.', { create: true });
+          tree.change(directory);
+        }
         for (const wave of waves) {
           await forEachOf(wave, workers, signal, () => {
             const buffer = Buffer.allocUnsafeSlow(copyBytes);
             const { pace } = callOptions;
-            return (file) => putFile({ tree, sourceRoot, file, buffer, signal, onBytes, pace });
+            return (file) => putFile({ files, tree, sourceRoot, file, buffer, signal, onBytes, pace });
           });
           await tree.sync();
         }
@@ -73,7 +81,7 @@ export function createDirectoryTransport(options: DirectoryTransportOptions): Tr
     remove: (paths, callOptions) =>
       call(callOptions, async (tree, signal, onBytes) => {
         await forEachOf(paths, workers, signal, () => async (one) => {
-          await removeFile(tree, one);
+          await removeFile(files, tree, one);
           onBytes(0);
         });
         await tree.sync();
@@ -91,6 +99,7 @@ function stillHung(path: string): TransportError {
 }
 
 async function listDirectory(
+  files: Files,
   tree: DirectoryTree,
   directory: string,
   signal: AbortSignal,
@@ -104,17 +113,16 @@ async function listDirectory(
     if (errnoOf(error) === 'ENOENT') return found;
     throw error;
   }
-  const entries = await readdir(at, { withFileTypes: true });
-  const names = entries.filter((entry) => entry.isFile()).map((entry) => entry.name);
-  await forEachOf(names, workers, signal, () => async (name) => {
-    const { size, mtimeMs } = await lstat(join(at, name));
-    found.set(name, { size, mtimeSeconds: Math.floor(mtimeMs / 1000) });
+  await forEachOf(await files.readdir(at), workers, signal, () => async (name) => {
+    const facts = await files.lstat(join(at, name));
+    if (facts.isFile()) found.set(name, { size: facts.size, mtimeSeconds: Math.floor(facts.mtimeMs / 1000) });
     alive();
   });
   return found;
 }
 
 interface Copy {
+  readonly files: Files;
   readonly tree: DirectoryTree;
   readonly sourceRoot: string;
   readonly file: PushFile;
@@ -125,16 +133,17 @@ interface Copy {
 }
 
 async function putFile(one: Copy): Promise<void> {
-  const { tree, sourceRoot, file, signal, onBytes } = one;
+  const { files, tree, sourceRoot, file, signal, onBytes } = one;
   const directory = posix.dirname(file.path);
   const name = posix.basename(file.path);
   const source = await openSource(sourceRoot, file);
   try {
     const there = await tree.entry(directory, name, { create: true });
-    if (await adoptEqual(there, source, file, signal, () => onBytes(0))) return;
+    tree.change(directory);
+    if (await adoptEqual(there, source, file, signal, () => onBytes(0), files)) return;
     const temporary = await tree.entry(directory, temporaryName(name), { create: true });
     try {
-      const target = await open(temporary, 'wx', 0o600);
+      const target = await files.open(temporary, 'wx', 0o600);
       try {
         await copy(source, target, one);
         await finishFile(target, { mtimeSeconds: file.mtimeSeconds });
@@ -142,10 +151,9 @@ async function putFile(one: Copy): Promise<void> {
         await target.close();
       }
       signal.throwIfAborted();
-      await rename(temporary, await tree.entry(directory, name));
-      tree.change(directory);
+      await files.rename(temporary, await tree.entry(directory, name));
     } catch (error) {
-      await rm(temporary, { force: true });
+      await files.rm(temporary, { force: true });
       throw error;
     }
   } finally {
@@ -155,7 +163,7 @@ async function putFile(one: Copy): Promise<void> {
 
 async function copy(
   source: FileHandle,
-  target: FileHandle,
+  target: OpenFile,
   { file, buffer, signal, onBytes, pace }: Copy,
 ): Promise<void> {
   for (let offset = 0; offset < file.size; offset += buffer.length) {
@@ -171,11 +179,12 @@ async function copy(
   }
 }
 
-async function removeFile(tree: DirectoryTree, path: string): Promise<void> {
+async function removeFile(files: Files, tree: DirectoryTree, path: string): Promise<void> {
   const directory = posix.dirname(path);
   try {
-    await unlink(await tree.entry(directory, posix.basename(path)));
+    const entry = await tree.entry(directory, posix.basename(path));
     tree.change(directory);
+    await files.unlink(entry);
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw error;
   }

@@ -72,11 +72,16 @@ export class MirrorPush implements PushPort {
         }
         packages = await this.#putPackages(lease, older.generation, signal);
       }
-      await this.#put(lease, [packages, await this.#indexes(lease, from ?? 0)], signal);
-      await this.#removeIndexes(lease, from, signal);
+      const indexes = await this.#indexes(lease, from ?? 0);
+      await this.#put(lease, [packages, indexes], signal);
+      // The trace once more: over sftp, only the sync at the end of a put makes removals durable.
+      if (await this.#removeIndexes(lease, from, signal)) await this.#put(lease, [indexes.slice(-1)], signal);
+      // Before the mirror is known to be in step: only a push from the same start finds these again.
+      const mayRemove = await this.#tidy.run(strangers, lease.generation, signal);
       store.mirrors.confirm(this.#name, lease.generation, this.#deps.clock.now());
+      this.#recall.record();
       this.#deps.events.confirmed(lease.generation);
-      await this.#tidy.run(strangers, lease.generation, signal);
+      await this.#tidy.prune(lease.generation, mayRemove, signal);
       return lease.generation;
     } catch (error) {
       this.#tidy.cutOff();
@@ -119,13 +124,14 @@ export class MirrorPush implements PushPort {
     return [...indexFilesOf(indexes), trace];
   }
 
-  /** Indexes that left go at once, long before the packages that they name. */
-  async #removeIndexes(lease: Lease, from: number | null, signal: AbortSignal): Promise<void> {
+  /** Indexes that left go at once, long before the packages that they name. False when nothing was removed. */
+  async #removeIndexes(lease: Lease, from: number | null, signal: AbortSignal): Promise<boolean> {
     const gone = this.#deps.store.generations.indexesLeft(from, lease.generation);
     const left = gone.filter((path) => this.#deps.takes(posix.dirname(path)));
-    if (left.length === 0) return;
+    if (left.length === 0) return false;
     signal.throwIfAborted();
-    await unlessRefused(this.#name, this.#deps.log, () => this.transport.remove(left, { signal }));
+    this.#tidy.willTouch(left);
+    return unlessRefused(this.#name, this.#deps.log, () => this.transport.remove(left, { signal }));
   }
 
   /**
@@ -163,7 +169,7 @@ export class MirrorPush implements PushPort {
   async #put(lease: Lease, waves: readonly Wave[], signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     refuseDamaged(waves, this.#deps.store.damage.withheld());
-    this.#tidy.willWrite(waves);
+    this.#tidy.willTouch(waves.flatMap((wave) => wave.map(({ path }) => path)));
     await this.transport.put(lease.directory, waves, { signal, onBytes: (count) => this.#deps.events.bytes(count) });
   }
 }

@@ -10,6 +10,8 @@ export class MirrorRecall {
   readonly #deps: { readonly store: Store; readonly log: Log };
   /** The newest recall that the account refused to carry out: not tried again but with the next push. */
   #refused = 0;
+  /** The newest recall that was carried out here. */
+  #removed = 0;
 
   constructor(mirror: string, transport: Transport, deps: { readonly store: Store; readonly log: Log }) {
     this.#mirror = mirror;
@@ -23,7 +25,7 @@ export class MirrorRecall {
     return recalls.newest() > Math.max(mirrors.get(this.#mirror).recalled, this.#refused);
   }
 
-  /** Removes what was recalled since the last time. An account that may not delete keeps it, which is an error for the log. */
+  /** Removes what was recalled since the last one that was recorded. An account that may not delete keeps it, which is an error for the log. */
   async apply(signal: AbortSignal): Promise<void> {
     const { log, store } = this.#deps;
     const newest = store.recalls.newest();
@@ -42,7 +44,13 @@ export class MirrorRecall {
       log.error('recall_refused', { mirror: this.#mirror, detail: error.message, hint: 'its owner must remove it' });
       return;
     }
-    store.mirrors.recalled(this.#mirror, newest);
+    this.#removed = newest;
     log.info('recalled_from_mirror', { mirror: this.#mirror, files });
+  }
+
+  /** To be called when what was removed stays so, whatever happens to the mirror. */
+  record(): void {
+    const { mirrors } = this.#deps.store;
+    if (this.#removed > mirrors.get(this.#mirror).recalled) mirrors.recalled(this.#mirror, this.#removed);
   }
 }

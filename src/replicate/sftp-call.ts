@@ -27,10 +27,12 @@ export interface SftpCaller {
   readonly close: () => Promise<void>;
 }
 
+/** What calls need of a connection: one session that is kept, and opened anew when it was lost. */
+export type SftpConnection = Pick<SshConnection, 'sftp' | 'reset' | 'close'>;
+
 /** Throws TypeError for a target without a valid host key pin. */
-export function createSftpCaller(options: SftpTransportOptions): SftpCaller {
-  const { target, path: root, clock = systemClock, stallMs = 60_000, connectTimeoutMs } = options;
-  const connection = new SshConnection(target, connectTimeoutMs === undefined ? {} : { connectTimeoutMs });
+export function createSftpCaller(options: SftpTransportOptions, connection = connectionOf(options)): SftpCaller {
+  const { path: root, clock = systemClock, stallMs = 60_000 } = options;
   return {
     call: ({ signal, onBytes }, work) => {
       const watch = { clock, stallMs, signal, onStall: (error: Error) => connection.reset(error) };
@@ -50,4 +52,8 @@ export function createSftpCaller(options: SftpTransportOptions): SftpCaller {
     },
     close: () => connection.close(),
   };
+}
+
+function connectionOf({ target, connectTimeoutMs }: SftpTransportOptions): SftpConnection {
+  return new SshConnection(target, connectTimeoutMs === undefined ? {} : { connectTimeoutMs });
 }

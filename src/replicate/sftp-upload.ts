@@ -40,11 +40,12 @@ export async function uploadFiles(upload: Upload): Promise<void> {
   const failed = new AbortController();
   const stop = AbortSignal.any([signal, failed.signal]);
   const files = inOrder(waves);
+  const places = { left: files.length };
   let next = 0;
   const work = async (): Promise<void> => {
     // Taken in the order of the waves: who waits for an earlier wave waits for files that others have begun.
     for (let one = files[next++]; one && !stop.aborted; one = files[next++]) {
-      await new FileUpload(upload, one.file, pool, stop).run(makeDirectory, one.turn);
+      await new FileUpload(upload, one.file, pool, stop, places).run(makeDirectory, one.turn);
       one.placed();
     }
   };
@@ -89,16 +90,21 @@ class FileUpload {
   readonly #temporaryPath: string;
   readonly #pool: BlockPool;
   readonly #stop: AbortSignal;
+  /** How many files of the upload have yet to be renamed. */
+  readonly #places: { left: number };
+  readonly #syncs: boolean;
   #handle: Buffer | undefined;
   #closeSent = false;
 
-  constructor(upload: Upload, file: PushFile, pool: BlockPool, stop: AbortSignal) {
+  constructor(upload: Upload, file: PushFile, pool: BlockPool, stop: AbortSignal, places: { left: number }) {
     this.#upload = upload;
     this.#file = file;
     this.#finalPath = posix.join(upload.root, file.path);
     this.#temporaryPath = posix.join(posix.dirname(this.#finalPath), temporaryName(posix.basename(file.path)));
     this.#pool = pool;
     this.#stop = stop;
+    this.#places = places;
+    this.#syncs = upload.fsync && upload.session.extensions.has('fsync@openssh.com');
   }
 
   async run(makeDirectory: (directory: string) => Promise<void>, turn: Promise<void>): Promise<void> {
@@ -114,7 +120,7 @@ class FileUpload {
       onBytes(0);
       await this.#write(this.#handle, source, first);
       await abortable(turn, this.#stop);
-      await session.rename(this.#temporaryPath, this.#finalPath);
+      await this.#place(this.#handle);
       onBytes(0);
     } catch (error) {
       this.#handle ??= await opening.catch(() => undefined);
@@ -158,10 +164,28 @@ class FileUpload {
       if (offset < size) block = await this.#readBlock(source, offset);
     }
     answers.add(session.setHandleAttributes(handle, { permissions: fileMode, mtimeSeconds }));
-    if (this.#upload.fsync && session.extensions.has('fsync@openssh.com')) answers.add(session.sync(handle));
-    this.#closeSent = true;
-    answers.add(session.close(handle));
+    if (this.#syncs) answers.add(session.sync(handle));
+    else this.#close(answers, handle);
     await answers.settled();
+  }
+
+  /**
+   * SFTP cannot sync a directory. A sync of the file that is renamed last takes the renames and removals before it along
+   * where the file system keeps the order of names (ext4, xfs), and costs no round trip: servers answer in order.
+   */
+  async #place(handle: Buffer): Promise<void> {
+    const { session } = this.#upload;
+    const answers = new Answers();
+    answers.add(session.rename(this.#temporaryPath, this.#finalPath));
+    this.#places.left -= 1;
+    if (this.#syncs && this.#places.left === 0) answers.add(session.sync(handle));
+    if (!this.#closeSent) this.#close(answers, handle);
+    await answers.settled();
+  }
+
+  #close(answers: Answers, handle: Buffer): void {
+    this.#closeSent = true;
+    answers.add(this.#upload.session.close(handle));
   }
 
   async #readBlock(source: FileHandle, offset: number): Promise<WriteBlock> {

@@ -3,7 +3,7 @@ import { posix } from 'node:path';
 import { TransportError } from '../errors.ts';
 import type { SftpSession } from '../system/ssh-sftp.ts';
 import { SftpStatusError, status } from '../system/ssh-sftp-wire.ts';
-import { createSftpCaller, type SftpTransportOptions } from './sftp-call.ts';
+import { createSftpCaller, type SftpConnection, type SftpTransportOptions } from './sftp-call.ts';
 import { uploadFiles } from './sftp-upload.ts';
 import type { RemoteFile, Transport } from './transport.ts';
 
@@ -16,12 +16,14 @@ const typeMask = 0o170000;
 const regularFile = 0o100000;
 
 /**
+ * After a power cut at the mirror its indexes name only what is there, and nothing that was confirmed is gone, where names reach
+ * the disk in the order of their changes (ext4, xfs): SFTP cannot sync a directory. A removal may be undone.
  * Directories are followed when they are symbolic links: SFTP has no way to refuse them, the server confines the account.
  * Throws TypeError for a target without a valid host key pin.
  */
-export function createSftpTransport(options: SftpTransportOptions): Transport {
+export function createSftpTransport(options: SftpTransportOptions, connection?: SftpConnection): Transport {
   const { target, path: root, fsync = true } = options;
-  const { call, close } = createSftpCaller(options);
+  const { call, close } = createSftpCaller(options, connection);
 
   return {
     list: (directory, callOptions) =>

@@ -2,6 +2,7 @@
 import { posix } from 'node:path';
 import { TransportError } from '../errors.ts';
 import type { Log } from '../system/log.ts';
+import { removeExpired } from './expired.ts';
 import { leftOverIn } from './plan.ts';
 import type { PushDeps } from './ports.ts';
 import type { RemoteFile, Transport, TransportOptions, Wave } from './transport.ts';
@@ -21,9 +22,9 @@ export class MirrorTidy {
     this.#deps = deps;
   }
 
-  /** These files are about to be put. */
-  willWrite(waves: readonly Wave[]): void {
-    for (const wave of waves) for (const { path } of wave) this.#written.add(posix.dirname(path));
+  /** These files are about to be put, or removed. */
+  willTouch(paths: readonly string[]): void {
+    for (const path of paths) this.#written.add(posix.dirname(path));
   }
 
   /** A push did not end well. */
@@ -31,10 +32,13 @@ export class MirrorTidy {
     this.#wasCutOff = true;
   }
 
-  /** To be called once the indexes of `generation` are there. `strangers`: what a comparison found and nothing wants. */
-  async run(strangers: readonly string[], generation: number, signal: AbortSignal): Promise<void> {
+  /**
+   * Removes what nothing ever needed here, once the indexes of `generation` are there: `strangers`, which a comparison found,
+   * and left-over temporary files. False for an account that may not delete.
+   */
+  run(strangers: readonly string[], generation: number, signal: AbortSignal): Promise<boolean> {
     const { clock, graceMs, log, store } = this.#deps;
-    const done = await unlessRefused(this.#name, log, async () => {
+    return unlessRefused(this.#name, log, async () => {
       // A newer generation that was taken along may want what the compared one did not.
       const keepAfterMs = clock.now() - graceMs;
       const unwanted = strangers.filter(
@@ -44,8 +48,14 @@ export class MirrorTidy {
       const gone = [...unwanted, ...leftOver.filter((path) => !unwanted.includes(path))];
       if (gone.length > 0) await this.#transport.remove(gone, { signal });
       this.#wasCutOff = false;
-      await this.#prune(generation, signal);
     });
+  }
+
+  /** Removes what has expired, at the end of a push that ended well. `generation` is what the mirror serves. */
+  async prune(generation: number, mayRemove: boolean, signal: AbortSignal): Promise<void> {
+    const { clock, graceMs, log, store } = this.#deps;
+    const remove = (): Promise<void> => removeExpired(this.#name, generation, this.#transport, this.#deps, signal);
+    const done = mayRemove && (await unlessRefused(this.#name, log, remove));
     if (!done) store.mirrors.pruned(this.#name, clock.now() - graceMs);
     this.#written.clear();
   }
@@ -58,26 +68,6 @@ export class MirrorTidy {
       found.push(...leftOverIn(directory, (await listIfAllowed(this.#transport, directory, signal)).keys()));
     }
     return found;
-  }
-
-  /** `generation` is what the mirror serves: what a newer one takes away stays until that one has come. */
-  async #prune(generation: number, signal: AbortSignal): Promise<void> {
-    const { store, takes } = this.#deps;
-    const { generations, mirrors } = store;
-    const graceEnd = this.#deps.clock.now() - this.#deps.graceMs;
-    const untilMs = Math.min(graceEnd, generations.pruneLimit(generation) ?? graceEnd);
-    const expiry = { sinceMs: mirrors.get(this.#name).prunedUntilMs, untilMs, at: generation };
-    let expired = 0;
-    let after: number | null = 0;
-    while (after !== null) {
-      const page = generations.expired(expiry, after);
-      const paths = page.paths.filter((path) => takes(posix.dirname(path)));
-      if (paths.length > 0) await this.#transport.remove(paths, { signal });
-      expired += page.paths.length;
-      after = page.next;
-    }
-    // Each write is synced: none when there was nothing.
-    if (expired > 0) mirrors.pruned(this.#name, untilMs);
   }
 }
 

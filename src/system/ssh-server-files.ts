@@ -1,7 +1,8 @@
 /** The files behind the embedded SFTP server: every path is walked from the root's descriptor, one component at a time, no link followed. */
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, readdir, rename, rmdir, statfs, unlink } from 'node:fs/promises';
+import { statfs } from 'node:fs/promises';
 import { join, posix } from 'node:path';
+import { diskFiles, type FileFacts, type Files, type OpenFile } from './files.ts';
 import { openFlag, type SftpAttributes } from './ssh-sftp-wire.ts';
 
 export interface DirectoryEntry {
@@ -12,19 +13,21 @@ export interface DirectoryEntry {
 /** All paths are the client's: absolute or relative to the root, which is `/` to it. Methods reject with system errors. */
 export class ConfinedFiles {
   readonly #root: string;
+  readonly #files: Files;
 
-  constructor(root: string) {
+  constructor(root: string, files: Files = diskFiles) {
     this.#root = root;
+    this.#files = files;
   }
 
   /** `flags` are SFTP's. */
-  open(path: string, flags: number, mode: number): Promise<FileHandle> {
-    return this.#at(path, (entry) => open(entry, systemFlags(flags), mode & 0o777));
+  open(path: string, flags: number, mode: number): Promise<OpenFile> {
+    return this.#at(path, (entry) => this.#files.open(entry, systemFlags(flags), mode & 0o777));
   }
 
   async setAttributes(path: string, attributes: SftpAttributes): Promise<void> {
     const handle = await this.#at(path, (entry) =>
-      open(entry, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK),
+      this.#files.open(entry, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK),
     );
     try {
       await applyAttributes(handle, attributes);
@@ -35,33 +38,36 @@ export class ConfinedFiles {
 
   /** Of the entry itself: links are shown, never followed. */
   stat(path: string): Promise<SftpAttributes> {
-    return this.#at(path, attributesOf);
+    return this.#at(path, async (entry) => attributesOf(await this.#files.lstat(entry)));
   }
 
   list(path: string): Promise<DirectoryEntry[]> {
     return this.#at(posix.join(path, '.entry'), async (entry) => {
       const directory = posix.dirname(entry);
-      const names = await readdir(`${directory}/.`);
+      const names = await this.#files.readdir(`${directory}/.`);
       return Promise.all(
-        names.map(async (name) => ({ name, attributes: await attributesOf(join(directory, name)).catch(() => ({})) })),
+        names.map(async (name) => ({
+          name,
+          attributes: await this.#files.lstat(join(directory, name)).then(attributesOf, () => ({})),
+        })),
       );
     });
   }
 
-  makeDirectory(path: string, mode: number): Promise<void> {
-    return this.#at(path, (entry) => mkdir(entry, mode & 0o777));
+  async makeDirectory(path: string, mode: number): Promise<void> {
+    await this.#at(path, (entry) => this.#files.mkdir(entry, { mode: mode & 0o777 }));
   }
 
   removeDirectory(path: string): Promise<void> {
-    return this.#at(path, rmdir);
+    return this.#at(path, (entry) => this.#files.rmdir(entry));
   }
 
   remove(path: string): Promise<void> {
-    return this.#at(path, unlink);
+    return this.#at(path, (entry) => this.#files.unlink(entry));
   }
 
   rename(from: string, to: string): Promise<void> {
-    return this.#at(from, (source) => this.#at(to, (target) => rename(source, target)));
+    return this.#at(from, (source) => this.#at(to, (target) => this.#files.rename(source, target)));
   }
 
   /** The eleven numbers of statvfs@openssh.com. */
@@ -77,10 +83,10 @@ export class ConfinedFiles {
     // A rooted path cannot have `..` left after normalisation.
     const names = posix.normalize(`/${path}`).split('/').filter(Boolean);
     const last = names.pop() ?? '.';
-    let directory = await open(this.#root, constants.O_RDONLY | constants.O_DIRECTORY);
+    let directory = await this.#files.open(this.#root, constants.O_RDONLY | constants.O_DIRECTORY);
     try {
       for (const name of names) {
-        const next = await open(
+        const next = await this.#files.open(
           `/proc/self/fd/${directory.fd}/${name}`,
           constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW,
         );
@@ -95,14 +101,13 @@ export class ConfinedFiles {
 }
 
 /** Sets mode and times of an open file; sizes and owners are not the client's business. */
-export async function applyAttributes(handle: FileHandle, attributes: SftpAttributes): Promise<void> {
+export async function applyAttributes(handle: OpenFile, attributes: SftpAttributes): Promise<void> {
   const { permissions, atimeSeconds, mtimeSeconds } = attributes;
   if (permissions !== undefined) await handle.chmod(permissions & 0o777);
   if (mtimeSeconds !== undefined) await handle.utimes(atimeSeconds ?? mtimeSeconds, mtimeSeconds);
 }
 
-async function attributesOf(path: string): Promise<SftpAttributes> {
-  const { size, mode, atimeMs, mtimeMs } = await lstat(path);
+function attributesOf({ size, mode, atimeMs, mtimeMs }: FileFacts): SftpAttributes {
   return {
     size,
     permissions: mode,

@@ -1,8 +1,8 @@
 /** One session of the embedded SFTP server: requests in, files touched, answers out, in order. */
-import type { FileHandle } from 'node:fs/promises';
 import { posix } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { errnoOf, messageOf } from '../errors.ts';
+import type { OpenFile } from './files.ts';
 import { applyAttributes, type ConfinedFiles, type DirectoryEntry } from './ssh-server-files.ts';
 import {
   attributes,
@@ -27,7 +27,7 @@ const maxDataBytes = 255 * 1024;
 const namesPerAnswer = 100;
 
 type Handle =
-  | { readonly kind: 'file'; readonly file: FileHandle }
+  | { readonly kind: 'file'; readonly file: OpenFile }
   | { readonly kind: 'directory'; readonly entries: DirectoryEntry[] };
 
 /** A request that cannot be served as it stands. */
@@ -93,7 +93,7 @@ async function serve(
   handles: Map<string, Handle>,
   keep: (handle: Handle) => Buffer,
 ): Promise<Reply> {
-  const fileOf = (name: string): FileHandle => {
+  const fileOf = (name: string): OpenFile => {
     const handle = handles.get(name);
     if (handle?.kind !== 'file') throw new Refusal(status.failure, 'no such handle');
     return handle.file;
@@ -174,7 +174,7 @@ async function serve(
 async function serveExtended(
   fields: FieldReader,
   files: ConfinedFiles,
-  fileOf: (name: string) => FileHandle,
+  fileOf: (name: string) => OpenFile,
 ): Promise<Reply> {
   switch (fields.text()) {
     case 'posix-rename@openssh.com':

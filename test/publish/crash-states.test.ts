@@ -8,7 +8,9 @@ import test from 'node:test';
 import * as fc from 'fast-check';
 import { writeFileDurable } from '../../src/system/durable.ts';
 import type { Files } from '../../src/system/files.ts';
-import { broken, type Image, SimFiles } from '../support/sim-files.ts';
+import { broken } from '../support/sim-broken.ts';
+import { SimFiles } from '../support/sim-files.ts';
+import type { Image } from '../support/sim-image.ts';
 import { random } from '../fault/random.ts';
 import { type Content, expectedFiles, graceMs, PublishWorld } from './world.ts';
 
@@ -223,4 +225,32 @@ test('a prune that was cut off does not keep the next batch from being published
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
+});
+
+test('a recalled package stays gone from every tree once that is said, whatever a crash forgets', async () => {
+  const comesBack = async (wrap: (files: SimFiles) => Files): Promise<boolean> => {
+    const directory = mkdtempSync(join(tmpdir(), 'lockstepd-sim-recall-'));
+    try {
+      const files = new SimFiles();
+      await files.mkdir('/srv');
+      await (await files.open('/', 0)).sync();
+      using world = new PublishWorld(directory, { keepTreesForMs: 1e9, maxTrees: 9 }, wrap(files));
+      await world.publisher.recover();
+      await world.publish({ m: { 'a@1-r0': 'a', 'b@1-r0': 'b' } });
+      await world.publish({ m: { 'a@1-r0': 'a', 'b@2-r0': 'b 2' } });
+      const { recalls } = world.store;
+      recalls.add({ asked: 'a', who: 'alice', why: 'leaked', atMs: 1 }, recalls.find('m/a-1-r0.apk', 9));
+      await world.publisher.recall();
+      await world.publisher.stop();
+      const next = random(3);
+      const paths = Array.from({ length: 100 }, () => [...files.crash(next).filesBelow('/srv/trees').keys()]).flat();
+      return paths.some((path) => path.endsWith('/a-1-r0.apk'));
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  };
+  assert.equal(await comesBack((files) => files), false);
+  const forgetful = broken['no sync of directories'];
+  assert.ok(forgetful);
+  assert.equal(await comesBack(forgetful), true);
 });

@@ -68,6 +68,7 @@ test('a mirror loses what was recalled once, not what came under its name since;
   assert.equal(recall.isDue(), false, 'a push of its own would only be refused again');
   refuse = false;
   await recall.apply(signal);
+  recall.record();
   await recall.apply(signal);
   assert.deepEqual(removed, [`${main}/b-1.apk`]);
 });

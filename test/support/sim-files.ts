@@ -4,70 +4,8 @@
  */
 import { constants } from 'node:fs';
 import { basename, dirname } from 'node:path';
-import type { Files, OpenFile } from '../../src/system/files.ts';
-
-type Content =
-  | { readonly kind: 'file'; readonly data: Buffer; readonly mtimeSeconds: number }
-  | { readonly kind: 'link'; readonly target: string }
-  | { readonly kind: 'directory'; readonly entries: Map<string, number> };
-
-/** One change of names: all of it survives or nothing. */
-type Change = readonly { readonly directory: number; readonly name: string; readonly ino: number | null }[];
-
-export type Random = () => number;
-
-const rootIno = 1;
-
-/** What lies on the disk, by inode. */
-export class Image {
-  readonly nodes: Map<number, Content>;
-
-  constructor(nodes: Map<number, Content> = new Map([[rootIno, { kind: 'directory', entries: new Map() }]])) {
-    this.nodes = nodes;
-  }
-
-  copy(): Image {
-    const nodes = new Map<number, Content>();
-    for (const [ino, node] of this.nodes) {
-      nodes.set(ino, node.kind === 'directory' ? { kind: 'directory', entries: new Map(node.entries) } : node);
-    }
-    return new Image(nodes);
-  }
-
-  find(path: string): { readonly ino: number; readonly node: Content } | null {
-    let ino = rootIno;
-    for (const name of path.split('/').filter(Boolean)) {
-      const node = this.nodes.get(ino);
-      const next = node?.kind === 'directory' ? node.entries.get(name) : undefined;
-      if (next === undefined) return null;
-      ino = next;
-    }
-    const node = this.nodes.get(ino);
-    return node === undefined ? null : { ino, node };
-  }
-
-  /** Path -> content of the regular files below `path`, relative to it. */
-  filesBelow(path: string): Map<string, string> {
-    const files = new Map<string, string>();
-    const walk = (at: string, below: string): void => {
-      const node = this.find(at)?.node;
-      if (node?.kind === 'file') files.set(below, node.data.toString());
-      if (node?.kind !== 'directory') return;
-      for (const name of node.entries.keys()) walk(`${at}/${name}`, below === '' ? name : `${below}/${name}`);
-    };
-    walk(path, '');
-    return files;
-  }
-
-  apply(change: Change): void {
-    for (const { directory, name, ino } of change) {
-      const node = this.nodes.get(directory);
-      if (node?.kind !== 'directory') continue;
-      if (ino === null) node.entries.delete(name);
-      else node.entries.set(name, ino);
-    }
-  }
-}
+import type { FileFacts, Files, OpenFile } from '../../src/system/files.ts';
+import { type Change, type Content, Image, inOrder, type Random } from './sim-image.ts';
 
 export class SimFiles implements Files {
   /** Called after each change, when a crash would find something new. */
@@ -76,9 +14,17 @@ export class SimFiles implements Files {
   readonly #durable: Image;
   #pending: Change[] = [];
   readonly #dirty = new Set<number>();
+  readonly #ordered: boolean;
+  readonly #open = new Map<number, number>();
   #nextIno: number;
+  #nextFd = 3;
 
-  constructor(image = new Image()) {
+  /**
+   * `ordered`: names change on the disk in the order in which they were changed, as in the journal of ext4 or xfs, and a sync
+   * takes all of the journal up to the last change of what is synced. Otherwise a name survives by a sync of its directory alone.
+   */
+  constructor(image = new Image(), { ordered = false } = {}) {
+    this.#ordered = ordered;
     this.#seen = image.copy();
     this.#durable = image.copy();
     this.#nextIno = Math.max(...image.nodes.keys()) + 1;
@@ -93,44 +39,72 @@ export class SimFiles implements Files {
   crash(random: Random): Image {
     const image = this.#durable.copy();
     const share = random();
-    for (const change of inOrder(this.#pending, () => random() < share)) image.apply(change);
+    const survive = this.#ordered
+      ? this.#pending.slice(0, Math.floor(share * (this.#pending.length + 1)))
+      : inOrder(this.#pending, () => random() < share);
+    for (const change of survive) image.apply(change);
     for (const ino of this.#dirty) {
       const seen = this.#seen.nodes.get(ino);
       const old = image.nodes.get(ino);
       if (seen?.kind !== 'file' || old?.kind !== 'file') continue;
       const which = random();
       if (which < 0.4) continue;
-      const data = which < 0.7 ? seen.data.subarray(0, Math.floor(random() * seen.data.length)) : seen.data;
+      // What a sync took stays, when only mode or time were set since.
+      const data =
+        which < 0.7 && !seen.data.equals(old.data)
+          ? seen.data.subarray(0, Math.floor(random() * seen.data.length))
+          : seen.data;
       image.nodes.set(ino, { ...seen, data });
     }
+    image.dropUnreachable();
     return image;
   }
 
-  async open(path: string, flags: string | number): Promise<OpenFile> {
-    let found = this.#seen.find(path);
-    if (flags === 'wx') {
-      if (found) throw failure('EEXIST', path);
-      const ino = this.#make({ kind: 'file', data: Buffer.alloc(0), mtimeSeconds: 0 });
-      this.#change([this.#entry(path, ino)]);
-      found = this.#seen.find(path);
-    }
-    if (!found) throw failure('ENOENT', path);
+  async open(path: string, flags: string | number, mode = 0o666): Promise<OpenFile> {
+    const { create, exclusive, truncate, directory, noFollow } = meaningOf(flags);
+    let found = this.#find(path);
+    if (found && exclusive) throw failure('EEXIST', path);
+    if (!found && !create) throw failure('ENOENT', path);
+    if (found?.node.kind === 'link' && noFollow) throw failure('ELOOP', path);
+    if (!found) {
+      this.#change([this.#entry(path, this.#make({ ...emptyFile, mode }))]);
+      found = this.#existing(path);
+    } else if (truncate) this.#update(found.ino, { data: Buffer.alloc(0) });
     const isDirectory = found.node.kind === 'directory';
-    if (typeof flags === 'number' && (flags & constants.O_DIRECTORY) !== 0 && !isDirectory)
-      throw failure('ENOTDIR', path);
+    if (directory && !isDirectory) throw failure('ENOTDIR', path);
     const { ino } = found;
+    const fd = this.#nextFd++;
+    this.#open.set(fd, ino);
     return {
+      fd,
+      stat: async () => this.#facts(ino),
+      read: async (buffer, offset, length, position) => ({
+        bytesRead: this.#file(ino).data.copy(buffer, offset, position, position + length),
+      }),
+      write: async (buffer, offset, length, position) => {
+        const { data } = this.#file(ino);
+        const grown = Buffer.alloc(Math.max(data.length, position + length));
+        data.copy(grown);
+        buffer.copy(grown, position, offset, offset + length);
+        this.#update(ino, { data: grown });
+        return { bytesWritten: length };
+      },
       writeFile: async (data) => this.#update(ino, { data: Buffer.from(data) }),
       utimes: async (_access, mtimeSeconds) => this.#update(ino, { mtimeSeconds }),
-      chmod: async () => {},
+      chmod: async (bits) => {
+        if (!isDirectory) this.#update(ino, { mode: bits });
+      },
       sync: async () => (isDirectory ? this.#syncDirectory(ino) : this.#syncFile(ino)),
-      close: async () => {},
+      close: async () => void this.#open.delete(fd),
     };
   }
 
-  async mkdir(path: string): Promise<string | undefined> {
-    if (this.#seen.find(path)) return undefined;
-    const above = await this.mkdir(dirname(path));
+  async mkdir(path: string, { recursive = true }: { readonly recursive?: boolean } = {}): Promise<string | undefined> {
+    if (this.#find(path)) {
+      if (!recursive) throw failure('EEXIST', path);
+      return undefined;
+    }
+    const above = recursive ? await this.mkdir(dirname(path)) : undefined;
     this.#change([this.#entry(path, this.#make({ kind: 'directory', entries: new Map() }))]);
     return above ?? path;
   }
@@ -139,25 +113,30 @@ export class SimFiles implements Files {
 
   async link(existing: string, path: string): Promise<void> {
     const { ino } = this.#existing(existing);
-    if (this.#seen.find(path)) throw failure('EEXIST', path);
+    if (this.#find(path)) throw failure('EEXIST', path);
     this.#change([this.#entry(path, ino)]);
   }
 
   async symlink(target: string, path: string): Promise<void> {
-    if (this.#seen.find(path)) throw failure('EEXIST', path);
+    if (this.#find(path)) throw failure('EEXIST', path);
     this.#change([this.#entry(path, this.#make({ kind: 'link', target }))]);
   }
 
   async rename(from: string, to: string): Promise<void> {
     const { ino } = this.#existing(from);
-    if (this.#seen.find(to)?.ino === ino) return;
+    if (this.#find(to)?.ino === ino) return;
     this.#change([this.#entry(from, null), this.#entry(to, ino)]);
   }
 
   async rm(path: string): Promise<void> {
-    const found = this.#seen.find(path);
+    const found = this.#find(path);
     if (found?.node.kind === 'directory') throw failure('EISDIR', path);
     if (found) this.#change([this.#entry(path, null)]);
+  }
+
+  async unlink(path: string): Promise<void> {
+    this.#existing(path);
+    await this.rm(path);
   }
 
   async rmdir(path: string): Promise<void> {
@@ -179,25 +158,59 @@ export class SimFiles implements Files {
     return node.target;
   }
 
-  async stat(path: string): Promise<{ ino: number; dev: number; mtimeMs: number }> {
-    const { ino, node } = this.#existing(path);
-    return { ino, dev: 1, mtimeMs: node.kind === 'file' ? node.mtimeSeconds * 1000 : 0 };
+  async stat(path: string): Promise<FileFacts> {
+    return this.#facts(this.#existing(path).ino);
+  }
+
+  lstat(path: string): Promise<FileFacts> {
+    return this.stat(path);
   }
 
   async isDirectory(path: string): Promise<boolean> {
-    return this.#seen.find(path)?.node.kind === 'directory';
+    return this.#find(path)?.node.kind === 'directory';
   }
 
   async removeTree(path: string): Promise<void> {
-    const found = this.#seen.find(path);
+    const found = this.#find(path);
     if (!found) return;
     if (found.node.kind !== 'directory') return this.rm(path);
     for (const name of await this.readdir(path)) await this.removeTree(`${path}/${name}`);
     await this.rmdir(path);
   }
 
+  /** Paths through an open descriptor lead to what was opened, whatever its name is by now. */
+  #find(path: string): { ino: number; node: Content } | null {
+    const [, fd, below = ''] = /^\/proc\/self\/fd\/(\d+)(.*)$/.exec(path) ?? [];
+    if (fd === undefined) return this.#seen.find(path);
+    const ino = this.#open.get(Number(fd));
+    if (ino === undefined) throw failure('ENOENT', path);
+    return this.#seen.find(below, ino);
+  }
+
+  #file(ino: number): Content & { readonly kind: 'file' } {
+    const node = this.#seen.nodes.get(ino);
+    if (node?.kind !== 'file') throw failure('EISDIR', String(ino));
+    return node;
+  }
+
+  #facts(ino: number): FileFacts {
+    const node = this.#seen.nodes.get(ino);
+    const file = node?.kind === 'file' ? node : null;
+    const timeMs = (file?.mtimeSeconds ?? 0) * 1000;
+    return {
+      ino,
+      dev: 1,
+      mode: file === null ? 0o040755 : 0o100000 | file.mode,
+      nlink: this.#seen.namesOf(ino),
+      size: file?.data.length ?? 0,
+      atimeMs: timeMs,
+      mtimeMs: timeMs,
+      isFile: () => file !== null,
+    };
+  }
+
   #existing(path: string): { ino: number; node: Content } {
-    const found = this.#seen.find(path);
+    const found = this.#find(path);
     if (!found) throw failure('ENOENT', path);
     return found;
   }
@@ -223,10 +236,8 @@ export class SimFiles implements Files {
     this.onChange();
   }
 
-  #update(ino: number, part: { data?: Buffer; mtimeSeconds?: number }): void {
-    const node = this.#seen.nodes.get(ino);
-    if (node?.kind !== 'file') throw failure('EISDIR', String(ino));
-    this.#seen.nodes.set(ino, { ...node, ...part });
+  #update(ino: number, part: { data?: Buffer; mtimeSeconds?: number; mode?: number }): void {
+    this.#seen.nodes.set(ino, { ...this.#file(ino), ...part });
     this.#dirty.add(ino);
     this.onChange();
   }
@@ -234,69 +245,55 @@ export class SimFiles implements Files {
   #syncFile(ino: number): void {
     const node = this.#seen.nodes.get(ino);
     if (node) this.#durable.nodes.set(ino, node);
+    if (this.#ordered) this.#syncJournal((part) => part.ino === ino, this.#dirty.has(ino));
     this.#dirty.delete(ino);
     this.onChange();
   }
 
   #syncDirectory(ino: number): void {
-    const kept = new Set(inOrder(this.#pending, (change) => change.some((part) => part.directory === ino)));
+    if (this.#ordered) this.#syncJournal((part) => part.directory === ino, false);
+    else this.#keep(inOrder(this.#pending, (change) => change.some((part) => part.directory === ino)));
+    this.onChange();
+  }
+
+  /** All of the journal, or up to the last change that touches what is synced. */
+  #syncJournal(touches: (part: Change[number]) => boolean, all: boolean): void {
+    const last = all ? this.#pending.length - 1 : this.#pending.findLastIndex((change) => change.some(touches));
+    this.#keep(this.#pending.slice(0, last + 1));
+  }
+
+  #keep(changes: readonly Change[]): void {
+    const kept = new Set(changes);
     for (const change of kept) this.#durable.apply(change);
     this.#pending = this.#pending.filter((change) => !kept.has(change));
-    this.onChange();
   }
 }
 
-/** The chosen changes, with all that came before them on the same names: a name does not take its second value first. */
-function inOrder(changes: readonly Change[], choose: (change: Change) => boolean): Change[] {
-  const names = new Set<string>();
-  const chosen: Change[] = [];
-  for (const change of changes.toReversed()) {
-    const touched = change.map((part) => `${part.directory}/${part.name}`);
-    if (!choose(change) && !touched.some((name) => names.has(name))) continue;
-    for (const name of touched) names.add(name);
-    chosen.push(change);
+const emptyFile = { kind: 'file', data: Buffer.alloc(0), mtimeSeconds: 0 } as const;
+
+function meaningOf(flags: string | number): {
+  create: boolean;
+  exclusive: boolean;
+  truncate: boolean;
+  directory: boolean;
+  noFollow: boolean;
+} {
+  if (typeof flags === 'string') {
+    const create = flags.startsWith('w');
+    const exclusive = flags.endsWith('x');
+    return { create, exclusive, truncate: create && !exclusive, directory: false, noFollow: false };
   }
-  return chosen.toReversed();
+  const has = (flag: number): boolean => (flags & flag) !== 0;
+  const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_TRUNC } = constants;
+  return {
+    create: has(O_CREAT),
+    exclusive: has(O_EXCL),
+    truncate: has(O_TRUNC),
+    directory: has(O_DIRECTORY),
+    noFollow: has(O_NOFOLLOW),
+  };
 }
 
 function failure(code: string, path: string): Error {
   return Object.assign(new Error(`${code}: ${path}`), { code });
-}
-
-/** The same file system under a program that forgets something: each must be found out. */
-export const broken: Readonly<Record<string, (files: SimFiles) => Files>> = {
-  'no sync of files': (files) => withSync(files, async (sync, isDirectory) => (isDirectory ? sync() : undefined)),
-  'no sync of directories': (files) => withSync(files, async (sync, isDirectory) => (isDirectory ? undefined : sync())),
-  'the link is switched before the syncs': (files) => {
-    const late: (() => Promise<void>)[] = [];
-    const changed = withSync(files, async (sync) => void late.push(sync));
-    const rename = async (from: string, to: string): Promise<void> => {
-      await files.rename(from, to);
-      if (to.endsWith('/public')) for (const sync of late.splice(0)) await sync();
-    };
-    return Object.assign(changed, { rename });
-  },
-};
-
-function withSync(files: SimFiles, sync: (real: () => Promise<void>, isDirectory: boolean) => Promise<void>): Files {
-  const open = async (path: string, flags: string | number): Promise<OpenFile> => {
-    const handle = await files.open(path, flags);
-    const isDirectory = files.image.find(path)?.node.kind === 'directory';
-    return { ...handle, sync: () => sync(() => handle.sync(), isDirectory) };
-  };
-  return {
-    open,
-    mkdir: (path) => files.mkdir(path),
-    chmod: () => files.chmod(),
-    link: (existing, path) => files.link(existing, path),
-    symlink: (target, path) => files.symlink(target, path),
-    rename: (from, to) => files.rename(from, to),
-    rm: (path) => files.rm(path),
-    rmdir: (path) => files.rmdir(path),
-    readdir: (path) => files.readdir(path),
-    readlink: (path) => files.readlink(path),
-    stat: (path) => files.stat(path),
-    isDirectory: (path) => files.isDirectory(path),
-    removeTree: (path) => files.removeTree(path),
-  };
 }
