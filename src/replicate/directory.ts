@@ -39,6 +39,7 @@ export function createDirectoryTransport(options: DirectoryTransportOptions): Tr
     { signal, onBytes }: TransportOptions,
     work: (tree: DirectoryTree, signal: AbortSignal, onBytes: (bytes: number) => void) => Promise<T>,
   ): Promise<T> {
+    signal.throwIfAborted();
     if (inHand > 0) throw stillHung(path);
     return withStallWatch({ clock, stallMs, signal, onStall: () => {} }, async (inner, alive) => {
       inHand++;
