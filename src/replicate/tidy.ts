@@ -5,7 +5,7 @@ import type { Log } from '../system/log.ts';
 import { removeExpired } from './expired.ts';
 import { leftOverIn } from './plan.ts';
 import type { PushDeps } from './ports.ts';
-import type { RemoteFile, Transport, TransportOptions, Wave } from './transport.ts';
+import type { RemoteFile, Transport, TransportOptions } from './transport.ts';
 
 export class MirrorTidy {
   readonly #name: string;

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Transport } from '../../src/replicate/transport.ts';
+import { MirrorPush } from '../../src/replicate/push.ts';
 import { MirrorWorker } from '../../src/replicate/worker.ts';
 import type { Clock } from '../../src/system/clock.ts';
 import { silentLog } from '../../src/system/log.ts';
@@ -17,6 +18,8 @@ type Connect = (mirror: SimMirror, process: Process, clock: Clock) => Transport;
 const inMemory = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 const indexName = 'APKINDEX.tar.gz';
 const mirrorName = 'sim';
+/** A worker tries at most once a second. */
+const betweenPushesMs = 2000;
 const recalledBy = { who: 'alice', why: 'leaked', atMs: 1 };
 
 export interface Cut {
@@ -43,6 +46,7 @@ export class MirrorWorld implements AsyncDisposable {
   readonly #connect: Connect;
   #process: Running | null = null;
   #outcome: string | null = null;
+  #pushes = 0;
   /** Called when the worker has nothing more to do. */
   #rest: () => void = () => {};
 
@@ -106,6 +110,7 @@ export class MirrorWorld implements AsyncDisposable {
     if (cut) this.mirror.planCut(cut.changes, cut.fate);
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#outcome = null;
+    this.#pushes++;
     this.#rest = resolve;
     this.#process.worker.pushNow();
     await promise;
@@ -184,6 +189,7 @@ export class MirrorWorld implements AsyncDisposable {
     const clock: Clock = {
       ...still,
       now: () => standing.nowMs,
+      monotonic: () => this.#pushes * betweenPushesMs,
       sleep: (ms, options) => {
         if (this.#outcome !== null) this.#rest();
         return still.sleep(ms, options);
@@ -191,19 +197,25 @@ export class MirrorWorld implements AsyncDisposable {
     };
     const state: Process = { dead: false };
     const stop = new AbortController();
-    const worker = new MirrorWorker(mirrorName, this.#connect(this.mirror, state, still), {
+    const push = new MirrorPush(mirrorName, this.#connect(this.mirror, state, still), {
       store,
       lease: () => publisher.lease(),
       graceMs,
+      takes: () => true,
+      clock,
+      log: silentLog,
+      events: { bytes: () => {}, confirmed: () => {} },
+    });
+    const worker = new MirrorWorker(mirrorName, push, {
       clock,
       random: () => 0,
       log: silentLog,
-      events: {
-        attempt: (outcome) => void (this.#outcome = outcome),
-        failed: () => {},
-        bytes: () => {},
-        confirmed: () => {},
-      },
+      // Each process begins without memory: what it waited for is not what is tried here.
+      states: { load: () => ({ saved: null, changed: false }), save: () => {} },
+      quiet: [],
+      lookMs: 10 * 60_000,
+      spreadMs: 0,
+      events: { attempt: (outcome) => void (this.#outcome = outcome), failed: () => {} },
     });
     const running = worker
       .run(stop.signal)
