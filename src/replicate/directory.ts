@@ -10,9 +10,9 @@ import { adoptEqual } from './directory-same.ts';
 import { DirectoryTree } from './directory-tree.ts';
 import { localFault } from './faults.ts';
 import { openSource, readSource } from './source.ts';
-import { withStallWatch } from './stall.ts';
+import { deadlineFor, withStallWatch } from './stall.ts';
 import { temporaryName } from './temporary.ts';
-import type { PushFile, RemoteFile, Transport, TransportOptions } from './transport.ts';
+import { bytesOf, type PushFile, type RemoteFile, type Transport, type TransportOptions } from './transport.ts';
 
 export interface DirectoryTransportOptions {
   /** Absolute path of the mirror's root; it must exist. It may itself be a symbolic link, nothing below it may. */
@@ -35,9 +35,11 @@ export function createDirectoryTransport(options: DirectoryTransportOptions): Tr
   async function call<T>(
     { signal, onBytes }: TransportOptions,
     work: (tree: DirectoryTree, signal: AbortSignal, onBytes: (bytes: number) => void) => Promise<T>,
+    bytes = 0,
   ): Promise<T> {
     if (inHand > 0) throw stillHung(path);
-    return withStallWatch({ clock, stallMs, signal, onStall: () => {} }, async (inner, alive) => {
+    const watch = { clock, stallMs, deadlineMs: deadlineFor(bytes), signal, onStall: () => {} };
+    return withStallWatch(watch, async (inner, alive) => {
       inHand++;
       try {
         await using tree = await DirectoryTree.open(path);
@@ -60,15 +62,19 @@ export function createDirectoryTransport(options: DirectoryTransportOptions): Tr
     list: (directory, callOptions) =>
       call(callOptions, (tree, signal, onBytes) => listDirectory(tree, directory, signal, () => onBytes(0))),
     put: (sourceRoot, waves, callOptions) =>
-      call(callOptions, async (tree, signal, onBytes) => {
-        for (const wave of waves) {
-          await forEachOf(wave, workers, signal, () => {
-            const buffer = Buffer.allocUnsafeSlow(copyBytes);
-            return (file) => putFile(tree, sourceRoot, file, buffer, signal, onBytes);
-          });
-          await tree.sync();
-        }
-      }),
+      call(
+        callOptions,
+        async (tree, signal, onBytes) => {
+          for (const wave of waves) {
+            await forEachOf(wave, workers, signal, () => {
+              const buffer = Buffer.allocUnsafeSlow(copyBytes);
+              return (file) => putFile(tree, sourceRoot, file, buffer, signal, onBytes);
+            });
+            await tree.sync();
+          }
+        },
+        bytesOf(waves),
+      ),
     remove: (paths, callOptions) =>
       call(callOptions, async (tree, signal, onBytes) => {
         await forEachOf(paths, workers, signal, () => async (one) => {

@@ -10,8 +10,8 @@ import { SshConnection, type SshTarget } from '../system/ssh.ts';
 import { type Fault, rsyncFault, sshFault } from './faults.ts';
 import { parseListing } from './rsync-listing.ts';
 import { dropEarly, type EarlyRemote, runSpliced, type SplicedResult, startEarly } from './rsync-splice.ts';
-import { withStallWatch } from './stall.ts';
-import type { Transport, TransportOptions, Wave } from './transport.ts';
+import { deadlineFor, withStallWatch } from './stall.ts';
+import { bytesOf, type Transport, type TransportOptions, type Wave } from './transport.ts';
 
 export interface RsyncTransportOptions {
   readonly target: SshTarget;
@@ -20,6 +20,8 @@ export interface RsyncTransportOptions {
   readonly clock?: Clock;
   /** A call without any progress for this long ends in `timeout`, default 60 s. */
   readonly stallMs?: number;
+  /** A call may take this long in all, or longer when it moves much (see stall.ts); default 10 min. */
+  readonly deadlineMs?: number;
   /** Sync each file before it gets its name, so that a power cut at the mirror tears nothing; default true. */
   readonly fsync?: boolean;
   /** Deadline for connecting, default 15 s. */
@@ -34,10 +36,6 @@ export interface RsyncTransportOptions {
 const compareContentsBelow = 64 * 1024 * 1024;
 /** A listing longer than this is no package directory. */
 const listingLimit = 64 * 1024 * 1024;
-/** The last line of defence; the stall watch comes long before. */
-const slowestBytesPerSecond = 16 * 1024;
-const shortestDeadlineMs = 10 * 60_000;
-
 /** One run of rsync. */
 interface Request {
   readonly args: readonly string[];
@@ -71,7 +69,9 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
     requests: readonly Request[],
     accept: (result: SplicedResult) => boolean,
   ): Promise<void> {
-    const watch = { clock, stallMs, signal, onStall: (error: Error) => connection.reset(error) };
+    const bytes = requests.reduce((sum, request) => sum + (request.bytes ?? 0), 0);
+    const deadlineMs = deadlineFor(bytes, options.deadlineMs);
+    const watch = { clock, stallMs, deadlineMs, signal, onStall: (error: Error) => connection.reset(error) };
     await withStallWatch(watch, async (inner, alive) => {
       const start = (request: Request, early: EarlyRemote | undefined, onLocalEnd: (result: ExecResult) => void) =>
         runSpliced({
@@ -80,7 +80,8 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
           args: [...common, ...request.args],
           cwd: request.cwd,
           input: request.input ?? '',
-          timeoutMs: Math.max(shortestDeadlineMs, ((request.bytes ?? 0) / slowestBytesPerSecond) * 1000),
+          // The watch comes first; this ends an rsync of ours that ignores it.
+          timeoutMs: deadlineMs + 5000,
           signal: inner,
           onBytes: (bytes) => {
             alive();
@@ -121,7 +122,7 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
       run(
         callOptions,
         waves.map((wave) => {
-          const bytes = wave.reduce((sum, file) => sum + file.size, 0);
+          const bytes = bytesOf([wave]);
           return {
             args: [
               ...fromNames,

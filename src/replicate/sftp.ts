@@ -7,8 +7,8 @@ import { SftpStatusError, status } from '../system/ssh-sftp-wire.ts';
 import { SshConnection, type SshTarget } from '../system/ssh.ts';
 import { explainFailure } from './sftp-failure.ts';
 import { uploadFiles } from './sftp-upload.ts';
-import { withStallWatch } from './stall.ts';
-import type { RemoteFile, Transport, TransportOptions } from './transport.ts';
+import { deadlineFor, withStallWatch } from './stall.ts';
+import { bytesOf, type RemoteFile, type Transport, type TransportOptions } from './transport.ts';
 
 export interface SftpTransportOptions {
   readonly target: SshTarget;
@@ -17,6 +17,8 @@ export interface SftpTransportOptions {
   readonly clock?: Clock;
   /** A call without any progress for this long ends in `timeout`, default 60 s. */
   readonly stallMs?: number;
+  /** A call may take this long in all, or longer when it moves much (see stall.ts); default 10 min. */
+  readonly deadlineMs?: number;
   /** Sync each file before it gets its name, so that a power cut at the mirror tears nothing; default true. */
   readonly fsync?: boolean;
   /** Deadline for connecting, default 15 s. */
@@ -42,8 +44,10 @@ export function createSftpTransport(options: SftpTransportOptions): Transport {
   async function call<T>(
     { signal, onBytes }: TransportOptions,
     work: (session: SftpSession, signal: AbortSignal, onBytes: (bytes: number) => void) => Promise<T>,
+    bytes = 0,
   ): Promise<T> {
-    const watch = { clock, stallMs, signal, onStall: (error: Error) => connection.reset(error) };
+    const deadlineMs = deadlineFor(bytes, options.deadlineMs);
+    const watch = { clock, stallMs, deadlineMs, signal, onStall: (error: Error) => connection.reset(error) };
     return withStallWatch(watch, async (inner, alive) => {
       let session: SftpSession | undefined;
       try {
@@ -65,10 +69,14 @@ export function createSftpTransport(options: SftpTransportOptions): Transport {
         listDirectory(session, posix.join(root, directory), signal, () => onBytes(0)),
       ),
     put: (sourceRoot, waves, callOptions) =>
-      call(callOptions, (session, signal, onBytes) => {
-        if (!session.extensions.has('posix-rename@openssh.com')) throw noRename(target.host);
-        return uploadFiles({ session, root, sourceRoot, waves, fsync, signal, onBytes });
-      }),
+      call(
+        callOptions,
+        (session, signal, onBytes) => {
+          if (!session.extensions.has('posix-rename@openssh.com')) throw noRename(target.host);
+          return uploadFiles({ session, root, sourceRoot, waves, fsync, signal, onBytes });
+        },
+        bytesOf(waves),
+      ),
     remove: (paths, callOptions) =>
       call(callOptions, (session, signal, onBytes) =>
         removeFiles(

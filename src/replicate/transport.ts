@@ -11,6 +11,10 @@ export interface PushFile {
 /** Files that may appear in any order. */
 export type Wave = readonly PushFile[];
 
+export function bytesOf(waves: readonly Wave[]): number {
+  return waves.flat().reduce((bytes, file) => bytes + file.size, 0);
+}
+
 export interface RemoteFile {
   readonly size: number;
   readonly mtimeSeconds: number;

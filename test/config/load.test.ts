@@ -74,6 +74,7 @@ test('a small configuration gets the documented defaults', async (t) => {
           identity: join(directory, 'identity'),
           hostKeys: [fingerprint],
           stallMs: 60_000,
+          deadlineMs: 600_000,
           fsync: 'always',
         },
       },
