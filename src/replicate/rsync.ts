@@ -43,6 +43,8 @@ interface Request {
   readonly input?: string;
   readonly bytes?: number;
   readonly onStdout?: (chunk: Buffer) => void;
+  /** Looks at what a good run has told. Throws TransportError when it was not good after all. */
+  readonly inspect?: (stdout: string) => void;
 }
 
 const fromNames = ['--files-from=-', '--from0', '--no-implied-dirs'];
@@ -110,6 +112,7 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
           if (given && !isGood(result) && failureOf(result).reason === 'busy')
             result = await start(request, undefined, startNext);
           if (!isGood(result) && !accept(result)) throw failureOf(result);
+          request.inspect?.(result.stdout);
         }
       } finally {
         dropEarly(early);
@@ -123,13 +126,14 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
         callOptions,
         waves.map((wave) => {
           const bytes = bytesOf([wave]);
+          const compares = bytes <= compareContentsBelow;
           return {
             args: [
               ...fromNames,
               '--times',
               '--perms',
               '--chmod=F644',
-              ...(bytes <= compareContentsBelow ? ['--ignore-times'] : []),
+              ...(compares ? ['--ignore-times', '--out-format=%n'] : []),
               ...(durably ? ['--fsync'] : []),
               './',
               root,
@@ -137,6 +141,7 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
             cwd: sourceRoot,
             input: wave.map((file) => `${file.path}\0`).join(''),
             bytes,
+            ...(compares ? { inspect: (stdout: string) => requireTaken(wave, stdout) } : {}),
           };
         }),
         () => false,
@@ -197,6 +202,19 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
     },
     close: () => connection.close(),
   };
+}
+
+/**
+ * Throws TransportError when the mirror passed over an index that it was told to compare: rrsync -no-overwrite leaves out what
+ * is there, and ends well. Packages are not looked at: a wave of them may tell more than is kept, and none matters without
+ * its index.
+ */
+function requireTaken(wave: Wave, stdout: string): void {
+  const taken = new Set(stdout.split('\n'));
+  const left = wave.find(({ path }) => !path.endsWith('.apk') && !taken.has(path));
+  if (left === undefined) return;
+  const message = `the account does not replace ${left.path}: take -no-overwrite from its authorized_keys line`;
+  throw new TransportError('option_refused', 'permanent', escapeText(message));
 }
 
 /** What fails at the mirror is often known only to the rsync there: ssh would hand its exit code on, so must we. */

@@ -17,12 +17,15 @@ export interface Proxy extends AsyncDisposable {
   readonly port: number;
   /** For connections that are made from now on, each with its own count; those that stand are closed. */
   set(mode: LinkMode): void;
+  /** Resolves when the mode has struck a connection since it was set. */
+  untilHeld(): Promise<void>;
 }
 
 /** Passes connections on to `target` on loopback. With `null` there is no target: connections are taken, and nobody speaks. */
 export async function startProxy(target: number | null): Promise<Proxy> {
   const sockets = new Set<Socket>();
   let mode: LinkMode = { kind: 'pass' };
+  let held = Promise.withResolvers<void>();
   const keep = (socket: Socket): Socket => {
     sockets.add(socket);
     return socket.on('error', () => {}).on('close', () => sockets.delete(socket));
@@ -34,7 +37,7 @@ export async function startProxy(target: number | null): Promise<Proxy> {
     near.setNoDelay(true);
     near.on('close', () => far.destroy());
     far.on('close', () => near.destroy());
-    splice(near, far, mode).catch(() => near.destroy());
+    splice(near, far, mode, held.resolve).catch(() => near.destroy());
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -47,8 +50,10 @@ export async function startProxy(target: number | null): Promise<Proxy> {
     port: address.port,
     set: (next) => {
       mode = next;
+      held = Promise.withResolvers();
       drop();
     },
+    untilHeld: () => held.promise,
     [Symbol.asyncDispose]: async () => {
       drop();
       server.close();
@@ -57,7 +62,7 @@ export async function startProxy(target: number | null): Promise<Proxy> {
   };
 }
 
-async function splice(near: Socket, far: Socket, mode: LinkMode): Promise<void> {
+async function splice(near: Socket, far: Socket, mode: LinkMode, onHeld: () => void): Promise<void> {
   far.pipe(near);
   let left = mode.kind === 'pass' ? Number.POSITIVE_INFINITY : mode.afterBytes;
   for await (const chunk of near as AsyncIterable<Buffer>) {
@@ -65,6 +70,7 @@ async function splice(near: Socket, far: Socket, mode: LinkMode): Promise<void> 
     left -= now.length;
     if (now.length > 0 && !far.write(now)) await once(far, 'drain');
     if (now.length === chunk.length) continue;
+    onHeld();
     if (mode.kind === 'trickle') await trickle(far, chunk.subarray(now.length), mode);
     else if (mode.kind === 'cut') far.destroy();
     else far.unpipe(near);
