@@ -1,5 +1,6 @@
 /** The composition root: builds every part from the configuration, runs the services, reloads, drains and stops. */
 import { chmod } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import type { MirrorConfig } from './config/mirror-schema.ts';
 import type { Config, InboxConfig } from './config/schema.ts';
 import { matchesAny } from './config/template.ts';
@@ -267,6 +268,7 @@ export class Daemon {
       metrics: this.#metrics,
       prober: this.#prober,
       graceMs: this.#config.publish.graceMs,
+      primary: this.#config.publish.primary ?? hostname(),
       probeMs: this.#config.schedule.probeMs,
       ...this.#options,
     });

@@ -66,6 +66,7 @@ const pure = [
   'replicate/plan.ts',
   'replicate/transport.ts',
   'replicate/faults.ts',
+  'replicate/fence.ts',
   'observe/scrub.ts',
   'observe/status.ts',
   'observe/observation.ts',

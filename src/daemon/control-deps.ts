@@ -35,9 +35,9 @@ export function controlDepsOf(parts: ControlledParts): ControlDeps {
     store,
     clock,
     log,
-    pushNow: (name) => {
+    pushNow: (name, options) => {
       const found = mirrors.get(name);
-      found?.worker.pushNow();
+      found?.worker.pushNow(options);
       return found !== undefined;
     },
     mirrorNames,

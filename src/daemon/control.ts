@@ -10,7 +10,7 @@ import { type OperateDeps, operationHandlers } from './operate.ts';
 export interface ControlDeps extends DecideDeps {
   readonly store: Store;
   /** False when there is no such mirror. */
-  readonly pushNow: (mirror: string) => boolean;
+  readonly pushNow: (mirror: string, options: { readonly force: boolean }) => boolean;
   readonly mirrorNames: () => readonly string[];
   readonly reload: () => Promise<void>;
   readonly operate: OperateDeps;
@@ -18,7 +18,7 @@ export interface ControlDeps extends DecideDeps {
   readonly scrub: () => boolean;
 }
 
-const pushBody = z.strictObject({ mirror: z.string() });
+const pushBody = z.strictObject({ mirror: z.string(), force: z.boolean().default(false) });
 
 /** `push`, `approve`, `reject`, `preview`, `history`, `reload`, `rollback`, `prune`, `recall` and `scrub`; an answer that is no document has a `message` of one line. */
 export function controlHandlers(deps: ControlDeps): ReadonlyMap<string, ControlHandler> {
@@ -49,10 +49,10 @@ function answer(status: number, message: string): Answer {
 function push(deps: ControlDeps, body: unknown): Answer {
   const parsed = pushBody.safeParse(body);
   if (!parsed.success) return answer(400, 'push needs the name of a mirror');
-  const { mirror } = parsed.data;
-  if (!deps.pushNow(mirror))
+  const { mirror, force } = parsed.data;
+  if (!deps.pushNow(mirror, { force }))
     return answer(404, `no mirror ${mirror}: the mirrors are ${deps.mirrorNames().join(', ') || 'none'}`);
-  deps.log.info('push_asked', { mirror });
+  deps.log.info('push_asked', { mirror, force });
   return answer(202, `push to ${mirror} started; status shows how it goes`);
 }
 

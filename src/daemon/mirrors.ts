@@ -16,6 +16,7 @@ export interface MirrorDeps {
   readonly metrics: Metrics;
   readonly prober: Prober;
   readonly graceMs: number;
+  readonly primary: string;
   readonly probeMs: number;
   readonly clock: Clock;
   readonly random: () => number;
@@ -30,7 +31,7 @@ export interface MirrorParts {
 /** Neither runs yet. */
 export function createMirror(
   config: MirrorConfig,
-  { publisher, metrics, prober, graceMs, probeMs, ...shared }: MirrorDeps,
+  { publisher, metrics, prober, graceMs, primary, probeMs, ...shared }: MirrorDeps,
 ): { readonly worker: MirrorWorker; readonly probe: ProbeService | null } {
   const { store, clock } = shared;
   const { name, url } = config;
@@ -39,6 +40,7 @@ export function createMirror(
     ...shared,
     lease: () => publisher.lease(),
     graceMs,
+    primary,
     events: {
       attempt: (outcome) => metrics.pushAttempt(name, outcome),
       failed: (reason) => metrics.pushFailed(name, reason),

@@ -1,4 +1,5 @@
 /** The directory transport: a mirror on a local or mounted file system, written durably and without following symbolic links. */
+import { constants } from 'node:fs';
 import { type FileHandle, lstat, open, readdir, rename, rm, unlink } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { errnoOf, messageOf, TransportError } from '../errors.ts';
@@ -65,7 +66,8 @@ export function createDirectoryTransport(options: DirectoryTransportOptions): Tr
       call(
         callOptions,
         async (tree, signal, onBytes) => {
-          for (const wave of waves) {
+          for (const [n, wave] of waves.entries()) {
+            if (n === waves.length - 1) await callOptions.gate;
             await forEachOf(wave, workers, signal, () => {
               const buffer = Buffer.allocUnsafeSlow(copyBytes);
               return (file) => putFile(tree, sourceRoot, file, buffer, signal, onBytes);
@@ -75,6 +77,7 @@ export function createDirectoryTransport(options: DirectoryTransportOptions): Tr
         },
         bytesOf(waves),
       ),
+    read: (file, maxBytes, callOptions) => call(callOptions, (tree, signal) => readWhole(tree, file, maxBytes, signal)),
     remove: (paths, callOptions) =>
       call(callOptions, async (tree, signal, onBytes) => {
         await forEachOf(paths, workers, signal, () => async (one) => {
@@ -115,6 +118,23 @@ async function listDirectory(
     alive();
   });
   return found;
+}
+
+async function readWhole(
+  tree: DirectoryTree,
+  path: string,
+  maxBytes: number,
+  signal: AbortSignal,
+): Promise<Buffer | null> {
+  try {
+    const at = await tree.entry(posix.dirname(path), posix.basename(path));
+    await using file = await open(at, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    const facts = await file.stat();
+    return facts.isFile() && facts.size <= maxBytes ? await file.readFile({ signal }) : null;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return null;
+    throw error;
+  }
 }
 
 async function putFile(

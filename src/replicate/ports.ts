@@ -18,6 +18,8 @@ export interface WorkerDeps {
   /** The newest generation, kept as it is until released. */
   readonly lease: () => Lease | null;
   readonly graceMs: number;
+  /** The name under which this primary publishes. */
+  readonly primary?: string;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;

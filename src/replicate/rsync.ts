@@ -1,5 +1,5 @@
 /** The rsync transport: each call is one run of the local rsync over the warm connection, against rrsync or plain rsync at the mirror. */
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, posix } from 'node:path';
 import { errnoOf, messageOf, TransportError } from '../errors.ts';
@@ -67,10 +67,11 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
 
   /** Runs one rsync after the other. */
   async function run(
-    { signal, onBytes }: TransportOptions,
+    callOptions: TransportOptions,
     requests: readonly Request[],
     accept: (result: SplicedResult) => boolean,
   ): Promise<void> {
+    const { signal, onBytes } = callOptions;
     const bytes = requests.reduce((sum, request) => sum + (request.bytes ?? 0), 0);
     const deadlineMs = deadlineFor(bytes, options.deadlineMs);
     const watch = { clock, stallMs, deadlineMs, signal, onStall: (error: Error) => connection.reset(error) };
@@ -105,6 +106,7 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
             if (next && code === 0)
               early = startEarly({ connection, known, args: [...common, ...next.args], signal: inner });
           };
+          if (index === requests.length - 1) await callOptions.gate;
           const given = early;
           early = undefined;
           let result = await start(request, given, startNext);
@@ -176,6 +178,21 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
       const filled = waves.filter((wave) => wave.length > 0);
       if (filled.length > 0) await put(sourceRoot, filled, callOptions);
     },
+    // One more run of rsync, and rrsync lets in one at a time.
+    readIsDear: true,
+    read: async (file, maxBytes, callOptions) => {
+      const to = await mkdtemp(join(tmpdir(), 'lockstepd-read-'));
+      try {
+        const args = [`--max-size=${maxBytes}`, `mirror:${posix.join(path, file)}`, './'];
+        await run(callOptions, [{ args, cwd: to }], isAbsentFile);
+        return await readFile(join(to, posix.basename(file)));
+      } catch (error) {
+        if (errnoOf(error) === 'ENOENT') return null;
+        throw error;
+      } finally {
+        await rm(to, { recursive: true, force: true });
+      }
+    },
     remove: async (paths, callOptions) => {
       if (paths.length === 0) return;
       // What is named and missing from this source of empty directories is deleted at the mirror; `--existing` keeps rsync
@@ -229,6 +246,15 @@ function isAbsentDirectory(result: SplicedResult): boolean {
   return (
     (codes.includes(23) && /change_dir ".*" failed: No such file or directory/.test(said)) ||
     (codes.includes(12) && /rrsync error: post-realpath open failed .*No such file or directory/.test(said))
+  );
+}
+
+/** What is read is not there; rrsync 3.5 looks for its directory itself. */
+function isAbsentFile(result: SplicedResult): boolean {
+  return (
+    isAbsentDirectory(result) ||
+    (result.code === 23 && /link_stat ".*" failed: No such file or directory/.test(saidBy(result))) ||
+    (result.code === 23 && /change_dir.*failed: No such file/.test(saidBy(result)))
   );
 }
 

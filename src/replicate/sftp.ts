@@ -3,7 +3,7 @@ import { posix } from 'node:path';
 import { TransportError } from '../errors.ts';
 import { type Clock, systemClock } from '../system/clock.ts';
 import type { SftpSession } from '../system/ssh-sftp.ts';
-import { SftpStatusError, status } from '../system/ssh-sftp-wire.ts';
+import { openFlag, SftpStatusError, status } from '../system/ssh-sftp-wire.ts';
 import { SshConnection, type SshTarget } from '../system/ssh.ts';
 import { explainFailure } from './sftp-failure.ts';
 import { uploadFiles } from './sftp-upload.ts';
@@ -27,6 +27,8 @@ export interface SftpTransportOptions {
 
 /** Readdir requests in flight: each brings about a hundred names and costs a round trip. */
 const readAhead = 8;
+/** Bytes of one read request: every server answers with so many (section 3). */
+const readBytes = 32 * 1024;
 /** Removals in flight. */
 const removeAhead = 256;
 /** S_IFMT and S_IFREG of stat(2). */
@@ -73,9 +75,14 @@ export function createSftpTransport(options: SftpTransportOptions): Transport {
         callOptions,
         (session, signal, onBytes) => {
           if (!session.extensions.has('posix-rename@openssh.com')) throw noRename(target.host);
-          return uploadFiles({ session, root, sourceRoot, waves, fsync, signal, onBytes });
+          return uploadFiles({ session, root, sourceRoot, waves, gate: callOptions.gate, fsync, signal, onBytes });
         },
         bytesOf(waves),
+      ),
+    readsBeside: true,
+    read: (path, maxBytes, callOptions) =>
+      call(callOptions, (session, signal, onBytes) =>
+        readFile(session, posix.join(root, path), maxBytes, signal, () => onBytes(0)),
       ),
     remove: (paths, callOptions) =>
       call(callOptions, (session, signal, onBytes) =>
@@ -127,6 +134,36 @@ async function listDirectory(
     return found;
   } finally {
     // Nothing hangs on the answer; a session that is gone has closed it.
+    session.close(handle).catch(() => {});
+  }
+}
+
+async function readFile(
+  session: SftpSession,
+  path: string,
+  maxBytes: number,
+  signal: AbortSignal,
+  alive: () => void,
+): Promise<Buffer | null> {
+  let handle: Buffer;
+  try {
+    handle = await session.open(path, openFlag.read, 0);
+  } catch (error) {
+    if (error instanceof SftpStatusError && error.status === status.noSuchFile) return null;
+    throw error;
+  }
+  try {
+    const chunks: Buffer[] = [];
+    for (let length = 0; length <= maxBytes; ) {
+      signal.throwIfAborted();
+      const chunk = await session.read(handle, length, readBytes);
+      alive();
+      if (chunk.length === 0) return Buffer.concat(chunks);
+      chunks.push(chunk);
+      length += chunk.length;
+    }
+    return null;
+  } finally {
     session.close(handle).catch(() => {});
   }
 }

@@ -24,6 +24,8 @@ export interface TransportOptions {
   readonly signal: AbortSignal;
   /** Told of progress: payload bytes that have gone out since the last call. Also proof of life for the caller's stall watch. */
   readonly onBytes?: (bytes: number) => void;
+  /** Of a put: no file of the last wave appears before this resolves; when it rejects, the put does, with its reason. */
+  readonly gate?: Promise<void>;
 }
 
 /**
@@ -45,6 +47,15 @@ export interface Transport {
   put(sourceRoot: string, waves: readonly Wave[], options: TransportOptions): Promise<void>;
   /** Removes the named files; one that is not there is no error. Directories stay. */
   remove(paths: readonly string[], options: TransportOptions): Promise<void>;
+  /**
+   * The content of one regular file; null when there is none, or one longer than `maxBytes`. Absent where nothing can be read.
+   * A transport that has it heeds `gate`.
+   */
+  read?(path: string, maxBytes: number, options: TransportOptions): Promise<Buffer | null>;
+  /** True: a read may run beside a put. */
+  readonly readsBeside?: true;
+  /** True: a read costs about as much as a put. */
+  readonly readIsDear?: true;
   /** Ends connections; the transport may be used again afterwards and then connects anew. */
   close(): Promise<void>;
 }

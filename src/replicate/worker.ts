@@ -6,6 +6,7 @@ import { traceFile } from '../publish/plan.ts';
 import type { Lease } from '../publish/ports.ts';
 import { Wake } from '../system/limit.ts';
 import { Errands } from './errands.ts';
+import { MirrorFence } from './fence-check.ts';
 import { type Failure, failureOf, type MirrorPhase, nextPhase } from './mirror.ts';
 import {
   filesOf,
@@ -32,6 +33,7 @@ export class MirrorWorker {
   readonly #transport: Transport;
   readonly #deps: WorkerDeps;
   readonly #recall: MirrorRecall;
+  readonly #fence: MirrorFence;
   readonly #wake = new Wake();
   #phase: MirrorPhase = { phase: 'idle' };
   /** A push may have been cut off and have left temporary files: the last one of this process, or of the one before. */
@@ -50,6 +52,7 @@ export class MirrorWorker {
     this.#transport = transport;
     this.#deps = deps;
     this.#recall = new MirrorRecall(name, transport, deps);
+    this.#fence = new MirrorFence(name, transport, deps);
   }
 
   get phase(): MirrorPhase {
@@ -73,8 +76,9 @@ export class MirrorWorker {
     this.#wake.wake();
   }
 
-  /** An operator wants a push now, whatever the worker waits for. */
-  pushNow(): void {
+  /** An operator wants a push now, whatever the worker waits for; `force`: and whatever the mirror holds. */
+  pushNow(options: { readonly force?: boolean } = {}): void {
+    if (options.force) this.#fence.force();
     this.#pushNow = true;
     this.#wake.wake();
   }
@@ -176,7 +180,11 @@ export class MirrorWorker {
     const from = store.mirrors.get(this.name).confirmed;
     let lease = this.#lease();
     try {
+      const gate = this.#fence.check(signal);
+      // A push that fails before it comes to the indexes has nobody who listens.
+      gate.catch(() => {});
       await this.#recall.apply(signal);
+      if (from === null || !this.#transport.readsBeside) await gate;
       let [strangers, packages]: [readonly string[], Wave] = [[], []];
       if (from === null) ({ strangers, replacing: packages } = await this.#compare(lease, signal));
       else packages = await this.#putPackages(lease, from, signal);
@@ -195,9 +203,10 @@ export class MirrorWorker {
         }
         packages = await this.#putPackages(lease, older.generation, signal);
       }
-      await this.#put(lease, [packages, await this.#indexes(lease, from ?? 0)], signal);
+      await this.#put(lease, [packages, await this.#indexes(lease, from ?? 0)], signal, gate);
       await this.#removeIndexes(lease, from, signal);
       store.mirrors.confirm(this.name, lease.generation, this.#deps.clock.now());
+      this.#fence.passed();
       this.#deps.events.confirmed(lease.generation);
       await this.#tidy(strangers, lease.generation, signal);
       this.#written.clear();
@@ -347,10 +356,11 @@ export class MirrorWorker {
     if (removed > 0) mirrors.pruned(this.name, untilMs);
   }
 
-  async #put(lease: Lease, waves: readonly Wave[], signal: AbortSignal): Promise<void> {
+  async #put(lease: Lease, waves: readonly Wave[], signal: AbortSignal, gate?: Promise<void>): Promise<void> {
     signal.throwIfAborted();
     refuseDamaged(waves, this.#deps.store.damage.withheld());
     for (const wave of waves) for (const { path } of wave) this.#written.add(posix.dirname(path));
-    await this.#transport.put(lease.directory, waves, { signal, onBytes: (count) => this.#deps.events.bytes(count) });
+    const onBytes = (count: number): void => this.#deps.events.bytes(count);
+    await this.#transport.put(lease.directory, waves, { signal, onBytes, ...(gate && { gate }) });
   }
 }
