@@ -272,7 +272,7 @@ export class Daemon {
       probeMs: this.#config.schedule.probeMs,
       ...this.#options,
     });
-    this.#mirrors.set(config.name, { config, worker });
+    this.#mirrors.set(config.name, { config, worker, probe });
     this.#supervisor.start(`mirror:${config.name}`, (signal) => worker.run(signal));
     if (probe) this.#supervisor.start(`probe:${config.name}`, (signal) => probe.run(signal));
   }
@@ -321,7 +321,11 @@ export class Daemon {
   }
 
   #facts(): ReturnType<typeof gatherFacts> {
-    const mirrors = [...this.#mirrors.values()].map(({ config, worker }) => ({ config, phase: worker.phase }));
+    const mirrors = [...this.#mirrors.values()].map(({ config, worker, probe }) => ({
+      config,
+      phase: worker.phase,
+      clockSkewSeconds: probe?.clockSkewSeconds ?? null,
+    }));
     return gatherFacts(this.#store, mirrors, this.#keys, this.#scrub.status);
   }
 

@@ -13,6 +13,7 @@ const endedBatchesShown = 20;
 export interface MirrorSource {
   readonly config: MirrorConfig;
   readonly phase: MirrorPhase;
+  readonly clockSkewSeconds?: number | null;
 }
 
 /** What the keys of today say. */
@@ -50,7 +51,11 @@ export function gatherFacts(
   };
 }
 
-function mirrorFacts(store: Store, { config, phase }: MirrorSource, newest: number): MirrorFacts {
+function mirrorFacts(
+  store: Store,
+  { config, phase, clockSkewSeconds = null }: MirrorSource,
+  newest: number,
+): MirrorFacts {
   const row = store.mirrors.get(config.name);
   const missingSince = (generation: number | null): number | null =>
     generation !== null && generation >= newest ? null : store.generations.publishedAt((generation ?? 0) + 1);
@@ -69,6 +74,7 @@ function mirrorFacts(store: Store, { config, phase }: MirrorSource, newest: numb
     nextAttemptAtMs: phase.phase === 'waiting' || phase.phase === 'blocked' ? phase.untilMs : null,
     lastError: failure ? { reason: failure.reason, message: failure.message } : null,
     url: config.url,
+    clockSkewSeconds,
   };
 }
 

@@ -26,6 +26,7 @@ export interface MirrorDeps {
 export interface MirrorParts {
   readonly config: MirrorConfig;
   readonly worker: MirrorWorker;
+  readonly probe: ProbeService | null;
 }
 
 /** Neither runs yet. */
@@ -35,7 +36,9 @@ export function createMirror(
 ): { readonly worker: MirrorWorker; readonly probe: ProbeService | null } {
   const { store, clock } = shared;
   const { name, url } = config;
-  const probe = url === null ? null : new ProbeService(name, url, { ...shared, prober, metrics, everyMs: probeMs });
+  const onDrift = (): void => worker.wake();
+  const probe =
+    url === null ? null : new ProbeService(name, url, { ...shared, prober, metrics, everyMs: probeMs, onDrift });
   const worker = new MirrorWorker(name, createTransport(config.transport), {
     ...shared,
     lease: () => publisher.lease(),

@@ -62,6 +62,8 @@ export interface MirrorFacts {
   readonly nextAttemptAtMs: number | null;
   readonly lastError: { readonly reason: PushFailureReason; readonly message: string } | null;
   readonly url: string | null;
+  /** The mirror's clock minus ours; null or absent when it never told. Nothing is computed from it. */
+  readonly clockSkewSeconds?: number | null;
 }
 
 export interface BatchFacts {
@@ -113,6 +115,8 @@ export interface MirrorStatus {
   readonly last_success_at: string | null;
   readonly next_attempt_at: string | null;
   readonly last_error: string | null;
+  /** The mirror's clock minus ours. */
+  readonly clock_skew_seconds: number | null;
 }
 
 export interface BatchStatus {
@@ -163,6 +167,7 @@ function mirrorView(mirror: MirrorFacts, nowMs: number): MirrorStatus {
     last_success_at: instant(mirror.lastSuccessAtMs),
     next_attempt_at: instant(mirror.nextAttemptAtMs),
     last_error: mirror.lastError === null ? null : `${mirror.lastError.reason}: ${mirror.lastError.message}`,
+    clock_skew_seconds: mirror.clockSkewSeconds ?? null,
   };
 }
 

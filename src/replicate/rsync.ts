@@ -135,7 +135,7 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
               '--times',
               '--perms',
               '--chmod=F644',
-              ...(compares ? ['--ignore-times', '--out-format=%n'] : []),
+              ...(compares ? ['--ignore-times', '--out-format=%n', '--8-bit-output'] : []),
               ...(durably ? ['--fsync'] : []),
               './',
               root,
@@ -251,10 +251,10 @@ function isAbsentDirectory(result: SplicedResult): boolean {
 
 /** What is read is not there; rrsync 3.5 looks for its directory itself. */
 function isAbsentFile(result: SplicedResult): boolean {
+  const partial = [result.code, result.remoteCode].includes(23);
   return (
     isAbsentDirectory(result) ||
-    (result.code === 23 && /link_stat ".*" failed: No such file or directory/.test(saidBy(result))) ||
-    (result.code === 23 && /change_dir.*failed: No such file/.test(saidBy(result)))
+    (partial && /(?:link_stat|change_dir) ".*" failed: No such file or directory/.test(saidBy(result)))
   );
 }
 
