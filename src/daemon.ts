@@ -1,6 +1,5 @@
 /** The composition root: builds every part from the configuration, runs the services, reloads, drains and stops. */
 import { chmod } from 'node:fs/promises';
-import { hostname } from 'node:os';
 import type { MirrorConfig } from './config/mirror-schema.ts';
 import type { Config, InboxConfig } from './config/schema.ts';
 import { matchesAny } from './config/template.ts';
@@ -9,7 +8,7 @@ import { type ControlDeps, controlHandlers } from './daemon/control.ts';
 import { controlDepsOf } from './daemon/control-deps.ts';
 import { gatherFacts, statusLine, targetsOf } from './daemon/facts.ts';
 import { createInbox, type InboxParts } from './daemon/inboxes.ts';
-import { createMirror, type MirrorParts } from './daemon/mirrors.ts';
+import { createMirror, type MirrorParts, sourceOf } from './daemon/mirrors.ts';
 import { KeyKeeper } from './daemon/keys.ts';
 import { lockAll, openState } from './daemon/locks.ts';
 import { rebuildFromTrees } from './daemon/rebuild.ts';
@@ -268,7 +267,7 @@ export class Daemon {
       metrics: this.#metrics,
       prober: this.#prober,
       graceMs: this.#config.publish.graceMs,
-      primary: this.#config.publish.primary ?? hostname(),
+      primary: this.#config.publish.primary,
       probeMs: this.#config.schedule.probeMs,
       ...this.#options,
     });
@@ -321,12 +320,7 @@ export class Daemon {
   }
 
   #facts(): ReturnType<typeof gatherFacts> {
-    const mirrors = [...this.#mirrors.values()].map(({ config, worker, probe }) => ({
-      config,
-      phase: worker.phase,
-      clockSkewSeconds: probe?.clockSkewSeconds ?? null,
-    }));
-    return gatherFacts(this.#store, mirrors, this.#keys, this.#scrub.status);
+    return gatherFacts(this.#store, [...this.#mirrors.values()].map(sourceOf), this.#keys, this.#scrub.status);
   }
 
   async #renderMetrics(): Promise<string> {

@@ -1,4 +1,5 @@
 /** Builds what one mirror needs while the daemon runs: its worker, and its probe when it has a URL. */
+import { hostname } from 'node:os';
 import type { MirrorConfig } from '../config/mirror-schema.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Prober } from '../observe/probe.ts';
@@ -8,6 +9,7 @@ import { MirrorWorker } from '../replicate/worker.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
+import type { MirrorSource } from './facts.ts';
 import { ProbeService } from './probes.ts';
 
 export interface MirrorDeps {
@@ -16,7 +18,8 @@ export interface MirrorDeps {
   readonly metrics: Metrics;
   readonly prober: Prober;
   readonly graceMs: number;
-  readonly primary: string;
+  /** The name of this primary; null: that of the host. */
+  readonly primary: string | null;
   readonly probeMs: number;
   readonly clock: Clock;
   readonly random: () => number;
@@ -27,6 +30,11 @@ export interface MirrorParts {
   readonly config: MirrorConfig;
   readonly worker: MirrorWorker;
   readonly probe: ProbeService | null;
+}
+
+/** What the status is made of. */
+export function sourceOf({ config, worker, probe }: MirrorParts): MirrorSource {
+  return { config, phase: worker.phase, clockSkewSeconds: probe?.clockSkewSeconds ?? null };
 }
 
 /** Neither runs yet. */
@@ -43,7 +51,7 @@ export function createMirror(
     ...shared,
     lease: () => publisher.lease(),
     graceMs,
-    primary,
+    primary: primary ?? hostname(),
     events: {
       attempt: (outcome) => metrics.pushAttempt(name, outcome),
       failed: (reason) => metrics.pushFailed(name, reason),

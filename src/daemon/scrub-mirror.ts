@@ -268,6 +268,7 @@ class MirrorPass {
         try {
           // A generation that came meanwhile is pushed first, and what it replaced must not come back.
           if (this.#inStep() !== lease.generation) return false;
+          if (piece.some(({ path }) => !path.endsWith('.apk'))) await this.#worker.requireOurs(inner);
           if (anew)
             await transport.remove(
               piece.map((file) => file.path),

@@ -36,10 +36,10 @@ export function createDirectoryTransport(options: DirectoryTransportOptions): Tr
   async function call<T>(
     { signal, onBytes }: TransportOptions,
     work: (tree: DirectoryTree, signal: AbortSignal, onBytes: (bytes: number) => void) => Promise<T>,
-    bytes = 0,
+    toMove = 0,
   ): Promise<T> {
     if (inHand > 0) throw stillHung(path);
-    const watch = { clock, stallMs, deadlineMs: deadlineFor(bytes), signal, onStall: () => {} };
+    const watch = { clock, stallMs, deadlineMs: deadlineFor(toMove), signal, onStall: () => {} };
     return withStallWatch(watch, async (inner, alive) => {
       inHand++;
       try {

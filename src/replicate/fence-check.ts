@@ -37,15 +37,15 @@ export class MirrorFence {
 
   /**
    * Resolves when the indexes may be replaced; throws TransportError `ahead`, `content_unknown` or `drifted`. An account that
-   * cannot be read is taken at the word of the probe.
+   * cannot be read is taken at the word of the probe, and so is a mirror without doubts whose reads are dear, unless `always`.
    */
-  async check(signal: AbortSignal): Promise<void> {
+  async check(signal: AbortSignal, { always = false } = {}): Promise<void> {
     if (this.#forced) return;
     const facts = this.#facts();
     if (facts === null) return;
     const { read, readIsDear } = this.#transport;
     const warm = facts.confirmed !== null && !facts.strange;
-    if (!read || (warm && readIsDear)) return this.#decide(this.#blind(facts));
+    if (!read || (warm && readIsDear && !always)) return this.#decide(this.#blind(facts));
     let verdict: FenceVerdict;
     try {
       verdict = await this.#look(read, facts, signal);

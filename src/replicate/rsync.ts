@@ -72,8 +72,8 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
     accept: (result: SplicedResult) => boolean,
   ): Promise<void> {
     const { signal, onBytes } = callOptions;
-    const bytes = requests.reduce((sum, request) => sum + (request.bytes ?? 0), 0);
-    const deadlineMs = deadlineFor(bytes, options.deadlineMs);
+    const toMove = requests.reduce((sum, request) => sum + (request.bytes ?? 0), 0);
+    const deadlineMs = deadlineFor(toMove, options.deadlineMs);
     const watch = { clock, stallMs, deadlineMs, signal, onStall: (error: Error) => connection.reset(error) };
     await withStallWatch(watch, async (inner, alive) => {
       const start = (request: Request, early: EarlyRemote | undefined, onLocalEnd: (result: ExecResult) => void) =>

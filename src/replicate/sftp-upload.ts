@@ -70,7 +70,7 @@ interface OrderedFile {
 function inOrder(waves: readonly Wave[], gate: Promise<void> | undefined): OrderedFile[] {
   let turn = Promise.resolve();
   return waves.flatMap((wave, n) => {
-    const before = gate && n === waves.length - 1 ? Promise.all([turn, gate]).then(() => {}) : turn;
+    const before = gate && n === waves.length - 1 ? bothOf(turn, gate) : turn;
     // Whoever waits for it hears of a failure; when nobody does any more, it is of no account.
     before.catch(() => {});
     let left = wave.length;
@@ -83,6 +83,10 @@ function inOrder(waves: readonly Wave[], gate: Promise<void> | undefined): Order
     };
     return wave.map((file) => ({ file, turn: before, placed }));
   });
+}
+
+async function bothOf(one: Promise<void>, other: Promise<void>): Promise<void> {
+  await Promise.all([one, other]);
 }
 
 class FileUpload {

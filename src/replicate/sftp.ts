@@ -46,9 +46,9 @@ export function createSftpTransport(options: SftpTransportOptions): Transport {
   async function call<T>(
     { signal, onBytes }: TransportOptions,
     work: (session: SftpSession, signal: AbortSignal, onBytes: (bytes: number) => void) => Promise<T>,
-    bytes = 0,
+    toMove = 0,
   ): Promise<T> {
-    const deadlineMs = deadlineFor(bytes, options.deadlineMs);
+    const deadlineMs = deadlineFor(toMove, options.deadlineMs);
     const watch = { clock, stallMs, deadlineMs, signal, onStall: (error: Error) => connection.reset(error) };
     return withStallWatch(watch, async (inner, alive) => {
       let session: SftpSession | undefined;

@@ -51,7 +51,7 @@ export interface Transport {
    * The content of one regular file; null when there is none, or one longer than `maxBytes`. Absent where nothing can be read.
    * A transport that has it heeds `gate`.
    */
-  read?(path: string, maxBytes: number, options: TransportOptions): Promise<Buffer | null>;
+  readonly read?: (path: string, maxBytes: number, options: TransportOptions) => Promise<Buffer | null>;
   /** True: a read may run beside a put. */
   readonly readsBeside?: true;
   /** True: a read costs about as much as a put. */

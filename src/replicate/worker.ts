@@ -71,6 +71,11 @@ export class MirrorWorker {
     return done;
   }
 
+  /** For an errand that replaces indexes. Throws TransportError when what lies there must stay, see fence.ts. */
+  requireOurs(signal: AbortSignal): Promise<void> {
+    return this.#fence.check(signal, { always: true });
+  }
+
   /** A new generation may be out. */
   wake(): void {
     this.#wake.wake();
