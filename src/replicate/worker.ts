@@ -18,6 +18,7 @@ import {
   splitReplacing,
 } from './plan.ts';
 import type { WorkerDeps } from './ports.ts';
+import { pruneMirror } from './prune.ts';
 import { MirrorRecall } from './recall.ts';
 import { retryTransient } from './retry.ts';
 import type { PushFile, RemoteFile, Transport, Wave } from './transport.ts';
@@ -316,7 +317,7 @@ export class MirrorWorker {
       const gone = [...unwanted, ...leftOver.filter((path) => !unwanted.includes(path))];
       if (gone.length > 0) await this.#transport.remove(gone, { signal });
       this.#cutOff = false;
-      await this.#prune(generation, signal);
+      await pruneMirror(this.name, generation, this.#transport, this.#deps, signal);
     });
     if (!done) this.#deps.store.mirrors.pruned(this.name, this.#deps.clock.now() - this.#deps.graceMs);
   }
@@ -341,24 +342,6 @@ export class MirrorWorker {
       found.push(...leftOverIn(directory, (await this.#list(directory, signal)).keys()));
     }
     return found;
-  }
-
-  /** `generation` is what the mirror serves: what a newer one takes away stays until that one has come. */
-  async #prune(generation: number, signal: AbortSignal): Promise<void> {
-    const { generations, mirrors } = this.#deps.store;
-    const graceEnd = this.#deps.clock.now() - this.#deps.graceMs;
-    const untilMs = Math.min(graceEnd, generations.pruneLimit(generation) ?? graceEnd);
-    const expiry = { sinceMs: mirrors.get(this.name).prunedUntilMs, untilMs, at: generation };
-    let removed = 0;
-    let after: number | null = 0;
-    while (after !== null) {
-      const page = generations.expired(expiry, after);
-      if (page.paths.length > 0) await this.#transport.remove(page.paths, { signal });
-      removed += page.paths.length;
-      after = page.next;
-    }
-    // Each write is synced: none when there was nothing.
-    if (removed > 0) mirrors.pruned(this.name, untilMs);
   }
 
   async #put(lease: Lease, waves: readonly Wave[], signal: AbortSignal, gate?: Promise<void>): Promise<void> {
