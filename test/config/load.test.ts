@@ -339,7 +339,7 @@ test('the example configuration shows every key, and the defaults as they are', 
   const { directory, load } = world(t);
   const example = onThisDisk(readFileSync(exampleFile, 'utf8'), directory);
   const lines = example.split('\n').map((line) => line.replace(/^( *)# ([a-z_]+: [^ ].*)$/, '$1$2'));
-  const spelledOut = lines.filter((line) => !/^ *(socket|scrub): /.test(line)).join('\n');
+  const spelledOut = lines.filter((line) => !/^ *(socket|scrub|primary): /.test(line)).join('\n');
   assert.notEqual(spelledOut, example);
   assert.deepEqual(await load(spelledOut), await load(example));
   const keys = new Set(lines.flatMap((line) => /^ *(?:- )?([a-z_]+):/.exec(line)?.[1] ?? []));

@@ -53,6 +53,7 @@ test('status.json has the fields of the contract', () => {
         last_success_at: '2026-11-22T18:08:30Z',
         next_attempt_at: '2026-11-22T18:10:30Z',
         last_error: 'refused: mirror.example.org:22 refuses connections',
+        clock_skew_seconds: null,
       },
     ],
     batches: [
