@@ -37,18 +37,19 @@ export class MirrorFence {
 
   /**
    * Resolves when the indexes may be replaced; throws TransportError `ahead`, `content_unknown` or `drifted`. An account that
-   * cannot be read is taken at the word of the probe, and so is a mirror without doubts whose reads are dear, unless `always`.
+   * cannot be read is taken at the word of the probe, and so is a mirror without doubts whose reads are dear. With `traceOnly`
+   * the trace is read in any case, and decides alone.
    */
-  async check(signal: AbortSignal, { always = false } = {}): Promise<void> {
+  async check(signal: AbortSignal, { traceOnly = false } = {}): Promise<void> {
     if (this.#forced) return;
     const facts = this.#facts();
     if (facts === null) return;
     const { read, readIsDear } = this.#transport;
     const warm = facts.confirmed !== null && !facts.strange;
-    if (!read || (warm && readIsDear && !always)) return this.#decide(this.#blind(facts));
+    if (!read || (warm && readIsDear && !traceOnly)) return this.#decide(this.#blind(facts));
     let verdict: FenceVerdict;
     try {
-      verdict = await this.#look(read, facts, signal);
+      verdict = await this.#look(read, facts, signal, traceOnly);
     } catch (error) {
       if (!(error instanceof TransportError) || error.reason !== 'option_refused') throw error;
       verdict = this.#blind(facts);
@@ -69,11 +70,16 @@ export class MirrorFence {
     return { primary: this.#deps.primary ?? null, generation, publishedAtMs, serves, confirmed, strange, lastOf };
   }
 
-  async #look(read: NonNullable<Transport['read']>, facts: FenceFacts, signal: AbortSignal): Promise<FenceVerdict> {
+  async #look(
+    read: NonNullable<Transport['read']>,
+    facts: FenceFacts,
+    signal: AbortSignal,
+    traceOnly: boolean,
+  ): Promise<FenceVerdict> {
     const bytes = await read(traceFile, traceLimit, { signal });
     const trace = bytes === null ? null : parseTrace(bytes.toString('utf8'));
     const verdict = judge({ trace, indexes: null }, facts);
-    if (verdict.verdict !== 'look') return verdict;
+    if (verdict.verdict !== 'look' || traceOnly) return verdict;
     const indexes = new Map<string, string>();
     for (const { repository, file } of this.#deps.store.generations.indexesAt(facts.generation)) {
       const path = `${repository}/${file}`;

@@ -20,7 +20,7 @@ export function parseListing(output: Buffer): Map<string, RemoteFile> {
 type Numbers = [number, number, number, number, number, number, number];
 
 /** rsync writes a control character as `\#` and three octal digits, and so a backslash that would look like one. */
-function unescapeName(name: string): string {
+export function unescapeName(name: string): string {
   const bytes = name.replace(/\\#([0-3][0-7]{2})/g, (_, octal: string) =>
     String.fromCharCode(Number.parseInt(octal, 8)),
   );

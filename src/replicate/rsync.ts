@@ -8,7 +8,7 @@ import type { ExecResult } from '../system/exec.ts';
 import { escapeText } from '../system/log.ts';
 import { SshConnection, type SshTarget } from '../system/ssh.ts';
 import { type Fault, rsyncFault, sshFault } from './faults.ts';
-import { parseListing } from './rsync-listing.ts';
+import { parseListing, unescapeName } from './rsync-listing.ts';
 import { dropEarly, type EarlyRemote, runSpliced, type SplicedResult, startEarly } from './rsync-splice.ts';
 import { deadlineFor, withStallWatch } from './stall.ts';
 import { bytesOf, type Transport, type TransportOptions, type Wave } from './transport.ts';
@@ -227,7 +227,8 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
  * its index.
  */
 function requireTaken(wave: Wave, stdout: string): void {
-  const taken = new Set(stdout.split('\n'));
+  const lines = Buffer.from(stdout).toString('latin1').split('\n');
+  const taken = new Set(lines.map(unescapeName));
   const left = wave.find(({ path }) => !path.endsWith('.apk') && !taken.has(path));
   if (left === undefined) return;
   const message = `the account does not replace ${left.path}: take -no-overwrite from its authorized_keys line`;

@@ -74,7 +74,7 @@ export class MirrorWorker {
 
   /** For an errand that replaces indexes. Throws TransportError when what lies there must stay, see fence.ts. */
   requireOurs(signal: AbortSignal): Promise<void> {
-    return this.#fence.check(signal, { always: true });
+    return this.#fence.check(signal, { traceOnly: true });
   }
 
   /** A new generation may be out. */
