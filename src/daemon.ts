@@ -8,7 +8,7 @@ import { type ControlDeps, controlHandlers } from './daemon/control.ts';
 import { controlDepsOf } from './daemon/control-deps.ts';
 import { gatherFacts, statusLine, targetsOf } from './daemon/facts.ts';
 import { createInbox, type InboxParts } from './daemon/inboxes.ts';
-import { createMirror, type MirrorParts, SharedLimits } from './daemon/mirrors.ts';
+import { createMirror, type MirrorParts, SharedLimits, sourceOf } from './daemon/mirrors.ts';
 import { KeyKeeper } from './daemon/keys.ts';
 import { lockAll, openState } from './daemon/locks.ts';
 import { rebuildFromTrees } from './daemon/rebuild.ts';
@@ -268,11 +268,12 @@ export class Daemon {
       metrics: this.#metrics,
       prober: this.#prober,
       graceMs: this.#config.publish.graceMs,
+      primary: this.#config.publish.primary,
       probeMs: this.#config.schedule.probeMs,
       shared: this.#limits,
       ...this.#options,
     });
-    this.#mirrors.set(config.name, { config, worker });
+    this.#mirrors.set(config.name, { config, worker, probe });
     this.#supervisor.start(`mirror:${config.name}`, (signal) => worker.run(signal));
     if (probe) this.#supervisor.start(`probe:${config.name}`, (signal) => probe.run(signal));
   }
@@ -321,7 +322,7 @@ export class Daemon {
   }
 
   #facts(): ReturnType<typeof gatherFacts> {
-    return gatherFacts(this.#store, [...this.#mirrors.values()], this.#keys, this.#scrub.status);
+    return gatherFacts(this.#store, [...this.#mirrors.values()].map(sourceOf), this.#keys, this.#scrub.status);
   }
 
   async #renderMetrics(): Promise<string> {

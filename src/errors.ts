@@ -74,6 +74,9 @@ export const pushFailureReasons = [
   'partial',
   'protocol',
   'local',
+  'drifted',
+  'ahead',
+  'content_unknown',
   'unknown',
 ] as const;
 export type PushFailureReason = (typeof pushFailureReasons)[number];

@@ -72,6 +72,7 @@ const pure = [
   'replicate/transport.ts',
   'replicate/faults.ts',
   'daemon/scrub-sample.ts',
+  'replicate/fence.ts',
   'observe/scrub.ts',
   'observe/status.ts',
   'observe/observation.ts',

@@ -18,8 +18,9 @@ const configHelp = `  --config FILE   the daemon's configuration (default ${defa
 export const pushCommand: Command = {
   name: 'push',
   summary: 'push to a mirror now, whatever it waits for',
-  help: `Usage: lockstepd push MIRROR [--config FILE]
+  help: `Usage: lockstepd push MIRROR [--force] [--config FILE]
 
+  --force         overwrite what the mirror holds, even if it is ahead of us or was never published here
 ${configHelp}
 
 Example:
@@ -29,9 +30,10 @@ Example:
     const { values, positionals } = readArgs('push', {
       args: [...args],
       allowPositionals: true,
-      options: { config: { type: 'string' } },
+      options: { config: { type: 'string' }, force: { type: 'boolean', default: false } },
     });
-    return tell(io, values.config, 'push', { mirror: oneArgument('push', positionals, 'mirror') });
+    const mirror = oneArgument('push', positionals, 'mirror');
+    return tell(io, values.config, 'push', { mirror, force: values.force });
   },
 };
 

@@ -77,6 +77,13 @@ export function warningsOf(config: Config, outsideService: boolean): string[] {
       ? []
       : [`listen: ${host} is no loopback address: whoever reaches it reads the status page and the metrics`]),
     ...(outsideService ? handedOver : []),
+    ...config.mirrors.flatMap(({ name, transport, url }) =>
+      transport.type === 'rsync' && url === null
+        ? [
+            `mirror ${name}: nobody can see what it holds while its account may only write: give its url, or let the account read`,
+          ]
+        : [],
+    ),
   ];
 }
 

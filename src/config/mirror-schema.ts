@@ -24,6 +24,8 @@ interface SshTransportConfig {
   /** One of these SHA-256 fingerprints must be the server's. */
   readonly hostKeys: readonly string[];
   readonly stallMs: number;
+  /** Longest time of one call, unless it moves so much that its bytes need longer. */
+  readonly deadlineMs: number;
   /** Whether files are synced to the mirror's disk before they get their name. */
   readonly fsync: 'always' | 'never';
 }
@@ -80,7 +82,7 @@ function parseIdentity(written: string): Parsed<string> {
 }
 
 const hostKeyExample = 'SHA256: and 43 base64 characters, as ssh-keygen -lf prints';
-const hostKeys = z
+const hostKeyList = z
   .union([z.string(), z.array(z.unknown()).min(1)], expects(`${hostKeyExample}, or a list of such`))
   .transform((written, context) => {
     const keys = typeof written === 'string' ? [written] : written;
@@ -101,8 +103,9 @@ const ssh = {
     written.startsWith('-') ? { problem: `${describe(written)}, expected no leading dash` } : plainPath(written),
   ),
   identity: text(identityExample, parseIdentity),
-  host_key: hostKeys,
+  host_key: hostKeyList,
   timeout: duration('1s', '1d').prefault('60s'),
+  deadline: duration('1s', '7d').prefault('10m'),
   fsync: oneOf('always', 'never').prefault('always'),
 };
 
@@ -136,6 +139,6 @@ export function toMirror(written: z.output<typeof mirror>, context: SchemaContex
 
 function toTransport(written: z.output<typeof transport>, context: SchemaContext): TransportConfig {
   if (written.type === 'directory') return written;
-  const { host_key, timeout: stallMs, identity, ...rest } = written;
-  return { ...rest, identity: identityPath(identity, context.credentialsDirectory), hostKeys: host_key, stallMs };
+  const { host_key: hostKeys, timeout: stallMs, deadline: deadlineMs, identity, ...rest } = written;
+  return { ...rest, identity: identityPath(identity, context.credentialsDirectory), hostKeys, stallMs, deadlineMs };
 }

@@ -56,6 +56,8 @@ export interface Config {
     /** How long a mirror that is behind keeps a package on the primary at most. */
     readonly keepForMirrorsMs: number;
     readonly keepIndexesBytes: number;
+    /** The name of this primary among those that feed the same mirrors; null: that of the host. */
+    readonly primary: string | null;
   };
   /** Free space below root that no copy may use up, in bytes. */
   readonly reserveBytes: number;
@@ -150,6 +152,7 @@ const document = mapping('a configuration', {
     max_trees: wholeNumber(2, 64).prefault(4),
     keep_for_mirrors: duration('0', '365d').prefault('14d'),
     keep_indexes: size().prefault('1GiB'),
+    primary: name('a name').optional(),
   }),
   guards,
   reserve,
@@ -198,6 +201,7 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): C
       maxTrees: publish.max_trees,
       keepForMirrorsMs: publish.keep_for_mirrors,
       keepIndexesBytes: publish.keep_indexes,
+      primary: publish.primary ?? null,
     },
     reserveBytes: written.reserve,
     quarantine: toQuarantine(written.quarantine),

@@ -14,6 +14,7 @@ const endedBatchesShown = 20;
 export interface MirrorSource {
   readonly config: MirrorConfig;
   readonly worker: { readonly state: WorkerState; readonly nextAttemptAtMs: number | null };
+  readonly clockSkewSeconds?: number | null;
 }
 
 /** What the keys of today say. */
@@ -52,7 +53,11 @@ export function gatherFacts(
   };
 }
 
-function mirrorFacts(store: Store, { config, worker }: MirrorSource, newest: number): MirrorFacts {
+function mirrorFacts(
+  store: Store,
+  { config, worker, clockSkewSeconds = null }: MirrorSource,
+  newest: number,
+): MirrorFacts {
   const row = store.mirrors.get(config.name);
   const { state, nextAttemptAtMs } = worker;
   const missingSince = (generation: number | null): number | null =>
@@ -78,6 +83,7 @@ function mirrorFacts(store: Store, { config, worker }: MirrorSource, newest: num
     blockNote: block?.note ?? null,
     lastError: state.lastFailure ? { reason: state.lastFailure.reason, message: state.lastFailure.message } : null,
     url: config.url,
+    clockSkewSeconds,
   };
 }
 

@@ -7,7 +7,7 @@ import type { Log } from '../system/log.ts';
 /** The part of a worker that commands reach. */
 export interface ControlledWorker {
   readonly state: MirrorState;
-  pushNow(): void;
+  pushNow(options: { readonly force: boolean }): void;
   block(note: string): void;
   unblock(): void;
 }
@@ -19,7 +19,7 @@ interface MirrorControlDeps {
   readonly log: Log;
 }
 
-const pushBody = z.strictObject({ mirror: z.string() });
+const pushBody = z.strictObject({ mirror: z.string(), force: z.boolean().default(false) });
 const text = z.string().max(1000);
 const mirrorBody = z.strictObject({
   mirror: z.string(),
@@ -34,14 +34,14 @@ export function pushHandler(deps: MirrorControlDeps): ControlHandler {
   return async (body) => {
     const parsed = pushBody.safeParse(body);
     if (!parsed.success) return answer(400, 'push needs the name of a mirror');
-    const { mirror } = parsed.data;
+    const { mirror, force } = parsed.data;
     const worker = deps.worker(mirror);
     if (!worker) return noMirror(deps, mirror);
     const block = blockOf(worker.state);
     if (block?.by === 'operator')
       return answer(409, `${mirror} is blocked by hand (${block.note}): lockstepd mirror unblock ${mirror} first`);
-    worker.pushNow();
-    deps.log.info('push_asked', { mirror });
+    worker.pushNow({ force });
+    deps.log.info('push_asked', { mirror, force });
     return answer(202, `push to ${mirror} started; status shows how it goes`);
   };
 }

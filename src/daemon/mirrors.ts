@@ -1,4 +1,5 @@
 /** Builds what one mirror needs while the daemon runs: its worker, and its probe when it has a URL. */
+import { hostname } from 'node:os';
 import type { MirrorConfig } from '../config/mirror-schema.ts';
 import { isInPart, partText } from '../config/part.ts';
 import type { Config } from '../config/schema.ts';
@@ -15,6 +16,7 @@ import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
 import { Throttle } from '../system/throttle.ts';
+import type { MirrorSource } from './facts.ts';
 import { ProbeService } from './probes.ts';
 
 /** So that hundreds of mirrors do not all come in the second of a start; a few come at once. */
@@ -53,6 +55,8 @@ export interface MirrorDeps {
   readonly metrics: Metrics;
   readonly prober: Prober;
   readonly graceMs: number;
+  /** The name of this primary; null: that of the host. */
+  readonly primary: string | null;
   readonly probeMs: number;
   /** What all mirrors share. */
   readonly shared: SharedLimits;
@@ -64,25 +68,33 @@ export interface MirrorDeps {
 export interface MirrorParts {
   readonly config: MirrorConfig;
   readonly worker: MirrorWorker;
+  readonly probe: ProbeService | null;
+}
+
+/** What the status is made of. */
+export function sourceOf({ config, worker, probe }: MirrorParts): MirrorSource {
+  return { config, worker, clockSkewSeconds: probe?.clockSkewSeconds ?? null };
 }
 
 /** Neither runs yet; the store knows where the mirror is and what it takes. */
 export function createMirror(
   config: MirrorConfig,
-  { publisher, metrics, prober, graceMs, probeMs, shared, ...common }: MirrorDeps,
+  { publisher, metrics, prober, graceMs, primary, probeMs, shared, ...common }: MirrorDeps,
 ): { readonly worker: MirrorWorker; readonly probe: ProbeService | null } {
   const { store, clock } = common;
   const { name, url, part } = config;
   store.mirrors.open(name, placeOf(config.transport), partText(part));
   const takes = (repository: string): boolean => isInPart(part, repository);
-  const probe =
-    url === null ? null : new ProbeService(name, url, { ...common, prober, metrics, everyMs: probeMs, takes });
+  const onDrift = (): void => worker.wake();
+  const probeDeps = { ...common, prober, metrics, everyMs: probeMs, takes, onDrift };
+  const probe = url === null ? null : new ProbeService(name, url, probeDeps);
   const throttles = [new Throttle(config.bytesPerSecond, clock), shared.throttle];
   const push = new MirrorPush(name, limitTransport(createTransport(config.transport), shared.slots, throttles), {
     ...common,
     lease: () => publisher.lease(),
     graceMs,
     takes,
+    primary: primary ?? hostname(),
     events: {
       bytes: (count) => metrics.pushedBytes(name, count),
       confirmed: (generation) => {

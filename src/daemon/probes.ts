@@ -8,6 +8,7 @@ import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
 import { Wake } from '../system/limit.ts';
 import type { Log } from '../system/log.ts';
+import { DriftWatch } from './drift.ts';
 
 export interface ProbeDeps {
   readonly store: Store;
@@ -19,7 +20,12 @@ export interface ProbeDeps {
   readonly everyMs: number;
   /** True for a repository that the mirror takes. */
   readonly takes: (repository: string) => boolean;
+  /** What the mirror holds is to be looked at again. */
+  readonly onDrift?: () => void;
 }
+
+/** What a probe saw again and again is not looked into more often: a cache before the mirror may show old indexes for hours. */
+const sameDriftMs = 3_600_000;
 
 /** A confirmed push is looked at after this long: web servers cache file attributes for a moment. */
 const afterPushMs = 200;
@@ -30,11 +36,18 @@ export class ProbeService {
   readonly #deps: ProbeDeps;
   readonly #wake = new Wake();
   #unknownLogged = false;
+  #clockSkewSeconds: number | null = null;
+  readonly #drift = new DriftWatch(sameDriftMs);
 
   constructor(mirror: string, url: string, deps: ProbeDeps) {
     this.#mirror = mirror;
     this.#url = url;
     this.#deps = deps;
+  }
+
+  /** The mirror's clock minus ours as last seen; null: it never told. */
+  get clockSkewSeconds(): number | null {
+    return this.#clockSkewSeconds;
   }
 
   /** The mirror has just been pushed to. */
@@ -66,8 +79,10 @@ export class ProbeService {
     if (!current) return;
     const rows = store.generations.indexesAt(current.number).filter(({ repository }) => this.#deps.takes(repository));
     const indexes = rows.map((row) => `${row.repository}/${row.file}`);
+    const confirmed = store.mirrors.get(this.#mirror).confirmed;
     const result = await prober.probe({ mirror: this.#mirror, url: this.#url, indexes }, { signal });
     metrics.probed(this.#mirror, result);
+    this.#clockSkewSeconds = result.clockSkewSeconds ?? this.#clockSkewSeconds;
     const failed = [...result.indexes].find(([, answer]) => 'failed' in answer);
     if (!result.success) {
       log.warn('probe_failed', {
@@ -87,6 +102,14 @@ export class ProbeService {
       });
     }
     this.#unknownLogged = observation.unknownContent;
+    // A push that ended meanwhile has brought what the probe could not see yet.
+    const still = confirmed !== null && store.mirrors.get(this.#mirror).confirmed === confirmed;
+    const lacks = observation.unknownContent || (observation.generation ?? 0) < (confirmed ?? 0);
+    const seenAs = lacks ? JSON.stringify([...result.indexes]) : null;
+    if (!this.#drift.isNew(still ? seenAs : null, clock.monotonic())) return;
+    store.mirrors.doubt(this.#mirror);
+    log.warn('mirror_drifted', { mirror: this.#mirror, confirmed, observed: observation.generation });
+    this.#deps.onDrift?.();
   }
 
   #place(row: IndexRow, answer: IndexProbe): RepositoryObservation {

@@ -300,6 +300,7 @@ class MirrorPass {
         try {
           // A generation that came meanwhile is pushed first, and what it replaced must not come back.
           if (this.#turns.inStep() !== lease.generation) return false;
+          if (piece.some(({ path }) => !path.endsWith('.apk'))) await this.#worker.requireOurs(inner);
           await transport.put(lease.directory, [piece], { signal: inner, anew });
           return true;
         } finally {

@@ -270,7 +270,7 @@ function gauges(registry: Registry) {
     unknown: make('mirror_content_unknown', '1 when the mirror serves an index never published here.', ['mirror']),
     probeSuccess: make('probe_success', '1 when the last probe of the mirror was answered.', ['mirror']),
     probeDuration: make('probe_duration_seconds', 'How long the last probe took.', ['mirror']),
-    probeSkew: make('probe_clock_skew_seconds', "The mirror's clock minus ours.", ['mirror']),
+    probeSkew: make('mirror_clock_skew_seconds', "The mirror's clock minus ours.", ['mirror']),
   };
 }
 

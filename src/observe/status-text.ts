@@ -60,7 +60,7 @@ function mirrorTable(status: Status, options: StatusTextOptions): string {
 
 function mirrorRow(mirror: MirrorStatus, nowMs: number): string[] {
   const unknown = mirror.observed_unknown_content ? 'serves an index that was never published' : null;
-  const reasons = [unknown, mirror.last_error].filter((text) => text !== null);
+  const reasons = [unknown, skewText(mirror.clock_skew_seconds), mirror.last_error].filter((text) => text !== null);
   return [
     escapeText(mirror.name),
     mirror.state,
@@ -72,6 +72,14 @@ function mirrorRow(mirror: MirrorStatus, nowMs: number): string[] {
     whenText(mirror.next_attempt_at, nowMs),
     reasons.length === 0 ? '-' : escapeText(reasons.join('; ')),
   ];
+}
+
+/** Below this a clock is as right as HTTP and a slow answer let us see. */
+const toldSkewSeconds = 60;
+
+function skewText(skew: number | null): string | null {
+  if (skew === null || Math.abs(skew) <= toldSkewSeconds) return null;
+  return `its clock is ${spanText(Math.abs(skew))} ${skew > 0 ? 'fast' : 'slow'}: its admin should set it`;
 }
 
 function paintOf(mirror: MirrorStatus, newest: number): Paint {

@@ -71,6 +71,8 @@ export interface MirrorFacts {
   readonly blockNote: string | null;
   readonly lastError: { readonly reason: PushFailureReason; readonly message: string } | null;
   readonly url: string | null;
+  /** The mirror's clock minus ours; null or absent when it never told. Nothing is computed from it. */
+  readonly clockSkewSeconds?: number | null;
 }
 
 export interface BatchFacts {
@@ -128,6 +130,8 @@ export interface MirrorStatus {
   /** `permanent` or `security` (of a failure that needs a person), or `operator`. */
   readonly blocked_by: BlockedBy | null;
   readonly last_error: string | null;
+  /** The mirror's clock minus ours. */
+  readonly clock_skew_seconds: number | null;
 }
 
 export interface BatchStatus {
@@ -181,6 +185,7 @@ function mirrorView(mirror: MirrorFacts, nowMs: number): MirrorStatus {
     waits_for: mirror.waitsFor,
     blocked_by: mirror.blockedBy,
     last_error: lastErrorOf(mirror),
+    clock_skew_seconds: mirror.clockSkewSeconds ?? null,
   };
 }
 

@@ -67,10 +67,18 @@ function parentsOf(directories: Iterable<string>, base: string): string[] {
 }
 
 /** The trace file of a generation: for people and other tools; probes compare the indexes themselves. */
-export function traceContent(generation: number, publishedAt: string, indexes: readonly IndexRow[]): string {
+export function traceContent(
+  {
+    generation,
+    primary,
+    publishedAt,
+  }: { readonly generation: number; readonly primary: string; readonly publishedAt: string },
+  indexes: readonly IndexRow[],
+): string {
   const trace = {
     version: 1,
     generation,
+    primary,
     published_at: publishedAt,
     repositories: indexes.map((index) => ({
       path: index.repository,

@@ -10,6 +10,8 @@ export interface PublisherOptions {
   readonly maxTrees: number;
   readonly keepForMirrorsMs: number;
   readonly keepIndexesBytes: number;
+  /** The name of this primary in the trace file; null: that of the host. */
+  readonly primary?: string | null;
   /** `public` may be a plain directory, which the first switch puts aside. */
   readonly takesOver?: boolean;
 }

@@ -1,4 +1,5 @@
 /** Makes verified batches the next generation, one at a time, and keeps the trees that hold generations. */
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { messageOf, OperationError } from '../errors.ts';
 import type { Generation } from '../store/generations.ts';
@@ -220,7 +221,14 @@ export class Publisher {
       indexes: indexes.filter((index) => index.since > from && !withheld.has(`${index.repository}/${index.file}`)),
       left: from === 0 ? [] : generations.indexesLeft(from, to.number),
       trace: {
-        content: traceContent(to.number, toInstant(to.publishedAtMs), indexes),
+        content: traceContent(
+          {
+            generation: to.number,
+            primary: this.#options.primary ?? hostname(),
+            publishedAt: toInstant(to.publishedAtMs),
+          },
+          indexes,
+        ),
         mtimeSeconds: nextMtimeSeconds(to.publishedAtMs, await this.#traceMtime(currentTree)),
       },
     });

@@ -10,6 +10,8 @@ import { traceFile } from './plan.ts';
 
 export interface Trace {
   readonly generation: number;
+  /** Who published it; null: it does not say. */
+  readonly primary: string | null;
   readonly publishedAtMs: number;
   /** Path of each index -> its SHA-256. */
   readonly indexes: ReadonlyMap<string, string>;
@@ -17,23 +19,34 @@ export interface Trace {
 
 const schema = z.object({
   generation: z.int().min(1),
+  primary: z.string().max(255).nullable().default(null),
   published_at: z.iso.datetime().transform((text) => Date.parse(text)),
   repositories: z.array(z.object({ path: z.string(), index: z.string(), index_sha256: z.string() })),
 });
 
 /** The trace file of a tree; null when there is none that can be read. */
 export async function readTrace(directory: string): Promise<Trace | null> {
-  let parsed: z.output<typeof schema>;
   try {
-    parsed = schema.parse(JSON.parse(await readFile(join(directory, traceFile), 'utf8')));
+    return parseTrace(await readFile(join(directory, traceFile), 'utf8'));
   } catch (error) {
-    const expected = ['ENOENT', 'ENOTDIR', 'EIO', 'EACCES'].includes(errnoOf(error) ?? '');
-    if (expected || error instanceof SyntaxError || error instanceof z.ZodError) return null;
+    if (['ENOENT', 'ENOTDIR', 'EIO', 'EACCES'].includes(errnoOf(error) ?? '')) return null;
     throw error;
   }
-  const { generation, published_at: publishedAtMs, repositories } = parsed;
+}
+
+/** The content of a trace file; null for anything else. */
+export function parseTrace(text: string): Trace | null {
+  let parsed: z.output<typeof schema>;
+  try {
+    parsed = schema.parse(JSON.parse(text));
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof z.ZodError) return null;
+    throw error;
+  }
+  const { generation, primary, published_at: publishedAtMs, repositories } = parsed;
   return {
     generation,
+    primary,
     publishedAtMs,
     indexes: new Map(repositories.map((one) => [`${one.path}/${one.index}`, one.index_sha256])),
   };

@@ -11,9 +11,9 @@ export function createTransport(config: TransportConfig): Transport {
       return createDirectoryTransport({ path: config.path });
     case 'rsync':
     case 'sftp': {
-      const { host, port, user, identity, hostKeys, path, stallMs } = config;
+      const { host, port, user, identity, hostKeys, path, stallMs, deadlineMs } = config;
       const fsync = config.fsync === 'always';
-      const options = { target: { host, port, user, identity, hostKeys }, path, stallMs, fsync };
+      const options = { target: { host, port, user, identity, hostKeys }, path, stallMs, deadlineMs, fsync };
       return config.type === 'rsync' ? createRsyncTransport(options) : createSftpTransport(options);
     }
     default:

@@ -1,4 +1,5 @@
 /** The directory transport: a mirror on a local or mounted file system, written durably and without following symbolic links. */
+import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { errnoOf, messageOf, TransportError } from '../errors.ts';
@@ -11,9 +12,16 @@ import { adoptEqual } from './directory-same.ts';
 import { DirectoryTree } from './directory-tree.ts';
 import { localFault } from './faults.ts';
 import { openSource, readSource } from './source.ts';
-import { withStallWatch } from './stall.ts';
+import { deadlineFor, withStallWatch } from './stall.ts';
 import { temporaryName } from './temporary.ts';
-import type { Pace, PushFile, RemoteFile, Transport, TransportOptions } from './transport.ts';
+import {
+  bytesOf,
+  type Pace,
+  type PushFile,
+  type RemoteFile,
+  type Transport,
+  type TransportOptions,
+} from './transport.ts';
 
 export interface DirectoryTransportOptions {
   /** Absolute path of the mirror's root; it must exist. It may itself be a symbolic link, nothing below it may. */
@@ -38,10 +46,12 @@ export function createDirectoryTransport(options: DirectoryTransportOptions): Tr
   async function call<T>(
     { signal, onBytes }: TransportOptions,
     work: (tree: DirectoryTree, signal: AbortSignal, onBytes: (bytes: number) => void) => Promise<T>,
+    toMove = 0,
   ): Promise<T> {
     signal.throwIfAborted();
     if (inHand > 0) throw stillHung(path);
-    return withStallWatch({ clock, stallMs, signal, onStall: () => {} }, async (inner, alive) => {
+    const watch = { clock, stallMs, deadlineMs: deadlineFor(toMove), signal, onStall: () => {} };
+    return withStallWatch(watch, async (inner, alive) => {
       inHand++;
       try {
         await using tree = await DirectoryTree.open(path, files);
@@ -64,21 +74,28 @@ export function createDirectoryTransport(options: DirectoryTransportOptions): Tr
     list: (directory, callOptions) =>
       call(callOptions, (tree, signal, onBytes) => listDirectory(files, tree, directory, signal, () => onBytes(0))),
     put: (sourceRoot, waves, callOptions) =>
-      call(callOptions, async (tree, signal, onBytes) => {
-        // Synced before the second wave: what it names may have been placed by a process that did not live to sync it.
-        for (const directory of new Set(waves.flat().map((file) => posix.dirname(file.path)))) {
-          await tree.entry(directory, '.', { create: true });
-          tree.change(directory);
-        }
-        for (const wave of waves) {
-          await forEachOf(wave, workers, signal, () => {
-            const buffer = Buffer.allocUnsafeSlow(copyBytes);
-            const { pace } = callOptions;
-            return (file) => putFile({ files, tree, sourceRoot, file, buffer, signal, onBytes, pace });
-          });
-          await tree.sync();
-        }
-      }),
+      call(
+        callOptions,
+        async (tree, signal, onBytes) => {
+          const { gate, pace } = callOptions;
+          // Synced before the second wave: what it names may have been placed by a process that did not live to sync it.
+          for (const directory of new Set(waves.flat().map((file) => posix.dirname(file.path)))) {
+            await tree.entry(directory, '.', { create: true });
+            tree.change(directory);
+          }
+          for (const [n, wave] of waves.entries()) {
+            if (n === waves.length - 1) await gate;
+            await forEachOf(wave, workers, signal, () => {
+              const buffer = Buffer.allocUnsafeSlow(copyBytes);
+              return (file) => putFile({ files, tree, sourceRoot, file, buffer, signal, onBytes, pace });
+            });
+            await tree.sync();
+          }
+        },
+        bytesOf(waves),
+      ),
+    read: (file, maxBytes, callOptions) =>
+      call(callOptions, (tree, signal) => readWhole(files, tree, file, maxBytes, signal)),
     remove: (paths, callOptions) =>
       call(callOptions, async (tree, signal, onBytes) => {
         await forEachOf(paths, workers, signal, () => async (one) => {
@@ -120,6 +137,37 @@ async function listDirectory(
     alive();
   });
   return found;
+}
+
+async function readWhole(
+  files: Files,
+  tree: DirectoryTree,
+  path: string,
+  maxBytes: number,
+  signal: AbortSignal,
+): Promise<Buffer | null> {
+  let file: OpenFile;
+  try {
+    const at = await tree.entry(posix.dirname(path), posix.basename(path));
+    file = await files.open(at, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return null;
+    throw error;
+  }
+  try {
+    const facts = await file.stat();
+    if (!facts.isFile() || facts.size > maxBytes) return null;
+    const bytes = Buffer.alloc(facts.size);
+    for (let at = 0; at < bytes.length; ) {
+      signal.throwIfAborted();
+      const { bytesRead } = await file.read(bytes, at, bytes.length - at, at);
+      if (bytesRead === 0) return null;
+      at += bytesRead;
+    }
+    return bytes;
+  } finally {
+    await file.close();
+  }
 }
 
 interface Copy {

@@ -88,7 +88,11 @@ const noSftp: Cause = [
   'the other side does not speak SFTP: does the account offer it or print something?',
 ];
 const closed: Cause = ['closed', 'retryable', 'the connection or the program at the mirror ended early'];
-const vanished: Cause = ['vanished', 'retryable', 'a file went away while it was sent: the next try plans anew'];
+const vanished: Cause = [
+  'vanished',
+  'retryable',
+  'a file went away here while it was sent: if it stays, run lockstepd scrub on the primary',
+];
 const someFiles: Cause = ['partial', 'retryable', 'some files were not transferred'];
 const badStream: Cause = ['protocol', 'retryable', 'the data stream broke: if it stays, compare the versions of rsync'];
 const noFiles: Cause = ['local', 'permanent', 'rsync could not use the files named to it'];
@@ -112,8 +116,10 @@ const rsyncRules: readonly Rule[] = [
     says: /has been disabled on this server|invalid rsync-command|do not use \.\.|unsafe arg|unknown option/,
     cause: refusedOption,
   },
-  { says: /Restricted directory does not exist/, cause: noRoot },
+  // rrsync 3.5 opens its directory for the lock before it looks whether it is there.
+  { says: /Restricted directory does not exist|in lock_or_die[^]*FileNotFoundError/, cause: noRoot },
   { says: /(?:mkdir|change_dir).*failed: No such file or directory/, cause: noRoot },
+  { says: /\[sender\] (?:link_stat|send_files failed to open) .*No such file or directory/, cause: vanished },
   { says: /Too many levels of symbolic links|Not a directory|Is a directory/, cause: inTheWay },
   { says: /refusing to follow a symlink owned by an untrusted user/, cause: foreignLink },
   { codes: [255], says: /Could not resolve hostname/, cause: noName },
@@ -243,7 +249,9 @@ export function localFault(code: string | undefined, message: string): Fault {
 const quoteLimit = 300;
 
 function faultOf([reason, kind, advice]: Cause, what: string, said: string): Fault {
-  const flat = said.replace(/(?:\\u\{a\}|\s)+/g, ' ').trim();
+  // Of a failure of Python only the last line tells something.
+  const told = said.replace(/Traceback \(most recent call last\):[^]*?(?=\b\w+(?:Error|Exception): )/, '');
+  const flat = told.replace(/(?:\\u\{a\}|\s)+/g, ' ').trim();
   const cut = flat.length > quoteLimit ? `${flat.slice(0, quoteLimit)}…` : flat;
   return { reason, kind, message: cut === '' ? `${what}: ${advice}` : `${what}: ${advice} (${cut})` };
 }

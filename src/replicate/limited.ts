@@ -26,7 +26,15 @@ export function limitTransport(transport: Transport, slots: Slots, throttles: re
         },
       }),
     );
+  const { read, readsBeside, readIsDear } = transport;
   return {
+    ...(readsBeside && { readsBeside }),
+    ...(readIsDear && { readIsDear }),
+    // Beside a put, whose slot it would wait for; else in a slot of its own.
+    ...(read && {
+      read: (path, maxBytes, options) =>
+        readsBeside ? read(path, maxBytes, options) : inSlot(options, (given) => read(path, maxBytes, given)),
+    }),
     list: (directory, options) => inSlot(options, (given) => transport.list(directory, given)),
     put: (sourceRoot, waves, options) =>
       inSlot(options, (given) => {

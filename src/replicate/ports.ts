@@ -18,6 +18,10 @@ export interface PushPort {
   push(signal: AbortSignal): Promise<number | null>;
   /** The cheapest thing that tells whether a push has a chance. */
   check(signal: AbortSignal): Promise<void>;
+  /** An operator has said that what is there may go, whatever it is: until a push has ended well. */
+  force(): void;
+  /** For an errand that replaces indexes. Throws TransportError when what lies there must stay, see fence.ts. */
+  requireOurs(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -53,6 +57,8 @@ export interface PushDeps {
   readonly graceMs: number;
   /** True for a repository that the mirror takes. */
   readonly takes: (repository: string) => boolean;
+  /** The name under which this primary publishes. */
+  readonly primary?: string;
   readonly clock: Clock;
   readonly log: Log;
   readonly events: {

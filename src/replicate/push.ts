@@ -4,6 +4,7 @@ import { join, posix } from 'node:path';
 import { traceFile } from '../publish/plan.ts';
 import type { Lease } from '../publish/ports.ts';
 import type { IndexRow } from '../store/generations.ts';
+import { MirrorFence } from './fence-check.ts';
 import { filesOf, indexFilesOf, isOursToRemove, planComparison, refuseDamaged, splitReplacing } from './plan.ts';
 import type { PushDeps, PushPort } from './ports.ts';
 import { MirrorRecall } from './recall.ts';
@@ -19,6 +20,7 @@ export class MirrorPush implements PushPort {
   readonly #deps: PushDeps;
   readonly #recall: MirrorRecall;
   readonly #tidy: MirrorTidy;
+  readonly #fence: MirrorFence;
 
   constructor(name: string, transport: Transport, deps: PushDeps) {
     this.#name = name;
@@ -26,6 +28,7 @@ export class MirrorPush implements PushPort {
     this.#deps = deps;
     this.#recall = new MirrorRecall(name, transport, deps);
     this.#tidy = new MirrorTidy(name, transport, deps);
+    this.#fence = new MirrorFence(name, transport, deps);
   }
 
   isDue(): boolean {
@@ -42,6 +45,14 @@ export class MirrorPush implements PushPort {
     await checkWith(this.transport, { signal });
   }
 
+  force(): void {
+    this.#fence.force();
+  }
+
+  requireOurs(signal: AbortSignal): Promise<void> {
+    return this.#fence.check(signal, { traceOnly: true });
+  }
+
   close(): Promise<void> {
     return this.transport.close();
   }
@@ -53,7 +64,11 @@ export class MirrorPush implements PushPort {
     if (!first) return null;
     let lease = first;
     try {
+      const gate = this.#fence.check(signal);
+      // A push that fails before it comes to the indexes has nobody who listens.
+      gate.catch(() => {});
       await this.#recall.apply(signal);
+      if (from === null || !this.transport.readsBeside) await gate;
       let [strangers, packages]: [readonly string[], Wave] = [[], []];
       if (from === null) ({ strangers, replacing: packages } = await this.#compare(lease, signal));
       else packages = await this.#putPackages(lease, from, signal);
@@ -73,13 +88,14 @@ export class MirrorPush implements PushPort {
         packages = await this.#putPackages(lease, older.generation, signal);
       }
       const indexes = await this.#indexes(lease, from ?? 0);
-      await this.#put(lease, [packages, indexes], signal);
+      await this.#put(lease, [packages, indexes], signal, gate);
       // The trace once more: over sftp, only the sync at the end of a put makes removals durable.
       if (await this.#removeIndexes(lease, from, signal)) await this.#put(lease, [indexes.slice(-1)], signal);
       // Before the mirror is known to be in step: only a push from the same start finds these again.
       const mayRemove = await this.#tidy.run(strangers, lease.generation, signal);
       store.mirrors.confirm(this.#name, lease.generation, this.#deps.clock.now());
       this.#recall.record();
+      this.#fence.passed();
       this.#deps.events.confirmed(lease.generation);
       await this.#tidy.prune(lease.generation, mayRemove, signal);
       return lease.generation;
@@ -166,10 +182,11 @@ export class MirrorPush implements PushPort {
     return this.#deps.store.generations.indexesAt(generation).filter(({ repository }) => this.#deps.takes(repository));
   }
 
-  async #put(lease: Lease, waves: readonly Wave[], signal: AbortSignal): Promise<void> {
+  async #put(lease: Lease, waves: readonly Wave[], signal: AbortSignal, gate?: Promise<void>): Promise<void> {
     signal.throwIfAborted();
     refuseDamaged(waves, this.#deps.store.damage.withheld());
     this.#tidy.willTouch(waves.flatMap((wave) => wave.map(({ path }) => path)));
-    await this.transport.put(lease.directory, waves, { signal, onBytes: (count) => this.#deps.events.bytes(count) });
+    const onBytes = (count: number): void => this.#deps.events.bytes(count);
+    await this.transport.put(lease.directory, waves, { signal, onBytes, ...(gate && { gate }) });
   }
 }

@@ -8,7 +8,7 @@ import { escapeText } from '../system/log.ts';
 import { SshConnection, type SshTarget } from '../system/ssh.ts';
 import { rsyncFault, sshFault } from './faults.ts';
 import { dropEarly, type EarlyRemote, runSpliced, type SplicedResult, startEarly } from './rsync-splice.ts';
-import { withStallWatch } from './stall.ts';
+import { deadlineFor, withStallWatch } from './stall.ts';
 import type { TransportOptions } from './transport.ts';
 
 export interface RsyncTransportOptions {
@@ -18,15 +18,13 @@ export interface RsyncTransportOptions {
   readonly clock?: Clock;
   /** A call without any progress for this long ends in `timeout`, default 60 s. */
   readonly stallMs?: number;
+  /** A call may take this long in all, or longer when it moves much (see stall.ts); default 10 min. */
+  readonly deadlineMs?: number;
   /** Sync each file before it gets its name, so that a power cut at the mirror tears nothing; default true. */
   readonly fsync?: boolean;
   /** Deadline for connecting, default 15 s. */
   readonly connectTimeoutMs?: number;
 }
-
-/** The last line of defence; the stall watch comes long before. */
-const slowestBytesPerSecond = 16 * 1024;
-const shortestDeadlineMs = 10 * 60_000;
 
 /** Files are named on stdin, each followed by a zero byte. */
 export const fromNames = ['--files-from=-', '--from0', '--no-implied-dirs'];
@@ -38,6 +36,8 @@ interface RsyncRequest {
   readonly input?: string;
   readonly bytes?: number;
   readonly onStdout?: (chunk: Buffer) => void;
+  /** Looks at what a good run has told. Throws TransportError when it was not good after all. */
+  readonly inspect?: (stdout: string) => void;
 }
 
 export interface RsyncRunner {
@@ -67,11 +67,13 @@ export function createRsyncRunner(options: RsyncTransportOptions): RsyncRunner {
 
   /** Runs one rsync after the other. */
   async function run(
-    { signal, onBytes, pace }: TransportOptions,
+    { gate, onBytes, pace, signal }: TransportOptions,
     requests: readonly RsyncRequest[],
     accept: (result: SplicedResult) => boolean = () => false,
   ): Promise<void> {
-    const watch = { clock, stallMs, signal, onStall: (error: Error) => connection.reset(error) };
+    const toMove = requests.reduce((sum, request) => sum + (request.bytes ?? 0), 0);
+    const deadlineMs = deadlineFor(toMove, options.deadlineMs);
+    const watch = { clock, stallMs, deadlineMs, signal, onStall: (error: Error) => connection.reset(error) };
     await withStallWatch(watch, async (inner, alive) => {
       const start = (request: RsyncRequest, early: EarlyRemote | undefined, onLocalEnd: (result: ExecResult) => void) =>
         runSpliced({
@@ -80,7 +82,8 @@ export function createRsyncRunner(options: RsyncTransportOptions): RsyncRunner {
           args: [...common, ...request.args],
           cwd: request.cwd,
           input: request.input ?? '',
-          timeoutMs: Math.max(shortestDeadlineMs, ((request.bytes ?? 0) / slowestBytesPerSecond) * 1000),
+          // The watch comes first; this ends an rsync of ours that ignores it.
+          timeoutMs: deadlineMs + 5000,
           signal: inner,
           onBytes: (bytes) => {
             alive();
@@ -103,6 +106,7 @@ export function createRsyncRunner(options: RsyncTransportOptions): RsyncRunner {
             if (next && code === 0)
               early = startEarly({ connection, known, args: [...common, ...next.args], signal: inner });
           };
+          if (index === requests.length - 1) await gate;
           const given = early;
           early = undefined;
           let result = await start(request, given, startNext);
@@ -110,6 +114,7 @@ export function createRsyncRunner(options: RsyncTransportOptions): RsyncRunner {
           if (given && !isGood(result) && failureOf(result).reason === 'busy')
             result = await start(request, undefined, startNext);
           if (!isGood(result) && !accept(result)) throw failureOf(result);
+          request.inspect?.(result.stdout);
         }
       } finally {
         dropEarly(early);
@@ -119,7 +124,13 @@ export function createRsyncRunner(options: RsyncTransportOptions): RsyncRunner {
 
   /** rrsync answers `true` with 0 and does nothing, a shell too; whatever another forced command says of it, we were let in. */
   async function check({ signal }: TransportOptions): Promise<void> {
-    const watch = { clock, stallMs, signal, onStall: (error: Error) => connection.reset(error) };
+    const watch = {
+      clock,
+      stallMs,
+      deadlineMs: deadlineFor(0, options.deadlineMs),
+      signal,
+      onStall: (error: Error) => connection.reset(error),
+    };
     await withStallWatch(watch, async (inner) => {
       try {
         const remote = await connection.exec('true', inner);

@@ -19,7 +19,7 @@ export interface SplicedRun {
   readonly input: string;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
-  /** Told of bytes that go to the mirror, and with 0 of bytes that come from it. */
+  /** Told of bytes that go to the mirror (but for a mere keep-alive), and with 0 of bytes that come from it. */
   readonly onBytes: (bytes: number) => void;
   /** Lets bytes go to the mirror at the rate that it may have. */
   readonly pace?: Pace | undefined;
@@ -76,6 +76,11 @@ export interface SplicedResult extends ExecResult {
 const helper = `sh -c 'shift; printf "%s\\0" "$*" >&3; exec 4<&0; cat <&3 4<&- & (cat; kill $!) <&4 >&3 2>/dev/null &' lockstepd`;
 
 const remoteStderrLimit = 16 * 1024;
+/**
+ * An rsync that hears nothing says a few bytes in each half of its `--timeout`, and takes its own words for a sign of life. Into a
+ * dead link they go for as long as the window of the channel has room.
+ */
+const keepAliveBytes = 16;
 /** rsync's own arguments and a path are far shorter. */
 const commandLimit = 64 * 1024;
 
@@ -163,7 +168,9 @@ class Splice {
       this.#stderr = (this.#stderr + chunk.toString('utf8')).slice(-remoteStderrLimit);
     });
     stream.on('data', () => onBytes(0));
-    local.on('data', (chunk: Buffer) => onBytes(chunk.length));
+    local.on('data', (chunk: Buffer) => {
+      if (chunk.length > keepAliveBytes) onBytes(chunk.length);
+    });
     if (said.rest.length > 0) {
       onBytes(said.rest.length);
       stream.write(said.rest);

@@ -1,12 +1,13 @@
 /** The rsync transport: each call is one run of the local rsync over the warm connection, against rrsync or plain rsync at the mirror. */
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, posix } from 'node:path';
-import { TransportError } from '../errors.ts';
-import { parseListing } from './rsync-listing.ts';
+import { errnoOf, TransportError } from '../errors.ts';
+import { escapeText } from '../system/log.ts';
+import { parseListing, unescapeName } from './rsync-listing.ts';
 import { createRsyncRunner, fromNames, type RsyncTransportOptions, saidBy } from './rsync-run.ts';
 import type { SplicedResult } from './rsync-splice.ts';
-import type { PutOptions, Transport, Wave } from './transport.ts';
+import { bytesOf, type PutOptions, type Transport, type Wave } from './transport.ts';
 
 /**
  * Up to this many bytes a put compares contents (`--ignore-times`: the delta algorithm then sends what differs); above, files
@@ -33,14 +34,16 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
       run(
         callOptions,
         waves.map((wave) => {
-          const bytes = wave.reduce((sum, file) => sum + file.size, 0);
+          const bytes = bytesOf([wave]);
+          const compares = bytes <= compareContentsBelow;
           return {
             args: [
               ...fromNames,
               '--times',
               '--perms',
               '--chmod=F644',
-              ...(callOptions.anew === true || bytes <= compareContentsBelow ? ['--ignore-times'] : []),
+              ...(callOptions.anew === true || compares ? ['--ignore-times'] : []),
+              ...(compares ? ['--out-format=%n', '--8-bit-output'] : []),
               ...(durably ? ['--fsync'] : []),
               './',
               root,
@@ -48,6 +51,7 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
             cwd: sourceRoot,
             input: wave.map((file) => `${file.path}\0`).join(''),
             bytes,
+            ...(compares ? { inspect: (stdout: string) => requireTaken(wave, stdout) } : {}),
           };
         }),
       );
@@ -80,6 +84,21 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
       const filled = waves.filter((wave) => wave.length > 0);
       if (filled.length > 0) await put(sourceRoot, filled, callOptions);
     },
+    // One more run of rsync, and rrsync lets in one at a time.
+    readIsDear: true,
+    read: async (file, maxBytes, callOptions) => {
+      const to = await mkdtemp(join(tmpdir(), 'lockstepd-read-'));
+      try {
+        const args = [`--max-size=${maxBytes}`, at(file), './'];
+        await run(callOptions, [{ args, cwd: to }], isAbsentFile);
+        return await readFile(join(to, posix.basename(file)));
+      } catch (error) {
+        if (errnoOf(error) === 'ENOENT') return null;
+        throw error;
+      } finally {
+        await rm(to, { recursive: true, force: true });
+      }
+    },
     remove: async (paths, callOptions) => {
       if (paths.length === 0) return;
       // What is named and missing from this source of empty directories is deleted at the mirror; `--existing` keeps rsync
@@ -105,6 +124,20 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
   };
 }
 
+/**
+ * Throws TransportError when the mirror passed over an index that it was told to compare: rrsync -no-overwrite leaves out what
+ * is there, and ends well. Packages are not looked at: a wave of them may tell more than is kept, and none matters without
+ * its index.
+ */
+function requireTaken(wave: Wave, stdout: string): void {
+  const lines = Buffer.from(stdout).toString('latin1').split('\n');
+  const taken = new Set(lines.map(unescapeName));
+  const left = wave.find(({ path }) => !path.endsWith('.apk') && !taken.has(path));
+  if (left === undefined) return;
+  const message = `the account does not replace ${left.path}: take -no-overwrite from its authorized_keys line`;
+  throw new TransportError('option_refused', 'permanent', escapeText(message));
+}
+
 /** rrsync 3.5 looks for the directory itself and ends with 12; elsewhere rsync reports it and ends with 23. */
 function isAbsentDirectory(result: SplicedResult): boolean {
   const said = saidBy(result);
@@ -112,5 +145,14 @@ function isAbsentDirectory(result: SplicedResult): boolean {
   return (
     (codes.includes(23) && /change_dir ".*" failed: No such file or directory/.test(said)) ||
     (codes.includes(12) && /rrsync error: post-realpath open failed .*No such file or directory/.test(said))
+  );
+}
+
+/** What is read is not there; rrsync 3.5 looks for its directory itself. */
+function isAbsentFile(result: SplicedResult): boolean {
+  const partial = [result.code, result.remoteCode].includes(23);
+  return (
+    isAbsentDirectory(result) ||
+    (partial && /(?:link_stat|change_dir) ".*" failed: No such file or directory/.test(saidBy(result)))
   );
 }

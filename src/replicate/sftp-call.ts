@@ -3,7 +3,7 @@ import { type Clock, systemClock } from '../system/clock.ts';
 import type { SftpSession } from '../system/ssh-sftp.ts';
 import { SshConnection, type SshTarget } from '../system/ssh.ts';
 import { explainFailure } from './sftp-failure.ts';
-import { withStallWatch } from './stall.ts';
+import { deadlineFor, withStallWatch } from './stall.ts';
 import type { TransportOptions } from './transport.ts';
 
 export interface SftpTransportOptions {
@@ -13,6 +13,8 @@ export interface SftpTransportOptions {
   readonly clock?: Clock;
   /** A call without any progress for this long ends in `timeout`, default 60 s. */
   readonly stallMs?: number;
+  /** A call may take this long in all, or longer when it moves much (see stall.ts); default 10 min. */
+  readonly deadlineMs?: number;
   /** Sync each file before it gets its name, so that a power cut at the mirror tears nothing; default true. */
   readonly fsync?: boolean;
   /** Deadline for connecting, default 15 s. */
@@ -23,6 +25,8 @@ export interface SftpCaller {
   readonly call: <T>(
     options: TransportOptions,
     work: (session: SftpSession, signal: AbortSignal, onBytes: (bytes: number) => void) => Promise<T>,
+    /** Bytes that are to move. */
+    toMove?: number,
   ) => Promise<T>;
   readonly close: () => Promise<void>;
 }
@@ -34,8 +38,9 @@ export type SftpConnection = Pick<SshConnection, 'sftp' | 'reset' | 'close'>;
 export function createSftpCaller(options: SftpTransportOptions, connection = connectionOf(options)): SftpCaller {
   const { path: root, clock = systemClock, stallMs = 60_000 } = options;
   return {
-    call: ({ signal, onBytes }, work) => {
-      const watch = { clock, stallMs, signal, onStall: (error: Error) => connection.reset(error) };
+    call: ({ signal, onBytes }, work, toMove = 0) => {
+      const deadlineMs = deadlineFor(toMove, options.deadlineMs);
+      const watch = { clock, stallMs, deadlineMs, signal, onStall: (error: Error) => connection.reset(error) };
       return withStallWatch(watch, async (inner, alive) => {
         let session: SftpSession | undefined;
         try {

@@ -15,6 +15,8 @@ export interface Upload {
   readonly root: string;
   readonly sourceRoot: string;
   readonly waves: readonly Wave[];
+  /** What the files of the last wave wait for besides those before them. */
+  readonly gate?: Promise<void> | undefined;
   readonly fsync: boolean;
   readonly signal: AbortSignal;
   /** Told of bytes that the other side has confirmed, and with 0 of any other sign of life. */
@@ -39,7 +41,7 @@ export async function uploadFiles(upload: Upload): Promise<void> {
   const pool = new BlockPool(session.maxWriteBytes);
   const failed = new AbortController();
   const stop = AbortSignal.any([signal, failed.signal]);
-  const files = inOrder(waves);
+  const files = inOrder(waves, upload.gate);
   const places = { left: files.length };
   let next = 0;
   const work = async (): Promise<void> => {
@@ -67,10 +69,12 @@ interface OrderedFile {
   readonly placed: () => void;
 }
 
-function inOrder(waves: readonly Wave[]): OrderedFile[] {
+function inOrder(waves: readonly Wave[], gate: Promise<void> | undefined): OrderedFile[] {
   let turn = Promise.resolve();
-  return waves.flatMap((wave) => {
-    const before = turn;
+  return waves.flatMap((wave, n) => {
+    const before = gate && n === waves.length - 1 ? bothOf(turn, gate) : turn;
+    // Whoever waits for it hears of a failure; when nobody does any more, it is of no account.
+    before.catch(() => {});
     let left = wave.length;
     if (left === 0) return [];
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -81,6 +85,10 @@ function inOrder(waves: readonly Wave[]): OrderedFile[] {
     };
     return wave.map((file) => ({ file, turn: before, placed }));
   });
+}
+
+async function bothOf(one: Promise<void>, other: Promise<void>): Promise<void> {
+  await Promise.all([one, other]);
 }
 
 class FileUpload {

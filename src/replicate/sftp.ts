@@ -2,13 +2,15 @@
 import { posix } from 'node:path';
 import { TransportError } from '../errors.ts';
 import type { SftpSession } from '../system/ssh-sftp.ts';
-import { SftpStatusError, status } from '../system/ssh-sftp-wire.ts';
+import { openFlag, SftpStatusError, status } from '../system/ssh-sftp-wire.ts';
 import { createSftpCaller, type SftpConnection, type SftpTransportOptions } from './sftp-call.ts';
 import { uploadFiles } from './sftp-upload.ts';
-import type { RemoteFile, Transport } from './transport.ts';
+import { bytesOf, type RemoteFile, type Transport } from './transport.ts';
 
 /** Readdir requests in flight: each brings about a hundred names and costs a round trip. */
 const readAhead = 8;
+/** Bytes of one read request: every server answers with so many (section 3). */
+const readBytes = 32 * 1024;
 /** Removals in flight. */
 const removeAhead = 256;
 /** S_IFMT and S_IFREG of stat(2). */
@@ -31,10 +33,20 @@ export function createSftpTransport(options: SftpTransportOptions, connection?: 
         listDirectory(session, posix.join(root, directory), signal, () => onBytes(0)),
       ),
     put: (sourceRoot, waves, callOptions) =>
-      call(callOptions, (session, signal, onBytes) => {
-        if (!session.extensions.has('posix-rename@openssh.com')) throw noRename(target.host);
-        return uploadFiles({ session, root, sourceRoot, waves, fsync, signal, onBytes, pace: callOptions.pace });
-      }),
+      call(
+        callOptions,
+        (session, signal, onBytes) => {
+          const { gate, pace } = callOptions;
+          if (!session.extensions.has('posix-rename@openssh.com')) throw noRename(target.host);
+          return uploadFiles({ session, root, sourceRoot, waves, gate, fsync, signal, onBytes, pace });
+        },
+        bytesOf(waves),
+      ),
+    readsBeside: true,
+    read: (path, maxBytes, callOptions) =>
+      call(callOptions, (session, signal, onBytes) =>
+        readFile(session, posix.join(root, path), maxBytes, signal, () => onBytes(0)),
+      ),
     remove: (paths, callOptions) =>
       call(callOptions, (session, signal, onBytes) =>
         removeFiles(
@@ -86,6 +98,36 @@ async function listDirectory(
     return found;
   } finally {
     // Nothing hangs on the answer; a session that is gone has closed it.
+    session.close(handle).catch(() => {});
+  }
+}
+
+async function readFile(
+  session: SftpSession,
+  path: string,
+  maxBytes: number,
+  signal: AbortSignal,
+  alive: () => void,
+): Promise<Buffer | null> {
+  let handle: Buffer;
+  try {
+    handle = await session.open(path, openFlag.read, 0);
+  } catch (error) {
+    if (error instanceof SftpStatusError && error.status === status.noSuchFile) return null;
+    throw error;
+  }
+  try {
+    const chunks: Buffer[] = [];
+    for (let length = 0; length <= maxBytes; ) {
+      signal.throwIfAborted();
+      const chunk = await session.read(handle, length, readBytes);
+      alive();
+      if (chunk.length === 0) return Buffer.concat(chunks);
+      chunks.push(chunk);
+      length += chunk.length;
+    }
+    return null;
+  } finally {
     session.close(handle).catch(() => {});
   }
 }

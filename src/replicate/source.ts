@@ -31,5 +31,9 @@ export async function readSource(source: FileHandle, target: Buffer, offset: num
 }
 
 function changed(file: PushFile, why: string): TransportError {
-  return new TransportError('vanished', 'retryable', escapeText(`${file.path}: ${why}: the next try plans anew`));
+  return new TransportError(
+    'vanished',
+    'retryable',
+    escapeText(`${file.path}: ${why}: if it stays, run lockstepd scrub on the primary`),
+  );
 }

@@ -1,4 +1,4 @@
-/** Ends a call that makes no more progress: every transport call runs under this watch. */
+/** Ends a call that makes no more progress, or too little: every transport call runs under this watch. */
 import { TransportError } from '../errors.ts';
 import { abortable } from '../system/abortable.ts';
 import type { Clock } from '../system/clock.ts';
@@ -7,39 +7,53 @@ export interface StallWatch {
   readonly clock: Clock;
   /** Longest time without a sign of life, in milliseconds. */
   readonly stallMs: number;
+  /** Longest time in all, in milliseconds: a link that trickles shows signs of life for ever. */
+  readonly deadlineMs: number;
   readonly signal: AbortSignal;
   /** Told of the error when the call is given up. */
   readonly onStall: (error: TransportError) => void;
 }
 
+/** Slower than this nobody pushes a repository. */
+const slowestBytesPerSecond = 16 * 1024;
+const shortestDeadlineMs = 10 * 60_000;
+
+/** How long a call that moves `bytes` may take in all; never less than `shortestMs`. */
+export function deadlineFor(bytes: number, shortestMs: number = shortestDeadlineMs): number {
+  return Math.max(shortestMs, (bytes / slowestBytesPerSecond) * 1000);
+}
+
 /**
  * Runs `work`, which calls `alive` at each sign of life. Rejects with the signal's reason at once when that is aborted, and
- * with a TransportError `timeout` after `stallMs` without a sign; `work` sees both as an abort of the signal it is given.
+ * with a TransportError `timeout` after `stallMs` without a sign or `deadlineMs` in all; `work` sees each as an abort of the
+ * signal it is given.
  */
 export async function withStallWatch<T>(
   watch: StallWatch,
   work: (signal: AbortSignal, alive: () => void) => Promise<T>,
 ): Promise<T> {
-  const { clock, stallMs, onStall } = watch;
+  const { clock, stallMs, deadlineMs, onStall } = watch;
   watch.signal.throwIfAborted();
   const stalled = new AbortController();
   const finished = new AbortController();
   const signal = AbortSignal.any([watch.signal, stalled.signal]);
+  const deadline = clock.monotonic() + deadlineMs;
   let last = clock.monotonic();
   const alive = (): void => {
     last = clock.monotonic();
   };
   const look = async (): Promise<void> => {
     for (;;) {
-      const left = last + stallMs - clock.monotonic();
+      const left = Math.min(last + stallMs, deadline) - clock.monotonic();
       if (left <= 0) break;
       await clock.sleep(left, { signal: finished.signal });
     }
-    const seconds = Math.round(stallMs / 1000);
     const error = new TransportError(
       'timeout',
       'retryable',
-      `the mirror has been silent for ${seconds} s: is it hung?`,
+      clock.monotonic() >= deadline
+        ? `not done after ${Math.round(deadlineMs / 1000)} s, the longest that so much may take: is the link too slow?`
+        : `the mirror has been silent for ${Math.round(stallMs / 1000)} s: is it hung?`,
     );
     stalled.abort(error);
     onStall(error);

@@ -11,6 +11,10 @@ export interface PushFile {
 /** Files that may appear in any order. */
 export type Wave = readonly PushFile[];
 
+export function bytesOf(waves: readonly Wave[]): number {
+  return waves.flat().reduce((bytes, file) => bytes + file.size, 0);
+}
+
 export interface RemoteFile {
   readonly size: number;
   readonly mtimeSeconds: number;
@@ -22,6 +26,8 @@ export interface TransportOptions {
   readonly onBytes?: (bytes: number) => void;
   /** To be awaited before payload bytes of a put go out: resolves when the limits of bandwidth allow them. */
   readonly pace?: Pace;
+  /** Of a put: no file of the last wave appears before this resolves; when it rejects, the put does, with its reason. */
+  readonly gate?: Promise<void>;
 }
 
 /** `onWait` is called now and then while the bytes wait: a call that waits for its share is not hung. */
@@ -59,6 +65,15 @@ export interface Transport {
    * cheaper than a listing of the root.
    */
   check?(options: TransportOptions): Promise<void>;
+  /**
+   * The content of one regular file; null when there is none, or one longer than `maxBytes`. Absent where nothing can be read.
+   * A transport that has it heeds `gate`.
+   */
+  readonly read?: (path: string, maxBytes: number, options: TransportOptions) => Promise<Buffer | null>;
+  /** True: a read may run beside a put. */
+  readonly readsBeside?: true;
+  /** True: a read costs about as much as a put. */
+  readonly readIsDear?: true;
   /** Ends connections; the transport may be used again afterwards and then connects anew. */
   close(): Promise<void>;
 }

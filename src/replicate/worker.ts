@@ -69,8 +69,17 @@ export class MirrorWorker {
     this.#wake.wake();
   }
 
-  /** An operator wants a push now, whatever the worker waits for. Nothing happens while the mirror is blocked by hand. */
-  pushNow(): void {
+  /** For an errand that replaces indexes. Throws TransportError when what lies there must stay, see fence.ts. */
+  requireOurs(signal: AbortSignal): Promise<void> {
+    return this.#push.requireOurs(signal);
+  }
+
+  /**
+   * An operator wants a push now, whatever the worker waits for; `force`: and whatever the mirror holds. Nothing happens while
+   * the mirror is blocked by hand.
+   */
+  pushNow({ force = false } = {}): void {
+    if (force) this.#push.force();
     this.#asked = true;
     this.#wake.wake();
   }

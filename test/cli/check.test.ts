@@ -4,7 +4,10 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { command } from '../../src/cli/check.ts';
 import { UsageError } from '../../src/errors.ts';
-import { good, world } from '../config/world.ts';
+import { good as bare, world } from '../config/world.ts';
+
+/** With a URL: nothing is warned of. */
+const good = bare.replace('  - name: paris', '  - name: paris\n    url: https://mirror.example.fr/');
 
 async function run(args: readonly string[], env: Record<string, string> = {}) {
   let [out, err] = ['', ''];
@@ -77,4 +80,16 @@ test('check refuses arguments that it does not know', async () => {
 
 test('the help of check has an example with the default file', () => {
   assert.match(command.help, /Example:\n {2}lockstepd check --config \/etc\/lockstepd\/lockstepd\.yaml/);
+});
+
+test('check warns of a mirror that nobody may be able to look at', async (t) => {
+  const { directory } = world(t);
+  const file = join(directory, 'lockstepd.yaml');
+  writeFileSync(file, bare.replaceAll('$T', directory));
+  const { code, err } = await run(['--config', file]);
+  assert.equal(code, 0);
+  assert.equal(
+    err,
+    `${file}: warning: mirror paris: nobody can see what it holds while its account may only write: give its url, or let the account read\n`,
+  );
 });

@@ -64,6 +64,7 @@ test('a small configuration gets the documented defaults', async (t) => {
       maxTrees: 4,
       keepForMirrorsMs: 1_209_600_000,
       keepIndexesBytes: 1_073_741_824,
+      primary: null,
     },
     reserveBytes: 64 * 2 ** 20,
     quarantine: { keepMs: 30 * 86_400_000, maxBytes: 10 * 2 ** 30, maxBatches: 1000 },
@@ -80,6 +81,7 @@ test('a small configuration gets the documented defaults', async (t) => {
           identity: join(directory, 'identity'),
           hostKeys: [fingerprint],
           stallMs: 60_000,
+          deadlineMs: 600_000,
           fsync: 'always',
         },
         part: { include: [], exclude: [] },
@@ -109,7 +111,7 @@ test('what is written counts, and sections may be left empty', async (t) => {
   const more = `socket: $T/control.sock
 listen: "[::1]:0"
 workers: 16
-publish: { grace: 0, keep_trees_for: 90m, max_trees: 2, keep_for_mirrors: 0, keep_indexes: 5MiB }
+publish: { grace: 0, keep_trees_for: 90m, max_trees: 2, keep_for_mirrors: 0, keep_indexes: 5MiB, primary: one }
 guards:
 schedule: { scrub: "0 4 * * 0", rescan: 1s, probe: 5m }
 scrub: { rate: 64KiB, mirror_sample: all }
@@ -129,6 +131,7 @@ quarantine: { keep: 7d, max_size: 1000000, max_batches: 3 }
     maxTrees: 2,
     keepForMirrorsMs: 0,
     keepIndexesBytes: 5 * 1024 * 1024,
+    primary: 'one',
   });
   assert.equal(config.reserveBytes, 2 ** 30);
   assert.deepEqual(config.quarantine, { keepMs: 7 * 86_400_000, maxBytes: 1_000_000, maxBatches: 3 });
@@ -360,13 +363,13 @@ test('the example configuration shows every key, and the defaults as they are', 
   const example = onThisDisk(readFileSync(exampleFile, 'utf8'), directory);
   const lines = example.split('\n').map((line) => line.replace(/^( *)# ([a-z_]+: [^ ].*)$/, '$1$2'));
   const spelledOut = lines
-    .filter((line) => !/^ *(socket|scrub|include|exclude|bandwidth|quiet): /.test(line))
+    .filter((line) => !/^ *(socket|scrub|primary|include|exclude|bandwidth|quiet): /.test(line))
     .join('\n');
   assert.notEqual(spelledOut, example);
   assert.deepEqual(await load(spelledOut), await load(example));
   const keys = new Set(lines.flatMap((line) => /^ *(?:- )?([a-z_]+):/.exec(line)?.[1] ?? []));
   const known =
-    'root state socket listen workers inboxes builder path repositories keys settle missing_packages package_signatures signature_algorithms approval publish grace keep_trees_for max_trees keep_for_mirrors keep_indexes guards max_removed_percent max_removed mass_removal empty_index older_index copied_index downgrade rebuilt vanished_repository may_vanish include exclude bandwidth quiet limits connections reserve quarantine keep max_size max_batches quotas max_file max_batch max_inbox max_packages max_repositories mirrors name url transport type host port user identity host_key timeout fsync schedule rescan probe scrub rate mirror_sample log level';
+    'root state socket listen workers inboxes builder path repositories keys settle missing_packages package_signatures signature_algorithms approval publish grace keep_trees_for max_trees keep_for_mirrors keep_indexes primary guards max_removed_percent max_removed mass_removal empty_index older_index copied_index downgrade rebuilt vanished_repository may_vanish include exclude bandwidth quiet limits connections reserve quarantine keep max_size max_batches quotas max_file max_batch max_inbox max_packages max_repositories mirrors name url transport type host port user identity host_key timeout deadline fsync schedule rescan probe scrub rate mirror_sample log level';
   assert.deepEqual([...keys].sort(), known.split(' ').sort());
 });
 

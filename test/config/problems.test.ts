@@ -16,7 +16,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     '      path: /\n',
     '      path: /\n      compression: best\n',
     [
-      '15:7: mirrors[0].transport.compression: unknown key, expected one of type, host, port, user, path, identity, host_key, timeout, fsync',
+      '15:7: mirrors[0].transport.compression: unknown key, expected one of type, host, port, user, path, identity, host_key, timeout, deadline, fsync',
     ],
   ],
   ['a missing key', 'state: $T/state\n', '', ['1:1: state: missing, expected an absolute path']],

@@ -34,7 +34,7 @@ const config = (over: Partial<Config> = {}): Config => ({
   listen: { host: '127.0.0.1', port: 9617 },
   workers: 1,
   inboxes: [inbox('a')],
-  publish: { graceMs: 1, keepTreesForMs: 1, maxTrees: 4, keepForMirrorsMs: 1, keepIndexesBytes: 1 },
+  publish: { graceMs: 1, keepTreesForMs: 1, maxTrees: 4, keepForMirrorsMs: 1, primary: null, keepIndexesBytes: 1 },
   reserveBytes: 1,
   quarantine: { keepMs: 1, maxBytes: 1, maxBatches: 1 },
   mirrors: [mirror('paris'), mirror('oslo')],

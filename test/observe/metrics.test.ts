@@ -67,7 +67,7 @@ test('what the daemon did is counted', async () => {
   assert.equal(valueOf(samples, 'lockstep_config_last_reload_successful'), 0);
   assert.equal(valueOf(samples, 'lockstep_probe_success'), 0);
   assert.equal(valueOf(samples, 'lockstep_probe_duration_seconds'), 0.25);
-  assert.equal(valueOf(samples, 'lockstep_probe_clock_skew_seconds'), -3);
+  assert.equal(valueOf(samples, 'lockstep_mirror_clock_skew_seconds'), -3);
 });
 
 test('what ages is computed at the scrape, for what was pushed and what is observed', async () => {

@@ -55,6 +55,7 @@ test('status.json has the fields of the contract', () => {
         waits_for: null,
         blocked_by: null,
         last_error: 'refused: mirror.example.org:22 refuses connections',
+        clock_skew_seconds: null,
       },
     ],
     batches: [

@@ -61,12 +61,20 @@ test('packages come before indexes, the trace after them, and every directory is
 });
 
 test('the trace names generation, time and the digest of each index', () => {
-  assert.deepEqual(JSON.parse(traceContent(7, '2026-11-22T00:00:00Z', [indexRow('main/x86_64', null)])), {
-    version: 1,
-    generation: 7,
-    published_at: '2026-11-22T00:00:00Z',
-    repositories: [{ path: 'main/x86_64', index: 'APKINDEX.tar.gz', index_sha256: 'cafe', packages: 1 }],
-  });
+  assert.deepEqual(
+    JSON.parse(
+      traceContent({ generation: 7, primary: 'one', publishedAt: '2026-11-22T00:00:00Z' }, [
+        indexRow('main/x86_64', null),
+      ]),
+    ),
+    {
+      version: 1,
+      generation: 7,
+      primary: 'one',
+      published_at: '2026-11-22T00:00:00Z',
+      repositories: [{ path: 'main/x86_64', index: 'APKINDEX.tar.gz', index_sha256: 'cafe', packages: 1 }],
+    },
+  );
 });
 
 const name = fc.constantFrom('a', 'b', 'c', 'd');

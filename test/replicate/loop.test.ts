@@ -53,6 +53,12 @@ class FakePush implements PushPort {
     return this.checkFault ? Promise.reject(this.checkFault) : Promise.resolve();
   }
 
+  force(): void {}
+
+  requireOurs(): Promise<void> {
+    return Promise.resolve();
+  }
+
   close(): Promise<void> {
     return Promise.resolve();
   }
