@@ -1,6 +1,6 @@
 /** Makes verified batches the next generation, one at a time, and keeps the trees that hold generations. */
 import { join } from 'node:path';
-import { messageOf } from '../errors.ts';
+import { errnoOf, messageOf } from '../errors.ts';
 import type { Generation } from '../store/generations.ts';
 import type { Store } from '../store/store.ts';
 import { type Clock, toInstant } from '../system/clock.ts';
@@ -327,7 +327,12 @@ export class Publisher {
 
   async #traceMtime(tree: string | null): Promise<number | null> {
     if (tree === null) return null;
-    const facts = await this.#files.stat(join(this.#options.root, 'trees', tree, traceFile)).catch(() => null);
-    return facts ? Math.floor(facts.mtimeMs / 1000) : null;
+    try {
+      const { mtimeMs } = await this.#files.stat(join(this.#options.root, 'trees', tree, traceFile));
+      return Math.floor(mtimeMs / 1000);
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') throw error;
+      return null;
+    }
   }
 }

@@ -1,10 +1,11 @@
-/** `npm run fault:kill -- [--only SCENE,…] [--faults KILL,…] [--every N] [--lanes N]`: a fault at every system call. Exit code 1 for a violation. */
+/** `npm run fault:kill -- [--only SCENE,…] [--faults KILL,…] [--every N] [--lanes N] [--verbose]`: a fault at every system call. Exit code 1 for a violation. */
 import { parseArgs } from 'node:util';
 import { eachLimited } from '../../src/system/limit.ts';
 import { missingProgram } from '../support/sshd.ts';
 import { FaultHarness } from './harness.ts';
 import { canStrike, type Fault, faults } from './points.ts';
 import { type SceneName, sceneNames } from './scenes.ts';
+import { findBroken, variants } from './teeth.ts';
 
 const { values } = parseArgs({
   options: {
@@ -20,6 +21,11 @@ const only = values.only.split(',') as SceneName[];
 if (missingProgram('strace') !== undefined) {
   console.log('SKIPPED: strace is not installed: run .ci/setup --tests');
 } else {
+  for (const variant of variants) {
+    const found = await findBroken(variant);
+    console.log(`broken on purpose, ${variant.name}: ${found[0] ?? 'NOT FOUND'}`);
+    if (found.length === 0) process.exitCode = 1;
+  }
   await using harness = await FaultHarness.create();
   for (const scene of only) {
     const all = await harness.points(scene);

@@ -25,10 +25,10 @@ export interface Point {
   readonly path: string;
   readonly creates: boolean;
   /**
-   * A call of a checkpoint of SQLite's on the state, or of its end: everything in its log was synced before. It may fail
-   * without a word, the log still has everything.
+   * A sync that may fail without a word. Of a checkpoint of SQLite's on the state: everything in its log was synced before,
+   * and the log is kept. Of the directory of the state by SQLite, which does not look at the outcome: we sync it ourselves.
    */
-  readonly checkpoint: boolean;
+  readonly redundant: boolean;
 }
 
 /** What a call can answer, as the manual has it; a kill makes a difference only before something changes. */
@@ -69,9 +69,14 @@ export function parsePoints(text: string, threads: ReadonlyMap<string, string>, 
     if (state && log && /^p?write/.test(call)) unsynced = true;
     const checkpoint = state && thread === 'MainThread' && !(log && unsynced);
     if (log && call.endsWith('sync')) unsynced = false;
-    points.push({ thread, call, nth, ofOurs, path: shorten(path, base), creates: /O_CREAT/.test(rest), checkpoint });
+    points.push({ thread, call, nth, ofOurs, path: shorten(path, base), creates: /O_CREAT/.test(rest), redundant: checkpoint });
   }
-  return points;
+  return points.map((point) => ({ ...point, redundant: point.redundant || isSyncedTwice(point, points) }));
+}
+
+function isSyncedTwice({ call, path, thread }: Point, points: readonly Point[]): boolean {
+  if (call !== 'fsync' || path !== '/state' || thread !== 'MainThread') return false;
+  return points.filter((one) => one.call === call && one.path === path && one.thread === thread).length > 1;
 }
 
 /** What the first descriptor stands for, else all arguments. */

@@ -182,11 +182,11 @@ async function mend(place: Place, gate: () => Promise<void>): Promise<Report> {
   const { repository, file } = damagedFile;
   const good = join(root, 'ingest', 'good');
   await cp(join(place.uploads, '3', repository, file), good, { preserveTimestamps: true });
+  const sha256 = hashOf(good) ?? '';
   const { store, publisher } = session.parts;
   await gate();
   const done = await say(session.complaints, async () => {
     const quarantine = join(root, 'quarantine', '1-scrub');
-    const sha256 = hashOf(join(place.uploads, '3', repository, file)) ?? '';
     const digest = async (path: string): Promise<string | null> => hashOf(path);
     const published = { kind: 'package', repository, file, sha256, size: 0, mtimeSeconds: 0 } as const;
     await publisher.exclusively(() => mendTrees({ root, store, file: published, good, digest, quarantine }));
