@@ -108,7 +108,8 @@ export function backUpDatabase(file: string, target: string): void {
 /** Damage is found now and not when a batch is under way. Throws an error that `isDamage` knows, another one when the file cannot be read. */
 function checkContent(db: DatabaseSync): void {
   const found = db.prepare('PRAGMA quick_check(1)').get()?.quick_check;
-  if (typeof found === 'string' && isUnreadable(found)) throw new Error(`disk I/O error: ${found.replaceAll('\n', ' ')}`);
+  if (typeof found === 'string' && isUnreadable(found))
+    throw new Error(`disk I/O error: ${found.replaceAll('\n', ' ')}`);
   if (found !== 'ok') throw Object.assign(new Error(String(found)), { errcode: corrupt });
 }
 const corrupt = 11;

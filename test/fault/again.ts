@@ -10,7 +10,8 @@ export async function again(name: SceneName, place: Place, done: boolean): Promi
   const violations: string[] = [];
   const { directory, uploads } = place;
   const { before, after } = scenes[name];
-  const found = (when: string, what: string | null): void => void (what !== null && violations.push(`${when}: ${what}`));
+  const found = (when: string, what: string | null): void =>
+    void (what !== null && violations.push(`${when}: ${what}`));
   const damaged = name === 'mend' && !done ? `${damagedFile.repository}/${damagedFile.file}` : undefined;
   found('after the fault', violation(directory, done ? after : before, uploads, damaged));
   try {
@@ -40,12 +41,13 @@ type Found = (when: string, what: string | null) => void;
  */
 async function restart(name: SceneName, place: Place, found: Found): Promise<boolean> {
   const { directory, uploads } = place;
-  const { after, go } = scenes[name];
+  const scene = scenes[name];
+  const { after } = scene;
   let possible = true;
   // What an operator asks for is asked for again; what the daemon does by itself it must do by itself.
   if (name === 'rollback') await (await Session.openQuiet(directory, place)).close();
   if (['rebuild', 'mend', 'adopt'].includes(name) || (name === 'rollback' && recorded(place, after) !== null)) {
-    const { done, complaints } = await go(place, async () => {});
+    const { done, complaints } = await scene.go(place, async () => {});
     possible = done || (name === 'rollback' && complaints.join(' ').includes('neither in a tree nor in the inbox'));
     if (!possible) found('tried again', complaints.join(' '));
     possible = done;

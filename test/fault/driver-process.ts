@@ -62,24 +62,30 @@ export class DriverProcess {
     await this.#ended;
   }
 
+  /** The answer, once it is there whole. */
+  get #line(): string | undefined {
+    return /^@(?<answer>\{.*\})\n/m.exec(this.#out)?.groups?.answer;
+  }
+
   async #must<T>(order: Order): Promise<T> {
     const answer = await this.#ask<T>(order);
-    if (typeof answer === 'object' && answer !== null && 'died' in answer) throw new Error(String(answer.died));
-    return answer as T;
+    if (typeof answer === 'object' && answer !== null && 'died' in answer) throw new Error(answer.died);
+    return answer;
   }
 
   async #ask<T>(order: Order): Promise<T | Died> {
     this.#out = '';
     this.#child.stdin.write(`${JSON.stringify(order)}\n`);
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), answerMs);
-    while (!this.#out.includes('\n') && this.isAlive)
+    while (this.#line === undefined && this.isAlive)
       await Promise.race([once(this.#child.stdout, 'data').catch(() => {}), this.#ended]);
     clearTimeout(timer);
-    if (!this.#out.includes('\n')) {
+    const line = this.#line;
+    if (line === undefined) {
       await this.#ended;
       return { died: `${this.#child.signalCode ?? `exit code ${this.#child.exitCode}`} ${this.#err}`.trim() };
     }
-    const answer = JSON.parse(this.#out) as { readonly failed?: string };
+    const answer = JSON.parse(line) as { readonly failed?: string };
     if (answer.failed !== undefined) throw new Error(`driver, ${order.order}: ${answer.failed}`);
     return answer as T;
   }

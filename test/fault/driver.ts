@@ -35,41 +35,46 @@ const verifier = new Verifier({ workers: 1 });
 let opened: { readonly go: () => void; readonly report: Promise<Report> } | null = null;
 
 async function obey(order: Order): Promise<Opened | Report | Again> {
-  switch (order.order) {
-    case 'open': {
-      const place: Place = { ...order, verifier };
-      await warm(place);
-      const gate = Promise.withResolvers<void>();
-      const ready = Promise.withResolvers<void>();
-      const report = scenes[order.scene].go(place, async () => {
-        ready.resolve();
-        await gate.promise;
-      });
-      await Promise.race([ready.promise, report]);
-      opened = { go: gate.resolve, report };
-      return { threads: threads() };
-    }
-    case 'go': {
-      if (opened === null) throw new Error('nothing is open');
-      const { go, report } = opened;
-      opened = null;
-      go();
-      return await report;
-    }
-    case 'again':
-      return { violations: await again(order.scene, { ...order, verifier }, order.done) };
-  }
+  if (order.order === 'open') return open({ ...order, verifier }, order.scene);
+  if (order.order === 'go') return go();
+  return { violations: await again(order.scene, { ...order, verifier }, order.done) };
+}
+
+async function open(place: Place, scene: SceneName): Promise<Opened> {
+  await warm(place);
+  const gate = Promise.withResolvers<void>();
+  const ready = Promise.withResolvers<void>();
+  const report = scenes[scene].go(place, async () => {
+    ready.resolve();
+    await gate.promise;
+  });
+  await Promise.race([ready.promise, report]);
+  opened = { go: gate.resolve, report };
+  return { threads: threads() };
+}
+
+async function go(): Promise<Report> {
+  if (opened === null) throw new Error('nothing is open');
+  const { go: letGo, report } = opened;
+  opened = null;
+  letGo();
+  return report;
 }
 
 function threads(): [string, string][] {
   return readdirSync('/proc/self/task').map((tid) => [tid, readFileSync(`/proc/self/task/${tid}/comm`, 'utf8').trim()]);
 }
 
+/** What the code itself logs is on the same pipe: an answer begins with a mark. */
+function answer(value: object): void {
+  process.stdout.write(`\n@${JSON.stringify(value)}\n`);
+}
+
 for await (const line of createInterface({ input: process.stdin })) {
   try {
-    process.stdout.write(`${JSON.stringify(await obey(JSON.parse(line) as Order))}\n`);
+    answer(await obey(JSON.parse(line) as Order));
   } catch (error) {
-    process.stdout.write(`${JSON.stringify({ failed: messageOf(error) })}\n`);
+    answer({ failed: messageOf(error) });
   }
 }
 await verifier[Symbol.asyncDispose]();

@@ -194,7 +194,9 @@ function isKeptOnPurpose(found: string, complaints: readonly string[]): boolean 
 
 /** A code of the system's, or SQLite's or our own words for it. */
 function isClear(said: string): boolean {
-  return /\bE[A-Z]{2,}\b|disk I\/O error|disk is full|unable to open database|cannot be (?:opened|locked)|DISK/.test(said);
+  return /\bE[A-Z]{2,}\b|disk I\/O error|disk is full|unable to open database|cannot be (?:opened|locked)|DISK/.test(
+    said,
+  );
 }
 
 /** A driver and a judge that work side by side with those of other lanes. */

@@ -18,7 +18,12 @@ const samples: readonly { scene: SceneName; fault: Fault; always?: (point: Point
   // One copy of several that finds the disk full: the batch waits, it is not published without it.
   { scene: 'publish', fault: 'ENOSPC', always: ({ creates, path }) => creates && /bpo\/\d+\.apk/.test(path), also: 0 },
   // A page of the state that cannot be read is no damaged state.
-  { scene: 'recover-switch', fault: 'EIO', always: ({ nth, call, path }) => call === 'pread64' && /state\.db$/.test(path) && nth > 30, also: 0 },
+  {
+    scene: 'recover-switch',
+    fault: 'EIO',
+    always: ({ nth, call, path }) => call === 'pread64' && path.endsWith('state.db') && nth > 30,
+    also: 0,
+  },
   { scene: 'publish', fault: 'EIO', also: 2 },
   { scene: 'publish', fault: 'EMFILE', also: 1 },
   { scene: 'prune', fault: 'EIO', also: 1 },
@@ -85,6 +90,7 @@ test('points are the calls on files of ours, counted as strace counts them', () 
   );
   const [write] = points;
   assert.ok(write);
-  const log = 'write(12<anon_inode:[eventfd]>, "1", 8) = 8\nwrite(12<anon_inode:[eventfd]>, "1", 8) = -1 EIO (INJECTED)\nwrite(13</b/run-2/srv/x.tmp>, "data", 4) = 4\n';
+  const log =
+    'write(12<anon_inode:[eventfd]>, "1", 8) = 8\nwrite(12<anon_inode:[eventfd]>, "1", 8) = -1 EIO (INJECTED)\nwrite(13</b/run-2/srv/x.tmp>, "data", 4) = 4\n';
   assert.deepEqual(findHit(log, write, '/b'), { hit: 2, hitOurs: false, wanted: 3 });
 });

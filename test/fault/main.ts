@@ -41,7 +41,8 @@ if (missingProgram('strace') !== undefined) {
         const { thread, call, nth, path } = point;
         const place = `${fault} ${scene} ${thread} ${call} ${nth} ${path}`;
         if (violations.length > 0) console.log(`VIOLATION ${place}: ${violations.join('; ')}`);
-        else if (values.verbose) console.log(`${place}: ${fired ? 'struck' : 'missed'}${silent ? ', silent' : ''} ${complaints.join(' ')}`);
+        else if (values.verbose)
+          console.log(`${place}: ${fired ? 'struck' : 'missed'}${silent ? ', silent' : ''} ${complaints.join(' ')}`);
       });
       const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
       console.log(

@@ -26,24 +26,19 @@ export interface Point {
   readonly creates: boolean;
   /**
    * A sync that may fail without a word. Of a checkpoint of SQLite's on the state: everything in its log was synced before,
-   * and the log is kept. Of the directory of the state by SQLite, which does not look at the outcome: we sync it ourselves.
+   * and the log is kept. Of the state's directory by SQLite, which does not look at the outcome: the store syncs it when
+   * it is opened, once the log is there.
    */
   readonly redundant: boolean;
 }
 
+const growing = /^(?:link|rename|symlink|mkdir|p?writev?|pwrite64|fsync|fdatasync|ftruncate|fallocate|copy_file_range)/;
+
 /** What a call can answer, as the manual has it; a kill makes a difference only before something changes. */
 export function canStrike(fault: Fault, { call, creates }: Point): boolean {
-  const growing = /^(?:link|rename|symlink|mkdir|p?writev?|pwrite64|fsync|fdatasync|ftruncate|fallocate|copy_file_range)/;
-  switch (fault) {
-    case 'KILL':
-      return changing.includes(call) || creates;
-    case 'EIO':
-      return true;
-    case 'ENOSPC':
-      return growing.test(call) || creates;
-    case 'EMFILE':
-      return call.startsWith('open');
-  }
+  if (fault === 'KILL') return changing.includes(call) || creates;
+  if (fault === 'ENOSPC') return growing.test(call) || creates;
+  return fault === 'EIO' || call.startsWith('open');
 }
 
 /** The calls on files below `base`, in their order. `threads`: name by number. */
@@ -68,15 +63,19 @@ export function parsePoints(text: string, threads: ReadonlyMap<string, string>, 
     const log = /\/state\.db-wal/.test(path);
     if (state && log && /^p?write/.test(call)) unsynced = true;
     const checkpoint = state && thread === 'MainThread' && !(log && unsynced);
+    const ofDirectory = path.endsWith('/state') && call === 'fsync' && thread === 'MainThread';
     if (log && call.endsWith('sync')) unsynced = false;
-    points.push({ thread, call, nth, ofOurs, path: shorten(path, base), creates: /O_CREAT/.test(rest), redundant: checkpoint });
+    points.push({
+      thread,
+      call,
+      nth,
+      ofOurs,
+      path: shorten(path, base),
+      creates: /O_CREAT/.test(rest),
+      redundant: checkpoint || ofDirectory,
+    });
   }
-  return points.map((point) => ({ ...point, redundant: point.redundant || isSyncedTwice(point, points) }));
-}
-
-function isSyncedTwice({ call, path, thread }: Point, points: readonly Point[]): boolean {
-  if (call !== 'fsync' || path !== '/state' || thread !== 'MainThread') return false;
-  return points.filter((one) => one.call === call && one.path === path && one.thread === thread).length > 1;
+  return points;
 }
 
 /** What the first descriptor stands for, else all arguments. */
@@ -110,7 +109,10 @@ export function findHit(
 }
 
 function shorten(path: string, base: string): string {
-  return path.replaceAll(base, '').replaceAll(/\/run-\d+/g, '').slice(0, 160);
+  return path
+    .replaceAll(base, '')
+    .replaceAll(/\/run-\d+/g, '')
+    .slice(0, 160);
 }
 
 /** `count` of the points, picked by chance, in their order. */

@@ -248,7 +248,7 @@ export class Session {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
       this.parts.service.wake();
-    if (this.#isRecorded(indexes)) return true;
+      if (this.#isRecorded(indexes)) return true;
       if (performance.now() > deadline || this.#stop.signal.aborted) return false;
       await systemClock.sleep(5);
     }
