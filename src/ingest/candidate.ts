@@ -84,6 +84,11 @@ export class Candidate {
     return `ingest/${this.#deps.inbox.builder}/${this.id}.index`;
   }
 
+  /** Present in the inbox, and no private copy taken yet. */
+  hasUncopied(): boolean {
+    return this.#deps.store.staging.counts(this.id).present > 0;
+  }
+
   /** Named by the index, not to be had: a later upload may bring them. */
   hasMissing(): boolean {
     return this.#deps.store.staging.counts(this.id).missing > 0;

@@ -66,7 +66,10 @@ export async function copyPackages(wanted: Wanted, inbox: Inbox): Promise<Reason
   for (const page of deps.store.staging.rows(candidate, ['present'])) {
     await eachLimited(page, copiesAtOnce, async (row) => {
       deps.signal.throwIfAborted();
-      if (stop === null) stop = await copyRow(wanted, row, directory);
+      if (stop !== null) return;
+      const reason = await copyRow(wanted, row, directory);
+      // Another row may have said it meanwhile: one that went well must not take it back.
+      stop ??= reason;
       deps.onProgress();
     });
   }

@@ -207,7 +207,10 @@ export class InboxService {
     if (first.publish.length > 0) this.#deps.events.stage('copy', copyMs / 1000);
     signal.throwIfAborted();
     const decision = planBatch(this.#assess(problems), await this.#facts());
-    const copied = decision.publish.filter((a) => first.publish.some((b) => b.index === a.index));
+    const copied = decision.publish.filter(
+      ({ index }) =>
+        first.publish.some((one) => one.index === index) && this.#candidates.get(index)?.hasUncopied() !== true,
+    );
     const waiting = [...decision.wait, ...decision.publish.filter((a) => !copied.includes(a))];
     // The keys have changed since it was judged: the next pass judges it anew.
     const keyring = this.#deps.keyring();

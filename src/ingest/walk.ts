@@ -186,7 +186,7 @@ export class InboxDirectory implements AsyncDisposable {
         return refused('NOT_REGULAR', 'not readable by the daemon, expected a file that its group may read');
       throw error;
     }
-    const stat = await handle.stat({ bigint: true });
+    const stat = await statOrClose(handle);
     if (stat.isFile() && !this.#isForeignLink(stat)) return { kind: 'file', handle, ...measure(stat) };
     await handle.close();
     return stat.isFile()
@@ -235,6 +235,16 @@ export function resolveLink(from: readonly string[], target: string): string[] |
     else if (result.pop() === undefined) return null;
   }
   return result;
+}
+
+/** What cannot even be looked at is of no use to anybody. */
+async function statOrClose(handle: FileHandle): Promise<BigIntStats> {
+  try {
+    return await handle.stat({ bigint: true });
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
 }
 
 async function openChild(parent: FileHandle, name: string, flags: number): Promise<FileHandle | null> {

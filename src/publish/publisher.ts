@@ -1,7 +1,7 @@
 /** Makes verified batches the next generation, one at a time, and keeps the trees that hold generations. */
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { messageOf, OperationError } from '../errors.ts';
+import { errnoOf, messageOf, OperationError } from '../errors.ts';
 import type { Generation } from '../store/generations.ts';
 import type { Store } from '../store/store.ts';
 import { type Clock, toInstant } from '../system/clock.ts';
@@ -333,7 +333,12 @@ export class Publisher {
 
   async #traceMtime(tree: string | null): Promise<number | null> {
     if (tree === null) return null;
-    const facts = await this.#files.stat(join(this.#options.root, 'trees', tree, traceFile)).catch(() => null);
-    return facts ? Math.floor(facts.mtimeMs / 1000) : null;
+    try {
+      const { mtimeMs } = await this.#files.stat(join(this.#options.root, 'trees', tree, traceFile));
+      return Math.floor(mtimeMs / 1000);
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') throw error;
+      return null;
+    }
   }
 }

@@ -13,6 +13,15 @@ export function isDamage(error: unknown): boolean {
   return isDamage(error.cause);
 }
 
+/**
+ * True when what `PRAGMA quick_check` has found is a page that could not be read: that says nothing about the content, and a
+ * state that is put aside for a passing error of the disk is a state lost. SQLite's code 10 and its extensions.
+ */
+export function isUnreadable(found: string): boolean {
+  const code = /unable to get the page\. error code=(\d+)/.exec(found)?.[1];
+  return code !== undefined && (Number(code) & 0xff) === 10;
+}
+
 /** Renames the file and its log to `FILE.corrupt-TIMESTAMP` and returns that name. */
 export function setAside(file: string, nowMs: number): string {
   const stamp = new Date(nowMs).toISOString().slice(0, 19).replaceAll(/[-:]/g, '');

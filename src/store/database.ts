@@ -3,7 +3,8 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from 'node:sqlite';
 import { messageOf, OperationError } from '../errors.ts';
-import { copyDatabase, migrate } from './migrate.ts';
+import { isUnreadable } from './corrupt.ts';
+import { copyDatabase, migrate, syncPath } from './migrate.ts';
 import { migrations } from './schema.ts';
 import { WriteWatch } from './writable.ts';
 
@@ -35,6 +36,10 @@ export class Database implements Disposable {
       checkContent(db);
       migrate(db, file, steps);
       db.exec(stagingSchema);
+      // SQLite opens for reading alone what it cannot open for writing, without a word.
+      db.exec('BEGIN IMMEDIATE; ROLLBACK');
+      // SQLite syncs the directory when it makes a file, and does not look whether that went well.
+      syncPath(dirname(file));
       return new Database(db);
     } catch (error) {
       db?.close();
@@ -127,9 +132,11 @@ export function backUpDatabase(file: string, target: string): void {
   }
 }
 
-/** Damage is found now and not when a batch is under way. Throws an error that `isDamage` knows. */
+/** Damage is found now and not when a batch is under way. Throws an error that `isDamage` knows, another one when the file cannot be read. */
 function checkContent(db: DatabaseSync): void {
   const found = db.prepare('PRAGMA quick_check(1)').get()?.quick_check;
+  if (typeof found === 'string' && isUnreadable(found))
+    throw new Error(`disk I/O error: ${found.replaceAll('\n', ' ')}`);
   if (found !== 'ok') throw Object.assign(new Error(String(found)), { errcode: corrupt });
 }
 const corrupt = 11;

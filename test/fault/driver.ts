@@ -1,40 +1,80 @@
 /**
- * The process that the harnesses kill: `driver.ts DIRECTORY WARM NEXT` publishes upload WARM (0: nothing, so that recovery is
- * what comes next), says its threads, waits for a line, publishes upload NEXT and prunes. Exit code 1: it was not published.
+ * The process that the harness kills and starves. Takes orders as lines of JSON on its input, one after the other, and answers
+ * each with a line: `open` prepares a scene and waits at its gate, `go` lets it work, `again` is the next clean start.
  */
 import { readdirSync, readFileSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import { once } from 'node:events';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { Session, upload } from './session.ts';
+import { createInterface } from 'node:readline';
+import { messageOf } from '../../src/errors.ts';
+import { Verifier } from '../../src/trust/verify.ts';
+import { again } from './again.ts';
+import { type Place, type Report, type SceneName, scenes } from './scenes.ts';
+import { warm } from './warm.ts';
 
-const [directory = '', warm = '0', next = '0', uploads] = process.argv.slice(2);
+export type Order =
+  | { readonly order: 'open'; readonly scene: SceneName; readonly directory: string; readonly uploads: string }
+  | { readonly order: 'go' }
+  | {
+      readonly order: 'again';
+      readonly scene: SceneName;
+      readonly directory: string;
+      readonly uploads: string;
+      /** The work was said to be done. */
+      readonly done: boolean;
+    };
 
-let session: Session | null = null;
-if (Number(warm) > 0) {
-  session = await Session.open(directory);
-  await upload(directory, Number(warm), uploads);
-  if (!(await session.untilServed(directory, Number(warm), uploads))) throw new Error(session.complaints.join('\n'));
-  // The spare tree is under way.
-  await sleep(150);
-} else {
-  await stat(directory);
+export interface Opened {
+  /** Number and name of each thread. */
+  readonly threads: readonly (readonly [string, string])[];
 }
-const threads = readdirSync('/proc/self/task').map((tid) => [
-  tid,
-  readFileSync(`/proc/self/task/${tid}/comm`, 'utf8').trim(),
-]);
-console.log(JSON.stringify({ threads }));
-await once(process.stdin, 'data');
-process.stdin.destroy();
-session ??= await Session.open(directory);
-const served = await session.untilServed(directory, Number(next), uploads, 5000);
-try {
-  await session.prune();
-} catch (error) {
-  console.log(JSON.stringify({ complaints: [`prune ${String(error)}`] }));
-  process.exitCode = 1;
+
+export interface Again {
+  readonly violations: readonly string[];
 }
-await session.close();
-console.log(JSON.stringify({ complaints: session.complaints, served }));
-if (!served) process.exitCode = 1;
+
+const verifier = new Verifier({ workers: 1 });
+let opened: { readonly go: () => void; readonly report: Promise<Report> } | null = null;
+
+async function obey(order: Order): Promise<Opened | Report | Again> {
+  if (order.order === 'open') return open({ ...order, verifier }, order.scene);
+  if (order.order === 'go') return go();
+  return { violations: await again(order.scene, { ...order, verifier }, order.done) };
+}
+
+async function open(place: Place, scene: SceneName): Promise<Opened> {
+  await warm(place);
+  const gate = Promise.withResolvers<void>();
+  const ready = Promise.withResolvers<void>();
+  const report = scenes[scene].go(place, async () => {
+    ready.resolve();
+    await gate.promise;
+  });
+  await Promise.race([ready.promise, report]);
+  opened = { go: gate.resolve, report };
+  return { threads: threads() };
+}
+
+async function go(): Promise<Report> {
+  if (opened === null) throw new Error('nothing is open');
+  const { go: letGo, report } = opened;
+  opened = null;
+  letGo();
+  return report;
+}
+
+function threads(): [string, string][] {
+  return readdirSync('/proc/self/task').map((tid) => [tid, readFileSync(`/proc/self/task/${tid}/comm`, 'utf8').trim()]);
+}
+
+/** What the code itself logs is on the same pipe: an answer begins with a mark. */
+function answer(value: object): void {
+  process.stdout.write(`\n@${JSON.stringify(value)}\n`);
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  try {
+    answer(await obey(JSON.parse(line) as Order));
+  } catch (error) {
+    answer({ failed: messageOf(error) });
+  }
+}
+await verifier[Symbol.asyncDispose]();

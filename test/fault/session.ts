@@ -1,21 +1,22 @@
 /** The real ingest, publisher and store on a small repository, in this process: what the fault harnesses kill, starve and check. */
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { cp, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createSigningKey } from '../../src/apk/make.ts';
 import { SampleRepository } from '../../src/cli/sample-builder.ts';
 import { loadConfig } from '../../src/config/load.ts';
+import type { InboxConfig } from '../../src/config/schema.ts';
 import { Quarantine } from '../../src/ingest/quarantine.ts';
 import { InboxService } from '../../src/ingest/service.ts';
 import { Publisher } from '../../src/publish/publisher.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
 import { type Clock, systemClock } from '../../src/system/clock.ts';
 import type { Log } from '../../src/system/log.ts';
-import { loadKeyring } from '../../src/trust/keyring.ts';
+import { type Keyring, loadKeyring } from '../../src/trust/keyring.ts';
 import { Verifier } from '../../src/trust/verify.ts';
 
-const repositories = ['main/x86_64', 'main/armhf'];
+export const repositories = ['main/x86_64', 'main/armhf'];
 
 /** Pauses are short: a pass that failed is tried again soon. */
 const clock: Clock = {
@@ -68,27 +69,62 @@ export async function upload(directory: string, number: number, uploads = join(d
   }
 }
 
-/** What a client would find wrong: null when every served index is that of one upload, with all its packages. Reads nothing but the disk. */
-export function violation(directory: string, atLeast: number, uploads = join(directory, 'uploads')): string | null {
-  const link = join(directory, 'srv/public');
-  if (!existsSync(link)) return atLeast === 0 ? null : `nothing is served, upload ${atLeast} was published`;
-  const tree = join(directory, 'srv', readlinkSync(link));
+/**
+ * What a client would find wrong: null when every served index is that of one upload, with all its packages. `spare`: path of
+ * a file that is damaged already, below the public tree.
+ */
+export function violation(
+  directory: string,
+  atLeast: number,
+  uploads = join(directory, 'uploads'),
+  spare?: string,
+): string | null {
+  const tree = servedDirectory(join(directory, 'srv'));
+  if (tree === null) return atLeast === 0 ? null : `nothing is served, upload ${atLeast} was published`;
   const served = new Set<string>();
   for (const repository of repositories) {
     const index = hashOf(join(tree, repository, 'APKINDEX.tar.gz'));
     const number = readdirSync(uploads).find((n) => hashOf(join(uploads, n, repository, 'APKINDEX.tar.gz')) === index);
+    // The first repository may go out before the other one.
+    if (index === null && atLeast === 0) continue;
     if (number === undefined) return `${repository}: an index that was never uploaded`;
     served.add(number);
-    for (const name of readdirSync(join(uploads, number, repository)))
-      if (hashOf(join(tree, repository, name)) !== hashOf(join(uploads, number, repository, name)))
-        return `${repository}/${name} of upload ${number}: absent or other bytes`;
+    for (const name of readdirSync(join(uploads, number, repository))) {
+      const path = `${repository}/${name}`;
+      if (path === spare && existsSync(join(tree, path))) continue;
+      if (hashOf(join(tree, path)) !== hashOf(join(uploads, number, path)))
+        return `${path} of upload ${number}: absent or other bytes`;
+    }
   }
   // Where no lock shows an upload, each repository goes out as soon as it is closed.
   const number = Math.min(...[...served].map(Number));
   return number < atLeast ? `upload ${number} is served, ${atLeast} was published` : null;
 }
 
-function hashOf(path: string): string | null {
+/** What `public` stands for; a plain directory that is being adopted has an instant under its other name. */
+function servedDirectory(root: string): string | null {
+  const path = join(root, 'public');
+  const facts = lstatSync(path, { throwIfNoEntry: false });
+  if (facts?.isSymbolicLink()) return join(root, readlinkSync(path));
+  if (facts?.isDirectory()) return path;
+  const aside = join(root, 'public.before-adopt');
+  return existsSync(aside) ? aside : null;
+}
+
+/** Digests of the indexes of an upload. */
+export function indexesOf(uploads: string, number: number): string[] {
+  return repositories.map((repository) => hashOf(join(uploads, String(number), repository, 'APKINDEX.tar.gz')) ?? '');
+}
+
+/** True when nothing is under way and the current generation is made of these indexes. */
+export function isRecorded({ generations, journal }: Store, indexes: readonly string[]): boolean {
+  const current = generations.current();
+  if (current === null || journal.pending() !== null) return false;
+  const recorded = generations.indexesAt(current.number).map(({ sha256 }) => sha256);
+  return recorded.length === indexes.length && indexes.every((sha256) => recorded.includes(sha256));
+}
+
+export function hashOf(path: string): string | null {
   try {
     return createHash('sha256').update(readFileSync(path)).digest('hex');
   } catch {
@@ -96,7 +132,21 @@ function hashOf(path: string): string | null {
   }
 }
 
-interface Parts {
+/** Returns the path of the configuration. */
+export async function writeConfig(directory: string): Promise<string> {
+  const file = join(directory, 'lockstepd.yaml');
+  await writeFile(
+    file,
+    `root: ${join(directory, 'srv')}\nstate: ${join(directory, 'state')}\ninboxes:\n  - builder: bpo\n    path: inbox/bpo\n    settle: 10ms\n` +
+      `    repositories: ["main/{arch}"]\n    keys: ${join(directory, 'keys')}\nmirrors: []\n` +
+      'publish: { grace: 0s, keep_trees_for: 0s, max_trees: 2 }\nguards: { downgrade: allow, rebuilt: allow, max_removed_percent: 100 }\n',
+  );
+  return file;
+}
+
+export interface Parts {
+  readonly inbox: InboxConfig;
+  readonly keyring: Keyring;
   readonly complaints: string[];
   readonly store: Store;
   readonly verifier: Verifier;
@@ -106,40 +156,46 @@ interface Parts {
 
 export class Session {
   /** What was said of things that went wrong. */
-  readonly complaints: readonly string[];
-  readonly #parts: Parts;
+  readonly complaints: string[];
+  readonly parts: Parts;
   readonly #stop = new AbortController();
-  readonly #running: Promise<void>;
+  readonly #verifierIsOurs: boolean;
+  #running: Promise<void> | null = null;
 
-  private constructor(parts: Parts) {
-    this.#parts = parts;
+  private constructor(parts: Parts, verifierIsOurs: boolean) {
+    this.parts = parts;
     this.complaints = parts.complaints;
-    this.#running = parts.service.run(this.#stop.signal).catch((error: unknown) => {
-      if (!this.#stop.signal.aborted) parts.complaints.push(`ended ${String(error)}`);
-    });
+    this.#verifierIsOurs = verifierIsOurs;
   }
 
-  /** Opens what lies in `directory` as a start of the daemon does. */
+  /** Opens what lies in `directory` as a start of the daemon does, and looks at the inbox. */
   static async open(directory: string): Promise<Session> {
-    const file = join(directory, 'lockstepd.yaml');
+    const session = await Session.openQuiet(directory);
+    session.start();
+    return session;
+  }
+
+  /** As `open`, without looking at the inbox until `start`. A verifier that is passed in is not ended by `close`. */
+  static async openQuiet(directory: string, options: { readonly verifier?: Verifier } = {}): Promise<Session> {
+    const file = await writeConfig(directory);
     const root = join(directory, 'srv');
-    await writeFile(
-      file,
-      `root: ${root}\nstate: ${join(directory, 'state')}\ninboxes:\n  - builder: bpo\n    path: inbox/bpo\n    settle: 10ms\n` +
-        `    repositories: ["main/{arch}"]\n    keys: ${join(directory, 'keys')}\nmirrors: []\n` +
-        'publish: { grace: 0s, keep_trees_for: 0s, max_trees: 2 }\nguards: { downgrade: allow, rebuilt: allow, max_removed_percent: 100 }\n',
-    );
     const config = await loadConfig(file, { env: {} });
     const inbox = config.inboxes[0];
     if (inbox === undefined) throw new Error('unreachable');
     const store = openStore(config.state);
-    const verifier = new Verifier({ workers: 1 });
+    const verifier = options.verifier ?? new Verifier({ workers: 1 });
     const complaints: string[] = [];
     const say = (event: string, fields?: object): void => void complaints.push(`${event} ${JSON.stringify(fields)}`);
     const log: Log = { debug: () => {}, info: () => {}, warn: say, error: say };
     const publisher = new Publisher({ root, ...config.publish }, { store, clock, log });
-    await publisher.recover();
-    const keyring = await loadKeyring([join(directory, 'keys')]);
+    let keyring: Keyring;
+    try {
+      await publisher.recover();
+      keyring = await loadKeyring([join(directory, 'keys')]);
+    } catch (error) {
+      store[Symbol.dispose]();
+      throw error;
+    }
     const service = new InboxService(inbox, {
       root,
       reserveBytes: 0,
@@ -160,37 +216,74 @@ export class Session {
       clock,
       log,
     });
-    return new Session({ complaints, store, verifier, publisher, service });
+    const parts = { inbox, keyring, complaints, store, verifier, publisher, service };
+    return new Session(parts, options.verifier === undefined);
+  }
+
+  /** Begins to look at the inbox. */
+  start(): void {
+    this.#running = this.parts.service.run(this.#stop.signal).catch((error: unknown) => {
+      if (!this.#stop.signal.aborted) this.complaints.push(`ended ${String(error)}`);
+      this.#stop.abort();
+    });
   }
 
   get generation(): number {
-    return this.#parts.store.generations.current()?.number ?? 0;
+    return this.parts.store.generations.current()?.number ?? 0;
   }
 
   /** Waits until `index` of an upload is served. False when that takes too long. */
   async untilServed(directory: string, number: number, uploads?: string, timeoutMs = 8000): Promise<boolean> {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
-      this.#parts.service.wake();
+      this.parts.service.wake();
       if (violation(directory, number, uploads) === null && this.generation > 0 && !this.#isPending()) return true;
       if (performance.now() > deadline) return false;
       await systemClock.sleep(10);
     }
   }
 
+  /** Waits until these indexes are recorded as served, without a look at the trees. False when that takes too long, or nobody works at it. */
+  async untilRecorded(indexes: readonly string[], timeoutMs = 4000): Promise<boolean> {
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      this.parts.service.wake();
+      if (this.#isRecorded(indexes)) return true;
+      if (performance.now() > deadline || this.#stop.signal.aborted) return false;
+      await systemClock.sleep(5);
+    }
+  }
+
+  #isRecorded(indexes: readonly string[]): boolean {
+    try {
+      return isRecorded(this.parts.store, indexes);
+    } catch (error) {
+      this.complaints.push(String(error));
+      return false;
+    }
+  }
+
+  /** Waits until the tree for the next generation is made. */
+  async untilSpare(timeoutMs = 4000): Promise<void> {
+    const deadline = performance.now() + timeoutMs;
+    const { generations } = this.parts.store;
+    const isReady = (): boolean => generations.trees().filter((tree) => tree.generation > 0).length > 1;
+    while (!isReady() && performance.now() < deadline && this.complaints.length === 0) await systemClock.sleep(5);
+  }
+
   prune(): Promise<number> {
-    return this.#parts.publisher.prune();
+    return this.parts.publisher.prune();
   }
 
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#running;
-    await this.#parts.publisher.stop();
-    await this.#parts.verifier[Symbol.asyncDispose]();
-    this.#parts.store[Symbol.dispose]();
+    await this.parts.publisher.stop();
+    if (this.#verifierIsOurs) await this.parts.verifier[Symbol.asyncDispose]();
+    this.parts.store[Symbol.dispose]();
   }
 
   #isPending(): boolean {
-    return this.#parts.store.journal.pending() !== null;
+    return this.parts.store.journal.pending() !== null;
   }
 }
