@@ -1,6 +1,5 @@
 /** What the bench runs on: a primary with a tree of a given size, a builder that uploads through sshd and rrsync, mirrors seeded by copy. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -8,12 +7,10 @@ import { createSigningKey } from '../../src/apk/make.ts';
 import { SampleRepository } from '../../src/cli/sample-builder.ts';
 import { childEnvironment, exec } from '../../src/system/exec.ts';
 import type { Sshd } from '../support/sshd.ts';
+import { unitEnvironment } from '../support/unit.ts';
 
 /** As it is installed: compiled, not stripped of types at each start. */
 const main = resolve(import.meta.dirname, '../../dist/main.js');
-/** Its memory settings, from the unit. */
-const unit = readFileSync(resolve(import.meta.dirname, '../../systemd/lockstepd.service'), 'utf8');
-const [, nodeOptions = ''] = /NODE_OPTIONS=([^"]*)/.exec(unit) ?? [];
 const packagesInARepository = 1000;
 
 export interface World extends AsyncDisposable {
@@ -92,7 +89,7 @@ export class BenchDaemon implements AsyncDisposable {
   constructor(configFile: string) {
     this.#child = spawn(process.execPath, [main, 'run', '--config', configFile], {
       stdio: ['ignore', 'pipe', 'inherit'],
-      env: childEnvironment({ NODE_OPTIONS: nodeOptions, MALLOC_ARENA_MAX: '2' }),
+      env: childEnvironment(unitEnvironment),
     });
     // Nothing is left running when the bench is ended half way.
     const end = (): void => void this.#child.kill('SIGKILL');
