@@ -28,9 +28,15 @@ print(report);
 function print({ reads, torn, backwards, batches, kills, pruned, lost, missing, samples, state }: SoakReport): void {
   const total = Object.values(reads).reduce((sum, one) => sum + one, 0);
   const each = Object.entries(reads).map(([name, n]) => `${name} ${n}`);
-  console.log(`${settings.minutes} minutes, load ${loadavg().map((one) => one.toFixed(1)).join(' ')}`);
+  console.log(
+    `${settings.minutes} minutes, load ${loadavg()
+      .map((one) => one.toFixed(1))
+      .join(' ')}`,
+  );
   console.log(`${total} reads (${each.join(', ')}): ${torn.length} torn, ${backwards.length} went back`);
-  console.log(`${batches} batches, ${kills} kills, ${pruned} packages pruned; last batch lacks at: ${lost.join(' ') || 'none'}`);
+  console.log(
+    `${batches} batches, ${kills} kills, ${pruned} packages pruned; last batch lacks at: ${lost.join(' ') || 'none'}`,
+  );
   for (const one of [...torn, ...backwards].slice(0, 20)) console.log(`  ${one}`);
   const growths = [...judgeVitals(samples, kills, age), ...stateGrowth(state)];
   for (const growth of growths) console.log(text(growth));

@@ -174,8 +174,7 @@ async function untilEverywhere(
   timeoutMs: number,
 ): Promise<string[]> {
   const wanted = repository.index();
-  const behind = (): string[] =>
-    places.filter(({ directory }) => !isThere(directory, wanted)).map(({ name }) => name);
+  const behind = (): string[] => places.filter(({ directory }) => !isThere(directory, wanted)).map(({ name }) => name);
   const deadline = performance.now() + timeoutMs;
   while (behind().length > 0 && performance.now() < deadline) await sleep(100);
   return behind();

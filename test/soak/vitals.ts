@@ -41,7 +41,9 @@ export function judgeVitals(samples: readonly Sample[], longLife: number, age: n
     median(
       some.map((life) =>
         median(
-          samples.filter((s) => s.life === life && s.ageSeconds >= age && s.ageSeconds < age + window).map((s) => of(s)),
+          samples
+            .filter((s) => s.life === life && s.ageSeconds >= age && s.ageSeconds < age + window)
+            .map((s) => of(s)),
         ),
       ),
     );
