@@ -44,14 +44,20 @@ export function accountOf(kind: MirrorKind): 'sftp' | 'unsynced' | 'rsync' {
   return kind === 'sftp, fsync: never' ? 'unsynced' : kind;
 }
 
-export async function configure(world: World, sshd: Sshd, mirror: MirrorKind | null): Promise<string> {
+/** A mirror needs the server that it lies behind. `more`: top-level YAML. */
+export async function configure(
+  world: World,
+  sshd: Sshd | null,
+  mirror: MirrorKind | null,
+  more = '',
+): Promise<string> {
   const { directory } = world;
   const file = join(directory, 'lockstepd.yaml');
   const account = accountOf(mirror ?? 'sftp');
   const path = mirror === 'rsync' ? '/' : join(directory, account);
   const fsync = mirror === 'sftp, fsync: never' ? 'never' : 'always';
   const mirrors =
-    mirror === null
+    mirror === null || sshd === null
       ? 'mirrors: []'
       : `mirrors:
   - name: mirror
@@ -68,9 +74,15 @@ inboxes:
     keys: ${join(directory, 'keys')}
     settle: 1s
 ${mirrors}
+${more}
 `,
   );
   return file;
+}
+
+/** The state database of the world's daemon, and its socket. */
+export function stateOf({ directory }: World): { readonly database: string; readonly socket: string } {
+  return { database: join(directory, 'state/state.db'), socket: join(directory, 'state/lockstepd.sock') };
 }
 
 export interface LogEvent {
@@ -130,12 +142,12 @@ export class BenchDaemon implements AsyncDisposable {
     await this.stop();
   }
 
-  async stop(): Promise<void> {
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const ended = new Promise((done) => {
       this.#child.once('close', done);
     });
-    this.#child.kill('SIGTERM');
+    this.#child.kill(signal);
     await ended;
   }
 }

@@ -61,7 +61,8 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
     await run.untilOver();
     const lost = await untilEverywhere(places, run.repository, 60_000);
     const { batches, kills, pruned, samples, state } = run;
-    return { ...findings, batches, kills, pruned, lost, missing: fleet.missing, samples, state };
+    const { reads, torn, backwards } = findings;
+    return { reads, torn, backwards, batches, kills, pruned, lost, missing: fleet.missing, samples, state };
   } finally {
     stop.abort();
     await Promise.all(readers);
