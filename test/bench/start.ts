@@ -1,5 +1,5 @@
 /**
- * `npm run bench:start [-- --sizes 1000,100000 --rounds 7]`: what a start after a kill in the middle of a publish takes, what
+ * `npm run bench:start [-- --sizes 1000,100000 --rounds 11]`: what a start after a kill in the middle of a publish takes, what
  * publishing 20 packages takes, and what a rebuild of a lost state takes, on trees of these sizes, by turns. Exit code 1 when a bar is missed.
  */
 import { lstatSync, readlinkSync } from 'node:fs';
@@ -13,7 +13,7 @@ import { askDaemon } from '../../src/system/control.ts';
 import { BenchDaemon, configure, createWorld, stateOf, type World } from './world.ts';
 
 const { values: settings } = parseArgs({
-  options: { sizes: { type: 'string', default: '1000,100000' }, rounds: { type: 'string', default: '7' } },
+  options: { sizes: { type: 'string', default: '1000,100000' }, rounds: { type: 'string', default: '11' } },
 });
 const sizes = settings.sizes.split(',').map(Number);
 const rounds = Number(settings.rounds);
