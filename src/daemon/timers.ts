@@ -13,6 +13,7 @@ const heartbeatMs = 5000;
 export async function keepHouse(publisher: Publisher, clock: Clock, log: Log, signal: AbortSignal): Promise<void> {
   for (;;) {
     try {
+      await publisher.removeDiscarded();
       const removed = await publisher.prune();
       if (removed > 0) log.info('pruned', { files: removed });
     } catch (error) {

@@ -14,6 +14,8 @@ export interface PublisherOptions {
   readonly primary?: string | null;
   /** `public` may be a plain directory, which the first switch puts aside. */
   readonly takesOver?: boolean;
+  /** The largest served generation of which a start makes a whole tree anew, in packages. */
+  readonly linksAtStart?: number;
 }
 
 /** What a publish takes: only what `verify` accepted can be put in here. */

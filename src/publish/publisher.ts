@@ -12,6 +12,7 @@ import type { Log } from '../system/log.ts';
 import { inPieces } from '../system/pieces.ts';
 import { applySteps, makePublicDirectory } from './apply.ts';
 import { IndexArchive } from './archive.ts';
+import { discard, isDiscarded, removeDiscarded } from './discard.ts';
 import { chooseTree, nextMtimeSeconds, type TreeChoice, type TreeFacts } from './generation.ts';
 import { planTree, traceContent, traceFile } from './plan.ts';
 import type { Lease, PublisherOptions, VerifiedBatch } from './ports.ts';
@@ -20,6 +21,8 @@ import { recallFromTrees } from './recall.ts';
 import { requireValid, stampIndexes } from './stamp.ts';
 import { asideName, removeStrangeTrees, servedTree } from './trees.ts';
 
+/** A start links at most so many files before it serves: well under a second. More of them are linked when the batch comes again. */
+const linksAtStart = 10_000;
 /** The mirrors come first: a spare tree is made when they have had time to be served. */
 const spareDelayMs = 2000;
 
@@ -84,7 +87,12 @@ export class Publisher {
     await this.archive.keepServed(this.#store.generations);
     await recallFromTrees(root, this.#store.recalls, this.#files);
     for (const name of await this.#files.readdir(join(root, 'ingest')))
-      await this.#files.removeTree(join(root, 'ingest', name));
+      if (!isDiscarded(name)) await this.#files.removeTree(join(root, 'ingest', name));
+  }
+
+  /** Removes the trees that were given up: takes long, and nobody waits for it. */
+  removeDiscarded(): Promise<void> {
+    return removeDiscarded(this.#options.root, this.#files);
   }
 
   /** Name of the tree that is served, null before the first generation. */
@@ -238,7 +246,7 @@ export class Publisher {
 
   /**
    * A generation was begun and not committed. Served already: only the record lacks. Recorded whole: its tree is brought up
-   * again from the start. Otherwise, or when that fails, the intent is forgotten.
+   * again from the start. Otherwise, when that fails, or when it would take as long as a whole tree, the intent is forgotten.
    */
   async #settleOpen(served: string | null): Promise<void> {
     const { journal, generations } = this.#store;
@@ -250,6 +258,10 @@ export class Publisher {
     try {
       if (served !== pending.tree) {
         const from = generations.trees().find((t) => t.name === pending.tree)?.generation ?? 0;
+        if (from === 0 && this.#servedPackages() > (this.#options.linksAtStart ?? linksAtStart)) {
+          await discard(this.#options.root, pending.tree, this.#files);
+          throw new Error('its tree has to be made from nothing: after the start the upload is published anew');
+        }
         await this.#bringUp(pending, from, current);
       }
     } catch (error) {
@@ -264,6 +276,13 @@ export class Publisher {
     }
     journal.commit(pending, current, this.#clock.now());
     this.#log.info('publish_recovered', { generation: pending.number, batch: pending.batch, outcome: 'finished' });
+  }
+
+  /** Packages of the served generation; 0 before the first. */
+  #servedPackages(): number {
+    const { generations } = this.#store;
+    const indexes = generations.indexesAt(generations.current()?.number ?? 0);
+    return indexes.reduce((sum, { packages }) => sum + packages, 0);
   }
 
   async #takeBack(number: number, tree: string): Promise<void> {

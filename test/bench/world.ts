@@ -1,6 +1,5 @@
 /** What the bench runs on: a primary with a tree of a given size, a builder that uploads through sshd and rrsync, mirrors seeded by copy. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -8,12 +7,10 @@ import { createSigningKey } from '../../src/apk/make.ts';
 import { SampleRepository } from '../../src/cli/sample-builder.ts';
 import { childEnvironment, exec } from '../../src/system/exec.ts';
 import type { Sshd } from '../support/sshd.ts';
+import { unitEnvironment } from '../support/unit.ts';
 
 /** As it is installed: compiled, not stripped of types at each start. */
 const main = resolve(import.meta.dirname, '../../dist/main.js');
-/** Its memory settings, from the unit. */
-const unit = readFileSync(resolve(import.meta.dirname, '../../systemd/lockstepd.service'), 'utf8');
-const [, nodeOptions = ''] = /NODE_OPTIONS=([^"]*)/.exec(unit) ?? [];
 const packagesInARepository = 1000;
 
 export interface World extends AsyncDisposable {
@@ -47,14 +44,20 @@ export function accountOf(kind: MirrorKind): 'sftp' | 'unsynced' | 'rsync' {
   return kind === 'sftp, fsync: never' ? 'unsynced' : kind;
 }
 
-export async function configure(world: World, sshd: Sshd, mirror: MirrorKind | null): Promise<string> {
+/** A mirror needs the server that it lies behind. `more`: top-level YAML. */
+export async function configure(
+  world: World,
+  sshd: Sshd | null,
+  mirror: MirrorKind | null,
+  more = '',
+): Promise<string> {
   const { directory } = world;
   const file = join(directory, 'lockstepd.yaml');
   const account = accountOf(mirror ?? 'sftp');
   const path = mirror === 'rsync' ? '/' : join(directory, account);
   const fsync = mirror === 'sftp, fsync: never' ? 'never' : 'always';
   const mirrors =
-    mirror === null
+    mirror === null || sshd === null
       ? 'mirrors: []'
       : `mirrors:
   - name: mirror
@@ -71,9 +74,15 @@ inboxes:
     keys: ${join(directory, 'keys')}
     settle: 1s
 ${mirrors}
+${more}
 `,
   );
   return file;
+}
+
+/** The state database of the world's daemon, and its socket. */
+export function stateOf({ directory }: World): { readonly database: string; readonly socket: string } {
+  return { database: join(directory, 'state/state.db'), socket: join(directory, 'state/lockstepd.sock') };
 }
 
 export interface LogEvent {
@@ -92,7 +101,7 @@ export class BenchDaemon implements AsyncDisposable {
   constructor(configFile: string) {
     this.#child = spawn(process.execPath, [main, 'run', '--config', configFile], {
       stdio: ['ignore', 'pipe', 'inherit'],
-      env: childEnvironment({ NODE_OPTIONS: nodeOptions, MALLOC_ARENA_MAX: '2' }),
+      env: childEnvironment(unitEnvironment),
     });
     // Nothing is left running when the bench is ended half way.
     const end = (): void => void this.#child.kill('SIGKILL');
@@ -133,12 +142,12 @@ export class BenchDaemon implements AsyncDisposable {
     await this.stop();
   }
 
-  async stop(): Promise<void> {
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const ended = new Promise((done) => {
       this.#child.once('close', done);
     });
-    this.#child.kill('SIGTERM');
+    this.#child.kill(signal);
     await ended;
   }
 }

@@ -1,41 +1,35 @@
 /**
- * `npm run fault:power -- [CUTS] [SEED]`: batches land on ext4 and on xfs in an image on a loop device; copies of the image at
- * random moments are what power cuts leave. Each is mounted, checked, recovered, checked. Then the same with every fsync left
- * out, which must break at least half. Needs root, loop devices, mkfs.xfs and strace.
+ * `npm run fault:power [-- --cuts 200 --seed N]`: batches land, are published and pruned on ext4 and on xfs in an image on a loop
+ * device; copies of the image at random moments are what power cuts leave. Each is mounted, judged, started, judged. Then the same
+ * with every fsync left out, which must break at least half. Exit code 1 when a bar is missed. Needs root, loop devices, strace.
  */
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { messageOf } from '../../src/errors.ts';
 import { missingProgram } from '../support/sshd.ts';
+import { type Kind, makeImage, mounted, run, snapshot } from './power-image.ts';
+import { judge } from './power-judge.ts';
 import { random } from './random.ts';
-import { makeFixture, Session, upload, violation } from './session.ts';
+import { makeFixture } from './session.ts';
 
-const cuts = Number(process.argv[2] ?? '200');
-const seed = Number(process.argv[3] ?? '20261122');
-const next = random(seed);
+const { values: settings } = parseArgs({
+  options: {
+    cuts: { type: 'string', default: '200' },
+    seed: { type: 'string', default: '20261122' },
+  },
+});
+const cuts = Number(settings.cuts);
+const next = random(Number(settings.seed));
 /** Enough for one life of the batches; the next life begins with an empty file system. */
 const uploads = 60;
-
-/** With what a cut does most harm: nothing is written before its time, and nothing is guessed by the file system. */
-const kinds = {
-  ext4: { make: ['mkfs.ext4', '-q', '-F'], options: 'noauto_da_alloc,data=writeback,commit=1', bytes: 64 * 2 ** 20 },
-  xfs: { make: ['mkfs.xfs', '-q', '-f'], options: 'defaults', bytes: 320 * 2 ** 20 },
-};
-type Kind = keyof typeof kinds;
-
-function run(command: string, ...args: string[]): void {
-  execFileSync(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
-}
-
-function makeImage(path: string, kind: Kind, bytes: number): void {
-  writeFileSync(path, '');
-  truncateSync(path, bytes);
-  const [program = '', ...args] = kinds[kind].make;
-  run(program, ...args, path);
-}
+const longestPauseMs = 250;
+/** Of the cuts of each file system, how many are made again without fsync. */
+const brokenShare = 0.2;
 
 interface Writer {
   readonly child: ChildProcess;
@@ -44,12 +38,13 @@ interface Writer {
   end(): Promise<void>;
 }
 
-/** Publishes upload after upload until it is ended; `fsync: false` makes every sync a lie. */
+/** Publishes upload after upload until it is ended; `fsync: false` makes every sync a lie, SQLite's too. */
 function startWriter(directory: string, from: string, fsync: boolean): Writer {
   const node = [process.execPath, join(import.meta.dirname, 'power-writer.ts'), directory, from, String(uploads)];
   const lie = [
     'strace',
     '-f',
+    '--seccomp-bpf',
     '-o',
     '/dev/null',
     '-e',
@@ -72,75 +67,95 @@ function startWriter(directory: string, from: string, fsync: boolean): Writer {
   };
 }
 
-/** What a cut at one moment leaves: null, or what is wrong with it. */
-async function judge(
-  image: string,
-  options: string,
-  at: string,
-  from: string,
-  promised: number,
-): Promise<string | null> {
-  run('mount', '-o', `loop,${options}`, image, at);
+interface Count {
+  torn: number;
+  lost: number;
+}
+
+async function cutOften(kind: Kind, wanted: number, fsync: boolean, base: string): Promise<Count> {
+  const count: Count = { torn: 0, lost: 0 };
+  const startedAt = performance.now();
+  for (let done = 0, told = 0; done < wanted; ) {
+    const copies = await cutOneLife(kind, wanted - done, fsync, base);
+    for (const { copy, promised } of copies) {
+      const at = join(base, 'at');
+      let verdict: Awaited<ReturnType<typeof judge>>;
+      try {
+        using _ = mounted(copy, kind, at);
+        const from = join(base, 'fixture/uploads');
+        verdict = await judge({ at, uploads: from, promised, next: uploads, work: join(base, 'work') });
+      } catch (error) {
+        verdict = { kind: 'torn', detail: `cannot be mounted: ${messageOf(error)}` };
+      }
+      rmSync(copy);
+      done++;
+      if (verdict.kind === 'whole') continue;
+      count[verdict.kind]++;
+      if (told++ < 5)
+        console.log(`  ${kind} ${fsync ? '' : 'without fsync '}cut ${done}: ${verdict.detail.slice(0, 300)}`);
+    }
+  }
+  const each = ((performance.now() - startedAt) / wanted / 1000).toFixed(2);
+  const what = `${kind}${fsync ? '' : ' without fsync'}`;
+  console.log(`${what}: ${wanted} cuts, ${count.torn} torn, ${count.lost} lost (${each} s each)`);
+  return count;
+}
+
+/** Copies of the image at random moments while the batches land, at most `limit`. */
+async function cutOneLife(
+  kind: Kind,
+  limit: number,
+  fsync: boolean,
+  base: string,
+): Promise<{ copy: string; promised: number }[]> {
+  const [image, live] = [join(base, 'host/live.img'), join(base, 'live')];
+  const copies: { copy: string; promised: number }[] = [];
+  makeImage(image, kind);
+  using _ = mounted(image, kind, live);
+  // The operator's part was there long before.
+  for (const name of ['keys', 'srv', 'state'])
+    cpSync(join(base, 'fixture', name), join(live, name), { recursive: true });
+  run('sync', '-f', live);
+  const writer = startWriter(live, join(base, 'fixture/uploads'), fsync);
   try {
-    const before = violation(at, promised, from);
-    if (before !== null) return `before recovery: ${before}`;
-    const session = await Session.open(at);
-    const after = violation(at, promised, from);
-    await upload(at, uploads, from);
-    const again = await session.untilServed(at, uploads, from);
-    await session.close();
-    if (after !== null) return `after recovery: ${after}`;
-    return again ? null : `tried again: ${session.complaints.join(' ')}`;
-  } catch (error) {
-    return `cannot recover: ${String(error)}`;
+    while (writer.published() === 0 && writer.child.exitCode === null) await sleep(20);
+    while (copies.length < limit && writer.child.exitCode === null) {
+      await sleep(next() * longestPauseMs);
+      const promised = writer.published();
+      // The last upload is for the time after the cut.
+      if (promised >= uploads - 2) break;
+      const copy = join(base, `host/cut-${copies.length}.img`);
+      snapshot(image, copy);
+      copies.push({ copy, promised });
+    }
+    if (copies.length === 0) throw new Error('the writer ended before a cut');
+    return copies;
   } finally {
-    run('umount', at);
+    await writer.end();
   }
 }
 
-async function cutOften(kind: Kind, count: number, fsync: boolean, base: string, from: string): Promise<number> {
-  const { options, bytes } = kinds[kind];
-  const [image, live, at] = [join(base, 'host/live.img'), join(base, 'live'), join(base, 'at')];
-  const copies: { copy: string; promised: number }[] = [];
-  let broken = 0;
-  for (let done = 0; done < count; ) {
-    makeImage(image, kind, bytes);
-    run('mount', '-o', `loop,${options}`, image, live);
-    // The operator's part was there long before.
-    for (const name of ['keys', 'srv', 'state']) cpSync(join(from, '..', name), join(live, name), { recursive: true });
-    run('sync', '-f', live);
-    const writer = startWriter(live, from, fsync);
-    try {
-      while (writer.published() === 0 && writer.child.exitCode === null) await sleep(20);
-      for (let n = 0; n < 20 && done + copies.length < count && writer.child.exitCode === null; n++) {
-        await sleep(20 + next() * 300);
-        const promised = writer.published();
-        if (promised >= uploads - 1) break;
-        const copy = join(base, `host/cut-${n}.img`);
-        run('cp', '--reflink=always', image, copy);
-        copies.push({ copy, promised });
-      }
-    } finally {
-      await writer.end();
-      run('umount', live);
-    }
-    for (const { copy, promised } of copies.splice(0)) {
-      const found = await judge(copy, options, at, from, promised);
-      if (found !== null && broken++ < 5)
-        console.log(`  ${kind}${fsync ? '' : ' without fsync'}: ${found.slice(0, 200)}`);
-      rmSync(copy);
-      done++;
+async function cutEverything(base: string): Promise<void> {
+  await makeFixture(join(base, 'fixture'), uploads);
+  for (const kind of ['ext4', 'xfs'] as const) {
+    const whole = await cutOften(kind, cuts, true, base);
+    const few = Math.ceil(cuts * brokenShare);
+    const broken = await cutOften(kind, few, false, base);
+    if (whole.torn + whole.lost > 0) process.exitCode = 1;
+    if (broken.torn + broken.lost < few / 2) {
+      console.log(`${kind}: the variant without fsync broke too seldom: this run proves nothing`);
+      process.exitCode = 1;
     }
   }
-  console.log(`${kind}${fsync ? '' : ' without fsync'}: ${broken} of ${count} cuts broken`);
-  return broken;
 }
 
 const missing = missingProgram('strace', 'mkfs.ext4', 'mkfs.xfs', 'losetup');
-if (process.getuid?.() !== 0 || missing !== undefined) {
-  console.log(`SKIPPED: no power was cut: ${missing === undefined ? 'this needs root' : `${missing} is absent`}`);
+const free = missing === undefined && spawnSync('losetup', ['-f']).status === 0;
+if (process.getuid?.() !== 0 || !free) {
+  const why = missing === undefined ? 'this needs root and loop devices' : `${missing} is absent`;
+  console.log(`SKIPPED: no power was cut: ${why}`);
 } else {
-  console.log(`seed ${seed}`);
+  console.log(`seed ${settings.seed}`);
   const base = mkdtempSync(join(tmpdir(), 'lockstepd-power-'));
   for (const name of ['host', 'live', 'at']) mkdirSync(join(base, name));
   // Ended from outside: nothing stays mounted.
@@ -154,23 +169,9 @@ if (process.getuid?.() !== 0 || missing !== undefined) {
   try {
     // Only xfs and btrfs copy an image in one instant.
     const host = join(base, 'host.img');
-    makeImage(host, 'xfs', 3 * 2 ** 30);
-    run('mount', '-o', 'loop', host, join(base, 'host'));
-    try {
-      await makeFixture(join(base, 'fixture'), uploads);
-      const from = join(base, 'fixture/uploads');
-      for (const kind of ['ext4', 'xfs'] as const) {
-        const whole = Math.ceil(cuts / 2);
-        if ((await cutOften(kind, whole, true, base, from)) > 0) process.exitCode = 1;
-        const few = Math.ceil(whole / 5);
-        if ((await cutOften(kind, few, false, base, from)) < few / 2) {
-          console.log(`${kind}: the variant without fsync broke too seldom: this run proves nothing`);
-          process.exitCode = 1;
-        }
-      }
-    } finally {
-      run('umount', join(base, 'host'));
-    }
+    makeImage(host, 'xfs', 6 * 2 ** 30);
+    using _ = mounted(host, 'xfs', join(base, 'host'));
+    await cutEverything(base);
   } finally {
     rmSync(base, { recursive: true, force: true });
   }

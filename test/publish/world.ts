@@ -37,7 +37,7 @@ export class PublishWorld implements Disposable {
   readonly clock: Clock & { nowMs: number };
   store: Store;
   publisher: Publisher;
-  readonly #options: { keepTreesForMs: number; maxTrees: number };
+  readonly #options: { keepTreesForMs: number; maxTrees: number; linksAtStart?: number };
   readonly #state: string;
   readonly #files: Files | undefined;
   /** Mirrors that are fed. */
@@ -45,7 +45,11 @@ export class PublishWorld implements Disposable {
   #batches = 0;
 
   /** With `files` the root lies there, and only the store on the disk. */
-  constructor(directory: string, options = { keepTreesForMs: 0, maxTrees: 2 }, files?: Files) {
+  constructor(
+    directory: string,
+    options: { keepTreesForMs: number; maxTrees: number; linksAtStart?: number } = { keepTreesForMs: 0, maxTrees: 2 },
+    files?: Files,
+  ) {
     this.root = files === undefined ? join(directory, 'srv') : '/srv';
     this.#files = files;
     this.#state = join(directory, 'state');

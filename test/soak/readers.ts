@@ -1,171 +1,181 @@
-/** Clients that read an index and at once fetch what it names, from the primary and from every mirror, while batches land and the daemon is killed. */
+/** Batches land every few seconds, the daemon is killed, packages are pruned, while clients read the primary and four mirrors. */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
-import { open, readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { gunzipSync } from 'node:zlib';
 import type { SampleRepository } from '../../src/cli/sample-builder.ts';
 import { Primary } from '../support/primary.ts';
-import { findProgram, missingProgram, startSshd } from '../support/sshd.ts';
+import { Findings, indexFile, type Place, readForEver } from './clients.ts';
+import { startFleet } from './fleet.ts';
+import { type Sample, takeSample } from './vitals.ts';
 
 export interface SoakOptions {
   readonly seconds: number;
+  /** The end of the run, in which nothing is killed. */
+  readonly quietSeconds: number;
   readonly batchEveryMs: number;
   readonly killEveryMs: number;
+  /** How long packages of older indexes stay, as the configuration says it. */
+  readonly grace: string;
+  readonly env?: Readonly<Record<string, string>>;
 }
 
-export interface SoakReport {
+export interface SoakReport extends Pick<Findings, 'torn' | 'backwards'> {
   /** Files read, indexes included, by place. */
   readonly reads: Readonly<Record<string, number>>;
-  readonly torn: readonly string[];
   readonly batches: number;
   readonly kills: number;
+  readonly pruned: number;
   /** Places that do not serve the last batch in the end. */
   readonly lost: readonly string[];
-  /** Of the daemon, each at least 5 s after its start. */
-  readonly samples: readonly { readonly openFiles: number; readonly rssMiB: number }[];
+  /** The program for want of which there were fewer mirrors. */
+  readonly missing: string | undefined;
+  readonly samples: readonly Sample[];
+  /** Used pages of state.db and the generations recorded in it, at each third of the run. */
+  readonly state: readonly { readonly pages: number; readonly generations: number }[];
 }
 
 const repositoryPath = 'main/x86_64';
 const packages = 12;
+const inbox = '    settle: 200ms';
+const pruneEveryMs = 30_000;
 
 export async function soak(options: SoakOptions): Promise<SoakReport> {
-  const torn: string[] = [];
-  const reads: Record<string, number> = {};
-  const samples: { openFiles: number; rssMiB: number }[] = [];
-  await using primary = await Primary.create({ inbox: '    settle: 200ms' });
-  const far = (name: string): string => join(primary.directory, 'mirrors', name);
-  for (const name of ['disk', 'sftp', 'rsync']) mkdirSync(far(name));
-  const rrsync = findProgram('rrsync') ?? 'rrsync';
-  const overSsh = missingProgram('sshd', 'ssh-keygen', 'rsync', 'rrsync') === undefined;
-  await using sshd = overSsh
-    ? await startSshd({ sftp: 'internal-sftp', rsync: `${rrsync} -wo ${far('rsync')}` })
-    : { [Symbol.asyncDispose]: async () => {} };
-  const mirrors = [`  - { name: disk, transport: { type: directory, path: ${far('disk')} } }`];
-  if ('identity' in sshd) {
-    for (const [type, path] of [
-      ['sftp', far('sftp')],
-      ['rsync', '/'],
-    ] as const) {
-      const place = `host: ${sshd.host}, port: ${sshd.port}, user: ${sshd.user}, path: ${path}`;
-      const trust = `identity: ${sshd.identity(type)}, host_key: "${sshd.hostKeyFingerprint}"`;
-      mirrors.push(`  - { name: ${type}, transport: { type: ${type}, ${place}, ${trust} } }`);
-    }
-  }
+  await using primary = await Primary.create({ inbox });
+  await using fleet = await startFleet(join(primary.directory, 'mirrors'));
   await primary.configure({
-    inbox: '    settle: 200ms',
-    mirrors: mirrors.join('\n'),
-    more: 'publish: { grace: 1m, keep_trees_for: 0s, max_trees: 3 }\nguards: { downgrade: allow, rebuilt: allow }',
+    inbox,
+    mirrors: fleet.yaml,
+    more: `publish: { grace: ${options.grace}, keep_trees_for: 0s, max_trees: 3 }\nguards: { downgrade: allow, rebuilt: allow }`,
   });
-  const places = new Map([['public', primary.public]]);
-  for (const name of overSsh ? ['disk', 'sftp', 'rsync'] : ['disk']) places.set(name, far(name));
-  const repository = primary.repository(repositoryPath);
-  for (let n = 0; n < packages; n++) repository.set({ name: `p${n}`, version: '1-r0', contentBytes: 3000, seed: n });
-  await repository.write(primary.inbox);
-  await primary.start();
-  await primary.untilGeneration(1);
+  const places = [['public', primary.public] as const, ...fleet.directories].map(
+    ([name, directory]): Place => ({ name, directory: join(directory, repositoryPath) }),
+  );
+  const run = new Run(primary, options);
+  await run.begin();
+  const findings = new Findings();
   const stop = new AbortController();
-  const readers = [...places].map(async ([name, directory]) => {
-    reads[name] = 0;
-    while (!stop.signal.aborted) {
-      const found = await readOnce(join(directory, repositoryPath));
-      reads[name] = (reads[name] ?? 0) + found.reads;
-      if (found.torn !== null) torn.push(`${name}: ${found.torn}`);
-      await sleep(10);
-    }
-  });
-  let batches = 1;
-  let kills = 0;
+  const readers = places.map((place) => readForEver(place, findings, (sha256) => run.uploads.get(sha256), stop.signal));
   try {
-    const end = performance.now() + options.seconds * 1000;
-    let killAt = performance.now() + options.killEveryMs;
-    let batchAt = 0;
-    let sampleAt = performance.now() + 5000;
-    while (performance.now() < end) {
-      if (performance.now() >= batchAt) {
-        batchAt = performance.now() + options.batchEveryMs;
-        await nextBatch(repository, ++batches, primary.inbox);
-      }
-      if (performance.now() >= sampleAt) {
-        samples.push(sampleOf(primary.pid));
-        sampleAt += 5000;
-      }
-      if (performance.now() >= killAt) {
-        await primary.stop('SIGKILL');
-        kills++;
-        await primary.start();
-        killAt = performance.now() + options.killEveryMs;
-        sampleAt = performance.now() + 5000;
-      }
-      await sleep(50);
-    }
-    const lost = await untilEverywhere(places, repository, 45_000);
-    return { reads, torn, batches, kills, lost, samples };
+    await run.untilOver();
+    const lost = await untilEverywhere(places, run.repository, 60_000);
+    const { batches, kills, pruned, samples, state } = run;
+    const { reads, torn, backwards } = findings;
+    return { reads, torn, backwards, batches, kills, pruned, lost, missing: fleet.missing, samples, state };
   } finally {
     stop.abort();
     await Promise.all(readers);
   }
 }
 
-/** New versions of two packages; one leaves and comes back. */
-async function nextBatch(repository: SampleRepository, number: number, inbox: string): Promise<void> {
-  for (const which of [number % packages, (number * 5) % packages])
-    repository.set({ name: `p${which}`, version: `${number}-r0`, contentBytes: 3000, seed: 1000 + number * 2 });
-  if (number % 2 === 0) repository.remove('coming-and-going');
-  else repository.set({ name: 'coming-and-going', version: `${number}-r0`, contentBytes: 3000, seed: number });
-  await repository.write(inbox);
-}
+/** The builder, the killer and the meter, by one clock. */
+class Run {
+  readonly repository: SampleRepository;
+  /** SHA-256 of each index -> the number of its batch. */
+  readonly uploads = new Map<string, number>();
+  readonly samples: Sample[] = [];
+  readonly state: { pages: number; generations: number }[] = [];
+  batches = 0;
+  kills = 0;
+  pruned = 0;
+  readonly #primary: Primary;
+  readonly #options: SoakOptions;
+  #bornAt = 0;
 
-/** What `apk` does: the index, then at once everything that it names. Nothing is read before the first index is there. */
-async function readOnce(directory: string): Promise<{ reads: number; torn: string | null }> {
-  let index: Buffer;
-  try {
-    index = await readFile(join(directory, 'APKINDEX.tar.gz'));
-  } catch {
-    // A mirror that has not been pushed to for the first time; that it stays empty is seen in the end.
-    return { reads: 0, torn: null };
+  constructor(primary: Primary, options: SoakOptions) {
+    this.#primary = primary;
+    this.#options = options;
+    this.repository = primary.repository(repositoryPath);
   }
-  let reads = 1;
-  let text: string;
-  try {
-    text = gunzipSync(index).toString('latin1');
-  } catch (error) {
-    return { reads, torn: `the index cannot be read: ${String(error)}` };
+
+  async begin(): Promise<void> {
+    for (let n = 0; n < packages; n++)
+      this.repository.set({ name: `p${n}`, version: '1-r0', contentBytes: 3000, seed: n });
+    await this.#upload();
+    await this.#start();
+    await this.#primary.untilGeneration(1);
   }
-  for (const stanza of text.split('\n\n').filter((s) => s.includes('\nP:'))) {
-    const field = (name: string): string => new RegExp(`(?:^|\\n|\\0)${name}:(.*)`).exec(stanza)?.[1] ?? '';
-    const file = `${field('P')}-${field('V')}.apk`;
-    try {
-      await using handle = await open(join(directory, file));
-      const bytes = await handle.readFile();
-      if (bytes.length !== Number(field('S'))) return { reads, torn: `${file}: ${bytes.length} bytes` };
-      if (`Q1${createHash('sha1').update(controlOf(bytes)).digest('base64')}` !== field('C'))
-        return { reads, torn: `${file}: other bytes` };
-    } catch (error) {
-      return { reads, torn: String(error) };
+
+  async untilOver(): Promise<void> {
+    const { seconds, quietSeconds, batchEveryMs, killEveryMs } = this.#options;
+    const begin = performance.now();
+    const quietAt = begin + (seconds - quietSeconds) * 1000;
+    let [batchAt, killAt, sampleAt, pruneAt] = [begin, begin + killEveryMs, begin, begin + pruneEveryMs];
+    for (let now = begin; now < begin + seconds * 1000; now = performance.now()) {
+      if (now >= batchAt) {
+        batchAt = now + batchEveryMs;
+        await this.#nextBatch();
+      }
+      if (now >= sampleAt) {
+        sampleAt = now + 1000;
+        this.#sample();
+      }
+      if (now >= pruneAt) {
+        pruneAt = now + pruneEveryMs;
+        await this.#prune();
+      }
+      if (now >= begin + (seconds * 1000 * (this.state.length + 1)) / 3) this.#measureState();
+      if (now >= killAt && killAt <= quietAt) {
+        await this.#primary.stop('SIGKILL');
+        this.kills++;
+        await this.#start();
+        killAt = performance.now() + killEveryMs;
+      }
+      await sleep(50);
     }
-    reads++;
+    this.#measureState();
   }
-  return { reads, torn: null };
-}
 
-/** The second of the three gzip members of a package that makePackage made: they are stored, so their starts are plain to see. */
-function controlOf(bytes: Buffer): Buffer {
-  const start = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]);
-  const second = bytes.indexOf(start, 1);
-  return bytes.subarray(second, bytes.indexOf(start, second + 1));
+  async #start(): Promise<void> {
+    await this.#primary.start(this.#options.env);
+    this.#bornAt = performance.now();
+  }
+
+  /** New versions of two packages; one leaves and comes back. */
+  async #nextBatch(): Promise<void> {
+    const number = this.batches + 1;
+    for (const which of [number % packages, (number * 5) % packages])
+      this.repository.set({ name: `p${which}`, version: `${number}-r0`, contentBytes: 3000, seed: 1000 + number * 2 });
+    if (number % 2 === 0) this.repository.remove('coming-and-going');
+    else this.repository.set({ name: 'coming-and-going', version: `${number}-r0`, contentBytes: 3000, seed: number });
+    await this.#upload();
+  }
+
+  async #upload(): Promise<void> {
+    this.batches++;
+    this.uploads.set(createHash('sha256').update(this.repository.index()).digest('hex'), this.batches);
+    await this.repository.write(this.#primary.inbox);
+  }
+
+  #sample(): void {
+    const sample = takeSample(this.#primary.pid, this.kills, (performance.now() - this.#bornAt) / 1000);
+    if (sample !== null) this.samples.push(sample);
+  }
+
+  async #prune(): Promise<void> {
+    const { body } = await this.#primary.control('prune', { dry_run: false });
+    this.pruned += (body as { due?: { files: number } }).due?.files ?? 0;
+  }
+
+  #measureState(): void {
+    using db = new DatabaseSync(join(this.#primary.directory, 'state/state.db'), { readOnly: true, timeout: 5000 });
+    const read = (sql: string): number => Number(Object.values(db.prepare(sql).get() ?? {})[0]);
+    this.state.push({
+      pages: read('PRAGMA page_count') - read('PRAGMA freelist_count'),
+      generations: read('SELECT max(number) FROM generation'),
+    });
+  }
 }
 
 /** Places that do not come to serve the newest index in time. */
 async function untilEverywhere(
-  places: ReadonlyMap<string, string>,
+  places: readonly Place[],
   repository: SampleRepository,
   timeoutMs: number,
 ): Promise<string[]> {
   const wanted = repository.index();
-  const behind = (): string[] =>
-    [...places].filter(([, directory]) => !isThere(join(directory, repositoryPath), wanted)).map(([name]) => name);
+  const behind = (): string[] => places.filter(({ directory }) => !isThere(directory, wanted)).map(({ name }) => name);
   const deadline = performance.now() + timeoutMs;
   while (behind().length > 0 && performance.now() < deadline) await sleep(100);
   return behind();
@@ -173,14 +183,8 @@ async function untilEverywhere(
 
 function isThere(directory: string, index: Buffer): boolean {
   try {
-    return readFileSync(join(directory, 'APKINDEX.tar.gz')).equals(index);
+    return readFileSync(join(directory, indexFile)).equals(index);
   } catch {
     return false;
   }
-}
-
-function sampleOf(pid: number): { openFiles: number; rssMiB: number } {
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  const rssMiB = Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024);
-  return { openFiles: readdirSync(`/proc/${pid}/fd`).length, rssMiB };
 }

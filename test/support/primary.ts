@@ -95,10 +95,11 @@ export class Primary implements AsyncDisposable {
     await writeFile(this.configFile, `${yaml.join('\n')}\n`);
   }
 
-  /** Starts the daemon and waits until it is ready. */
-  async start(): Promise<void> {
+  /** Starts the daemon, with `env` added to ours, and waits until it is ready. */
+  async start(env: Readonly<Record<string, string>> = {}): Promise<void> {
     const child = spawn(process.execPath, [main, 'run', '--config', this.configFile], {
       stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
     });
     this.#daemon = child;
     child.stdout.on('data', (chunk: Buffer) => (this.#log += chunk.toString()));

@@ -1,0 +1,32 @@
+/** Trees that a start gives up: put aside in one rename, removed when nobody waits, because that takes as long as a tree has files. */
+import { join } from 'node:path';
+import { errnoOf } from '../errors.ts';
+import { syncDirectory } from '../system/durable.ts';
+import { diskFiles, type Files } from '../system/files.ts';
+
+const prefix = '.discarded-';
+
+/** True for what lies in `ingest/` only to be removed. */
+export function isDiscarded(name: string): boolean {
+  return name.startsWith(prefix);
+}
+
+/** Takes `tree` away, durably; its files still lie in `ingest/` until `removeDiscarded`. One that is not there is left alone. */
+export async function discard(root: string, tree: string, files: Files = diskFiles): Promise<void> {
+  const taken = await files.readdir(join(root, 'ingest'));
+  let n = 0;
+  while (taken.includes(`${prefix}${n}`)) n++;
+  try {
+    await files.rename(join(root, 'trees', tree), join(root, 'ingest', `${prefix}${n}`));
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+    return;
+  }
+  await syncDirectory(join(root, 'trees'), files);
+}
+
+/** May run beside everything else: nothing reads or names what it removes. */
+export async function removeDiscarded(root: string, files: Files = diskFiles): Promise<void> {
+  for (const name of (await files.readdir(join(root, 'ingest'))).filter(isDiscarded))
+    await files.removeTree(join(root, 'ingest', name));
+}
