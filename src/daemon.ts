@@ -104,7 +104,8 @@ export class Daemon {
       publisher: this.#publisher,
       verifier: this.#verifier,
       config: () => this.#config,
-      targets: () => [...this.#mirrors.values()],
+      targets: () =>
+        [...this.#mirrors.values()].flatMap(({ config: c, worker }) => (worker ? [{ config: c, worker }] : [])),
     });
     // Nobody may be waiting yet when the first service fails.
     this.#failure.promise.catch(() => {});
@@ -169,7 +170,7 @@ export class Daemon {
     // A reload in hand would start services that nobody ends.
     await this.#changes.run(async () => {});
     await this.#supervisor.stop((name) => !name.startsWith('mirror:') && name !== 'watchdog');
-    for (const { worker } of this.#mirrors.values()) worker.drain();
+    for (const { worker } of this.#mirrors.values()) worker?.drain();
     const waitedEnough = new AbortController();
     const drained = this.#supervisor.ended((name) => name.startsWith('mirror:'));
     const deadline = clock.sleep(drainMs, { signal: AbortSignal.any([now, waitedEnough.signal]) }).catch(() => {});
@@ -248,7 +249,7 @@ export class Daemon {
       publish: async (batch) => {
         using _ = this.#scrub.giveWay();
         const generation = await this.#publisher.publish(batch);
-        for (const { worker } of this.#mirrors.values()) worker.wake();
+        for (const { worker } of this.#mirrors.values()) worker?.wake();
         this.#keys.wake();
         return generation;
       },
@@ -260,7 +261,7 @@ export class Daemon {
   }
 
   #startMirror(config: MirrorConfig): void {
-    this.#store.mirrors.open(config.name, placeOf(config.transport));
+    this.#store.mirrors.open(config.name, placeOf(config.transport, config.url));
     const { worker, probe } = createMirror(config, {
       store: this.#store,
       publisher: this.#publisher,
@@ -271,7 +272,7 @@ export class Daemon {
       ...this.#options,
     });
     this.#mirrors.set(config.name, { config, worker });
-    this.#supervisor.start(`mirror:${config.name}`, (signal) => worker.run(signal));
+    if (worker) this.#supervisor.start(`mirror:${config.name}`, (signal) => worker.run(signal));
     if (probe) this.#supervisor.start(`probe:${config.name}`, (signal) => probe.run(signal));
   }
 
@@ -319,8 +320,8 @@ export class Daemon {
   }
 
   #facts(): ReturnType<typeof gatherFacts> {
-    const mirrors = [...this.#mirrors.values()].map(({ config, worker }) => ({ config, phase: worker.phase }));
-    return gatherFacts(this.#store, mirrors, this.#keys, this.#scrub.status);
+    const mirrors = [...this.#mirrors.values()].map(({ config, worker }) => ({ config, phase: worker?.phase ?? null }));
+    return gatherFacts(this.#store, mirrors, this.#keys, this.#scrub.status, this.#options.clock.now());
   }
 
   async #renderMetrics(): Promise<string> {

@@ -52,6 +52,7 @@ const pure = [
   'config/quota-schema.ts',
   'config/scrub-schema.ts',
   'config/schema.ts',
+  'config/trigger-schema.ts',
   'config/template.ts',
   'config/units.ts',
   'ingest/batch.ts',
@@ -69,6 +70,7 @@ const pure = [
   'observe/scrub.ts',
   'observe/status.ts',
   'observe/observation.ts',
+  'observe/period.ts',
 ];
 const harmless = ['zod', 'node:path/posix'];
 

@@ -18,7 +18,7 @@ export interface ControlledParts {
   readonly verifier: Verifier;
   readonly keys: KeyKeeper;
   readonly inboxes: ReadonlyMap<string, InboxParts>;
-  readonly mirrors: ReadonlyMap<string, { readonly worker: MirrorWorker }>;
+  readonly mirrors: ReadonlyMap<string, { readonly worker: MirrorWorker | null }>;
   readonly clock: Clock;
   readonly log: Log;
   /** False until the last run is recovered, and once the daemon stops. */
@@ -37,8 +37,9 @@ export function controlDepsOf(parts: ControlledParts): ControlDeps {
     log,
     pushNow: (name) => {
       const found = mirrors.get(name);
-      found?.worker.pushNow();
-      return found !== undefined;
+      if (found === undefined) return 'unknown';
+      found.worker?.pushNow();
+      return found.worker === null ? 'pulls' : 'started';
     },
     mirrorNames,
     openInbox: (builder) => inboxes.get(builder)?.service.open ?? null,
@@ -59,7 +60,7 @@ export function controlDepsOf(parts: ControlledParts): ControlDeps {
         return config ? { config, keyring: keys.keyring(builder) } : null;
       },
       servedChanged: () => {
-        for (const { worker } of mirrors.values()) worker.wake();
+        for (const { worker } of mirrors.values()) worker?.wake();
         for (const { service } of inboxes.values()) service.reconsider();
         keys.wake();
       },

@@ -9,8 +9,7 @@ import { type OperateDeps, operationHandlers } from './operate.ts';
 
 export interface ControlDeps extends DecideDeps {
   readonly store: Store;
-  /** False when there is no such mirror. */
-  readonly pushNow: (mirror: string) => boolean;
+  readonly pushNow: (mirror: string) => 'started' | 'pulls' | 'unknown';
   readonly mirrorNames: () => readonly string[];
   readonly reload: () => Promise<void>;
   readonly operate: OperateDeps;
@@ -50,7 +49,10 @@ function push(deps: ControlDeps, body: unknown): Answer {
   const parsed = pushBody.safeParse(body);
   if (!parsed.success) return answer(400, 'push needs the name of a mirror');
   const { mirror } = parsed.data;
-  if (!deps.pushNow(mirror))
+  const outcome = deps.pushNow(mirror);
+  if (outcome === 'pulls')
+    return answer(409, `mirror ${mirror} pulls by itself: nobody can push to it or tell it to; ask its admin`);
+  if (outcome === 'unknown')
     return answer(404, `no mirror ${mirror}: the mirrors are ${deps.mirrorNames().join(', ') || 'none'}`);
   deps.log.info('push_asked', { mirror });
   return answer(202, `push to ${mirror} started; status shows how it goes`);

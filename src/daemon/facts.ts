@@ -1,6 +1,7 @@
 /** Gathers what the status page, the metrics and the command line show, from the store and the workers. */
 import type { KeyState } from '../config/key-scope.ts';
 import type { MirrorConfig } from '../config/mirror-schema.ts';
+import { estimateSync } from '../observe/period.ts';
 import type { ScrubStatus } from '../observe/scrub.ts';
 import type { KeyProblemFacts, MirrorFacts, MirrorState, StatusFacts } from '../observe/status.ts';
 import type { Config } from '../config/schema.ts';
@@ -12,7 +13,8 @@ const endedBatchesShown = 20;
 
 export interface MirrorSource {
   readonly config: MirrorConfig;
-  readonly phase: MirrorPhase;
+  /** Null for a mirror that pulls when it likes: it has what it is seen to serve. */
+  readonly phase: MirrorPhase | null;
 }
 
 /** What the keys of today say. */
@@ -26,6 +28,7 @@ export function gatherFacts(
   mirrors: readonly MirrorSource[],
   keys: KeyJudge,
   scrub: ScrubStatus,
+  nowMs: number,
 ): StatusFacts {
   const current = store.generations.current();
   const number = current?.number ?? 0;
@@ -43,32 +46,37 @@ export function gatherFacts(
       signedKey: index.signedKey ?? null,
       keyState: keys.stateOf(index),
     })),
-    mirrors: mirrors.map((mirror) => mirrorFacts(store, mirror, number)),
+    mirrors: mirrors.map((mirror) => mirrorFacts(store, mirror, number, nowMs)),
     batches: store.batches.recent(endedBatchesShown),
     keyProblems: keys.problems(),
     scrub,
   };
 }
 
-function mirrorFacts(store: Store, { config, phase }: MirrorSource, newest: number): MirrorFacts {
+function mirrorFacts(store: Store, { config, phase }: MirrorSource, newest: number, nowMs: number): MirrorFacts {
   const row = store.mirrors.get(config.name);
   const missingSince = (generation: number | null): number | null =>
     generation !== null && generation >= newest ? null : store.generations.publishedAt((generation ?? 0) + 1);
-  const failure = lastFailureOf(phase);
+  const failure = phase && lastFailureOf(phase);
+  const held = phase ? row.confirmed : row.observed;
+  const observedMissingSinceMs = row.observedAtMs === null ? null : missingSince(row.observed);
   return {
     name: config.name,
     transport: config.transport.type,
-    state: stateOf(phase, row.confirmed, newest),
-    generation: row.confirmed,
-    pushedMissingSinceMs: missingSince(row.confirmed),
+    state: phase ? stateOf(phase, held, newest) : standing(row.unknownContent ? null : held, newest),
+    generation: held,
+    pushedMissingSinceMs: missingSince(held),
     observedGeneration: row.observed,
-    observedMissingSinceMs: row.observedAtMs === null ? null : missingSince(row.observed),
+    observedMissingSinceMs,
     observedAtMs: row.observedAtMs,
     observedUnknownContent: row.unknownContent,
     lastSuccessAtMs: row.lastSuccessAtMs,
-    nextAttemptAtMs: phase.phase === 'waiting' || phase.phase === 'blocked' ? phase.untilMs : null,
+    nextAttemptAtMs: phase?.phase === 'waiting' || phase?.phase === 'blocked' ? phase.untilMs : null,
     lastError: failure ? { reason: failure.reason, message: failure.message } : null,
     url: config.url,
+    sync: phase
+      ? null
+      : estimateSync({ moments: store.syncs.of(config.name), missingSinceMs: observedMissingSinceMs, nowMs }),
   };
 }
 
@@ -79,11 +87,15 @@ function stateOf(phase: MirrorPhase, confirmed: number | null, newest: number): 
     case 'blocked':
       return phase.phase;
     case 'idle':
-      if (confirmed === null) return 'unknown';
-      return confirmed >= newest ? 'in-sync' : 'behind';
+      return standing(confirmed, newest);
     default:
       return phase satisfies never;
   }
+}
+
+function standing(held: number | null, newest: number): MirrorState {
+  if (held === null) return 'unknown';
+  return held >= newest ? 'in-sync' : 'behind';
 }
 
 /** The names for which there are series of metrics. */

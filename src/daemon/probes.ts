@@ -8,6 +8,7 @@ import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
 import { Wake } from '../system/limit.ts';
 import type { Log } from '../system/log.ts';
+import type { Seen } from './follow.ts';
 
 export interface ProbeDeps {
   readonly store: Store;
@@ -17,6 +18,8 @@ export interface ProbeDeps {
   readonly random: () => number;
   readonly log: Log;
   readonly everyMs: number;
+  /** Told of each answered probe before it is written down. */
+  readonly onSeen?: (seen: Seen) => void;
 }
 
 /** A confirmed push is looked at after this long: web servers cache file attributes for a moment. */
@@ -77,6 +80,7 @@ export class ProbeService {
     }
     const seen = rows.map((row, n) => this.#place(row, result.indexes.get(indexes[n] ?? '') ?? { absent: true }));
     const observation = observedGeneration(seen, current.number);
+    this.#deps.onSeen?.({ ...observation, indexes: result.indexes });
     store.mirrors.observe(this.#mirror, observation, clock.now());
     if (observation.unknownContent && !this.#unknownLogged) {
       log.error('mirror_content_unknown', {

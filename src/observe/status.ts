@@ -2,6 +2,7 @@
 import type { PushFailureReason } from '../errors.ts';
 import type { KeyState } from '../config/key-scope.ts';
 import type { BatchState, Reason } from '../store/batches.ts';
+import type { SyncEstimate } from './period.ts';
 import type { ScrubStatus } from './scrub.ts';
 
 export const mirrorStates = ['in-sync', 'behind', 'pushing', 'waiting', 'blocked', 'unknown'] as const;
@@ -62,6 +63,8 @@ export interface MirrorFacts {
   readonly nextAttemptAtMs: number | null;
   readonly lastError: { readonly reason: PushFailureReason; readonly message: string } | null;
   readonly url: string | null;
+  /** Of a mirror that pulls when it likes: how often it seems to; null while that is not known. */
+  readonly sync: SyncEstimate | null;
 }
 
 export interface BatchFacts {
@@ -113,6 +116,10 @@ export interface MirrorStatus {
   readonly last_success_at: string | null;
   readonly next_attempt_at: string | null;
   readonly last_error: string | null;
+  readonly sync_period_seconds: number | null;
+  readonly next_sync_at: string | null;
+  /** True when a mirror that pulls has lacked something for more than two of its periods. */
+  readonly sync_overdue: boolean;
 }
 
 export interface BatchStatus {
@@ -163,6 +170,9 @@ function mirrorView(mirror: MirrorFacts, nowMs: number): MirrorStatus {
     last_success_at: instant(mirror.lastSuccessAtMs),
     next_attempt_at: instant(mirror.nextAttemptAtMs),
     last_error: mirror.lastError === null ? null : `${mirror.lastError.reason}: ${mirror.lastError.message}`,
+    sync_period_seconds: mirror.sync === null ? null : Math.round(mirror.sync.periodMs / 1000),
+    next_sync_at: instant(mirror.sync?.nextMs ?? null),
+    sync_overdue: mirror.sync?.overdue ?? false,
   };
 }
 

@@ -42,8 +42,9 @@ export interface PruneForecast {
 function limitNow(store: Store, options: RetentionOptions, mirrors: readonly string[], nowMs: number): PruneLimit {
   const views = mirrors.map((name) => {
     const { serves, observed } = store.mirrors.get(name);
-    // Where users are seen to get an older generation than we brought there, the older one counts.
-    const oldest = serves === null ? null : Math.min(serves, observed ?? serves);
+    // Where users are seen to get an older generation than we brought there, the older one counts; of one that pulls, what is seen.
+    const known = [serves, observed].filter((generation) => generation !== null && generation > 0);
+    const oldest = known.length === 0 ? null : Math.min(...(known as number[]));
     return { name, serves: oldest, limitMs: oldest === null ? null : store.generations.pruneLimit(oldest) };
   });
   return pruneLimit({ nowMs, graceMs: options.graceMs, keepForMirrorsMs: options.keepForMirrorsMs, mirrors: views });

@@ -13,6 +13,18 @@ interface WorkerEvents {
   confirmed(generation: number): void;
 }
 
+/** Brings a mirror to the newest generation in another way than by putting files there. */
+export interface Pusher {
+  /** True when the mirror is known to lack something. */
+  isDue(): boolean;
+  /**
+   * Returns the generation that the mirror now holds, at least the one that was the newest when the call began. Idempotent;
+   * throws a TransportError, or the signal's reason once aborted.
+   */
+  push(signal: AbortSignal): Promise<number>;
+  close(): Promise<void>;
+}
+
 export interface WorkerDeps {
   readonly store: Store;
   /** The newest generation, kept as it is until released. */

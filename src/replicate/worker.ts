@@ -16,7 +16,7 @@ import {
   refuseDamaged,
   splitReplacing,
 } from './plan.ts';
-import type { WorkerDeps } from './ports.ts';
+import type { Pusher, WorkerDeps } from './ports.ts';
 import { MirrorRecall } from './recall.ts';
 import { retryTransient } from './retry.ts';
 import type { PushFile, RemoteFile, Transport, Wave } from './transport.ts';
@@ -30,6 +30,8 @@ const rememberedFiles = 50_000;
 export class MirrorWorker {
   readonly name: string;
   readonly #transport: Transport;
+  /** Set for a mirror that gets its files by itself. */
+  readonly #pusher: Pusher | null;
   readonly #deps: WorkerDeps;
   readonly #recall: MirrorRecall;
   readonly #wake = new Wake();
@@ -45,10 +47,11 @@ export class MirrorWorker {
   #attempts = 0;
   readonly #errands = new Errands();
 
-  constructor(name: string, transport: Transport, deps: WorkerDeps) {
+  constructor(name: string, transport: Transport, deps: WorkerDeps, pusher: Pusher | null = null) {
     this.name = name;
     this.#transport = transport;
     this.#deps = deps;
+    this.#pusher = pusher;
     this.#recall = new MirrorRecall(name, transport, deps);
   }
 
@@ -100,7 +103,7 @@ export class MirrorWorker {
         await this.#attempt(signal);
       }
     } finally {
-      await this.#transport.close();
+      await (this.#pusher ?? this.#transport).close();
     }
   }
 
@@ -114,6 +117,7 @@ export class MirrorWorker {
   }
 
   #isDue(): boolean {
+    if (this.#pusher) return this.#pusher.isDue();
     const { generations, mirrors } = this.#deps.store;
     const current = generations.current();
     if (!current) return false;
@@ -129,8 +133,9 @@ export class MirrorWorker {
     this.#phase = nextPhase(this.#phase, { kind: 'started' });
     const startedAt = clock.monotonic();
     try {
-      const generation = await retryTransient(() => this.#push(signal), {
-        retries: triesInAPush,
+      const generation = await retryTransient(() => (this.#pusher ? this.#pusher.push(signal) : this.#push(signal)), {
+        // A pusher's own waiting is long enough.
+        retries: this.#pusher ? 0 : triesInAPush,
         minDelayMs: 1000,
         signal,
         onRetry: (error) => {

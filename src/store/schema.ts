@@ -122,6 +122,14 @@ export const migrations: readonly string[] = [
     unknown_content INTEGER NOT NULL DEFAULT 0
   ) STRICT;
 
+  CREATE TABLE mirror_sync (
+    id INTEGER PRIMARY KEY,
+    mirror TEXT NOT NULL,
+    target TEXT NOT NULL,
+    at INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX mirror_sync_mirror ON mirror_sync (mirror);
+
   CREATE TABLE rollback (
     batch TEXT PRIMARY KEY,
     target INTEGER NOT NULL,

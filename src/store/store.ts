@@ -15,6 +15,7 @@ import { RecallStore } from './recalls.ts';
 import { RetentionStore } from './retention.ts';
 import { RollbackStore } from './rollbacks.ts';
 import { StagingStore } from './staging.ts';
+import { SyncStore } from './syncs.ts';
 import { TakeoverStore } from './takeover.ts';
 
 export interface Store extends Disposable {
@@ -31,6 +32,7 @@ export interface Store extends Disposable {
   readonly rollbacks: RollbackStore;
   readonly damage: DamageStore;
   readonly takeover: TakeoverStore;
+  readonly syncs: SyncStore;
 }
 
 /** The name of the database in the state directory. */
@@ -71,6 +73,7 @@ export function openStore(directory: string): Store {
     rollbacks: new RollbackStore(db),
     damage: new DamageStore(db),
     takeover: new TakeoverStore(db),
+    syncs: new SyncStore(db),
     [Symbol.dispose]: () => db[Symbol.dispose](),
   };
 }

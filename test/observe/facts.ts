@@ -21,6 +21,7 @@ export function mirrorFacts(changes: Partial<MirrorFacts> = {}): MirrorFacts {
     nextAttemptAtMs: null,
     lastError: null,
     url: 'https://mirror.example.org/pub/',
+    sync: null,
     ...changes,
   };
 }

@@ -111,46 +111,50 @@ test('a pull brings a mirror to the generation of the primary, and a second one 
   assert.deepEqual(await readdir(world.mirror).then((all) => all.sort()), ['.lockstep-pull', 'lockstep.json', 'main']);
 });
 
-test('readers never meet an index without its packages while the primary publishes on and pulls are killed', options, async () => {
-  await using world = await World.create();
-  await world.trees.publish(names(0, 30));
-  assert.equal((await world.pull()).code, 0);
-  const until = performance.now() + 8_000;
-  const running = (): boolean => performance.now() < until;
-  let [reads, killed] = [0, 0];
-  const publishing = (async () => {
-    for (let n = 1; running(); n++) {
-      // What leaves stays for a while, as in the grace period: a reader goes through one index in far less.
-      await world.trees.publish(names(n, n + 30), names(Math.max(0, n - 30), n));
-      await world.trees.forget(60);
-      await sleep(100);
-    }
-  })();
-  const pulling = (async () => {
-    while (running()) {
-      const child = world.start();
-      const ended = new Promise((done) => child.once('exit', done));
-      const kill = Math.random() < 0.5;
-      if (kill) await sleep(20 + Math.random() * 250);
-      if (kill && child.exitCode === null && child.pid !== undefined) {
-        killed++;
-        process.kill(-child.pid, 'SIGKILL');
+test(
+  'readers never meet an index without its packages while the primary publishes on and pulls are killed',
+  options,
+  async () => {
+    await using world = await World.create();
+    await world.trees.publish(names(0, 30));
+    assert.equal((await world.pull()).code, 0);
+    const until = performance.now() + 8_000;
+    const running = (): boolean => performance.now() < until;
+    let [reads, killed] = [0, 0];
+    const publishing = (async () => {
+      for (let n = 1; running(); n++) {
+        // What leaves stays for a while, as in the grace period: a reader goes through one index in far less.
+        await world.trees.publish(names(n, n + 30), names(Math.max(0, n - 30), n));
+        await world.trees.forget(60);
+        await sleep(100);
       }
-      await ended;
-    }
-  })();
-  const reading = (async () => {
-    while (running()) reads += await readAsUser(world.mirror);
-  })();
-  await Promise.all([publishing, pulling, reading]);
-  assert.ok(reads >= 5000, `${reads} reads`);
-  assert.ok(killed > 3, `${killed} pulls were killed`);
-  const last = await world.pull();
-  assert.equal(last.code, 0, last.stderr);
-  await world.pull();
-  await world.assertInStep();
-  assert.deepEqual(
-    (await readdir(world.mirror, { recursive: true })).filter((path) => /\.~tmp~|apk\.[A-Za-z0-9]{6}$/.test(path)),
-    [],
-  );
-});
+    })();
+    const pulling = (async () => {
+      while (running()) {
+        const child = world.start();
+        const ended = new Promise((done) => child.once('exit', done));
+        const kill = Math.random() < 0.5;
+        if (kill) await sleep(20 + Math.random() * 250);
+        if (kill && child.exitCode === null && child.pid !== undefined) {
+          killed++;
+          process.kill(-child.pid, 'SIGKILL');
+        }
+        await ended;
+      }
+    })();
+    const reading = (async () => {
+      while (running()) reads += await readAsUser(world.mirror);
+    })();
+    await Promise.all([publishing, pulling, reading]);
+    assert.ok(reads >= 5000, `${reads} reads`);
+    assert.ok(killed > 3, `${killed} pulls were killed`);
+    const last = await world.pull();
+    assert.equal(last.code, 0, last.stderr);
+    await world.pull();
+    await world.assertInStep();
+    assert.deepEqual(
+      (await readdir(world.mirror, { recursive: true })).filter((path) => /\.~tmp~|apk\.[A-Za-z0-9]{6}$/.test(path)),
+      [],
+    );
+  },
+);
