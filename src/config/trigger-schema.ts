@@ -1,5 +1,5 @@
 /** What a configuration says about mirrors that pull: whom we tell to pull by a command, and those that we only look at. */
-import { duration, text } from './fields.ts';
+import { duration, pattern } from './fields.ts';
 
 /** A mirror that pulls when a command is run there. */
 export interface TriggerTransportConfig {
@@ -25,9 +25,7 @@ export interface PullTransportConfig {
 
 /** The keys of a trigger beside those of every account. */
 export const triggerFields = {
-  command: text('a command of one line', (written) =>
-    /^[\x20-\x7e]{1,1000}$/.test(written) ? { value: written } : { problem: 'expected a command of one line in ASCII' },
-  ).prefault('lockstep-pull'),
+  command: pattern('one line of at most 1000 characters in ASCII', /^[\x20-\x7e]{1,1000}$/).prefault('lockstep-pull'),
   min_interval: duration('1s', '1d').prefault('10s'),
 };
 
