@@ -158,3 +158,111 @@ test(
     );
   },
 );
+
+test('a slow pull gets one generation although the link moves on under it', options, async () => {
+  await using world = await World.create();
+  await world.trees.publish(names(0, 60));
+  // Each file is 2 to 3 kB: the pull takes some seconds.
+  await world.configure('BWLIMIT=100');
+  const pulling = world.pull();
+  await sleep(700);
+  await world.trees.publish(names(30, 90), names(0, 30));
+  const { code, stdout } = await pulling;
+  assert.equal(code, 0);
+  assert.match(stdout, /generation 1\n.*the primary has gone on/s);
+  assert.equal((await readIndex(join(world.mirror, 'main/x86_64/APKINDEX.tar.gz'))).generation, 1);
+  assert.equal(await readAsUser(world.mirror), 2 * 61);
+  await world.configure();
+  assert.equal((await world.pull()).code, 0);
+  await world.assertInStep();
+});
+
+test(
+  'a pull that is asked for over ssh answers at once, and none that is asked for meanwhile is lost',
+  options,
+  async () => {
+    await using world = await World.create();
+    await world.trees.publish(names(0, 60));
+    await world.configure('BWLIMIT=100');
+    const env = childEnvironment({ SSH_ORIGINAL_COMMAND: 'rm -rf / ; lockstep-pull' });
+    const ask = (): Promise<ExecResult> => exec([script, '--config', world.config], { env, timeoutMs: 5000 });
+    const first = await ask();
+    assert.deepEqual([first.code, first.stdout], [0, 'started\n']);
+    await sleep(500);
+    await world.trees.publish(names(0, 61));
+    assert.equal((await world.pull()).code, 75, 'another run is at work');
+    assert.equal((await ask()).code, 0);
+    const generation = async (): Promise<number> =>
+      (await readIndex(join(world.mirror, 'main/x86_64/APKINDEX.tar.gz')).catch(() => ({ generation: 0 }))).generation;
+    for (let tries = 0; tries < 300 && (await generation()) < 2; tries++) await sleep(50);
+    assert.equal(await generation(), 2);
+    await world.configure();
+    for (let tries = 0; tries < 100 && (await world.pull()).code === 75; tries++) await sleep(50);
+    await world.assertInStep();
+  },
+);
+
+test('what is no public tree, older, or lacks too much changes nothing and says so', options, async () => {
+  await using world = await World.create();
+  const nothing = await world.pull();
+  assert.equal(nothing.code, 75, nothing.stderr);
+  await world.trees.publish(names(0, 5));
+  await world.trees.publish(names(0, 6));
+  assert.equal((await world.pull()).code, 0);
+  const before = await snapshot(world.mirror);
+
+  await using older = await World.create();
+  await older.trees.publish(names(0, 9));
+  const from = /FROM=.*/.exec(await readFile(older.config, 'utf8'))?.[0] ?? '';
+  await world.configure(from);
+  const refused = await world.pull();
+  assert.deepEqual([refused.code, /older than our 2/.test(refused.stderr)], [1, true], refused.stderr);
+  await rm(join(older.trees.public, 'lockstep.json'));
+  await rm(join(world.mirror, 'lockstep.json'));
+  const foreign = await world.pull();
+  assert.deepEqual([foreign.code, /no lockstep.json/.test(foreign.stderr)], [75, true], foreign.stderr);
+  before.delete('lockstep.json');
+  const now = await snapshot(world.mirror);
+  for (const map of [before, now]) for (const path of map.keys()) if (path.startsWith('.')) map.delete(path);
+  assert.deepEqual(now, before);
+
+  await world.configure('MAX_DELETE=2');
+  for (const name of ['x', 'y', 'z']) await writeFile(join(world.mirror, 'main/x86_64', name), '');
+  const much = await world.pull();
+  assert.deepEqual([much.code, /3 files of ours, more than MAX_DELETE=2/.test(much.stderr)], [1, true], much.stderr);
+  await world.configure(`TO=${join(world.directory, 'nowhere')}`);
+  const away = await world.pull();
+  assert.deepEqual([away.code, /is the disk mounted/.test(away.stderr)], [1, true], away.stderr);
+});
+
+test('a part can be pulled, and patterns are not expanded by the shell', options, async () => {
+  await using world = await World.create();
+  await world.trees.publish(names(0, 5));
+  await world.configure("EXCLUDE='/main/aarch*/ /*/none'", 'RSYNC_OPTIONS=--fsync');
+  const { code, stderr } = await world.pull();
+  assert.equal(code, 0, stderr);
+  assert.deepEqual(await readdir(join(world.mirror, 'main')), ['x86_64']);
+  assert.equal((await readdir(join(world.mirror, 'main/x86_64'))).length, 6);
+});
+
+test('a full disk leaves what is served as it was, and the next pull goes on', options, async (t) => {
+  await using world = await World.create();
+  const tmpfs = ['mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', world.mirror] as const;
+  const mounted = await exec([...tmpfs], { env: childEnvironment(), timeoutMs: 10_000 }).catch(() => ({ code: 1 }));
+  if (mounted.code !== 0) return t.skip('a small tmpfs cannot be mounted here');
+  try {
+    await world.trees.publish(names(0, 30));
+    assert.equal((await world.pull()).code, 0);
+    await world.trees.publish(names(30, 400), names(0, 30));
+    const full = await world.pull();
+    assert.equal(full.code, 1, full.stderr);
+    assert.match(full.stderr, /is the disk full/);
+    assert.equal((await readIndex(join(world.mirror, 'main/x86_64/APKINDEX.tar.gz'))).generation, 1);
+    assert.equal(await readAsUser(world.mirror), 2 * 31);
+    await exec(['mount', '-o', 'remount,size=16m', world.mirror], { env: childEnvironment(), timeoutMs: 10_000 });
+    assert.equal((await world.pull()).code, 0);
+    await world.assertInStep();
+  } finally {
+    await exec(['umount', '-l', world.mirror], { env: childEnvironment(), timeoutMs: 10_000 });
+  }
+});
