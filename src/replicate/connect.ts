@@ -34,7 +34,10 @@ export function placeOf(config: TransportConfig, url: string | null): string {
       return `pull ${url}`;
     case 'trigger':
       return `trigger ${config.user}@${config.host}:${config.port} ${url}`;
-    default:
+    case 'rsync':
+    case 'sftp':
       return `${config.type} ${config.user}@${config.host}:${config.port} ${config.path}`;
+    default:
+      return config satisfies never;
   }
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import fc from 'fast-check';
+import { array, assert as check, integer, nat, option, property } from 'fast-check';
 import { estimateSync } from '../../src/observe/period.ts';
 
 const hour = 3_600_000;
@@ -41,21 +41,16 @@ test('what lacks something since before the last pull is overdue two periods aft
 });
 
 test('whatever was seen, the period lies between the shortest and the longest interval, the next pull after the last', () => {
-  const gaps = fc.array(fc.integer({ min: 1, max: 10 * hour }), { minLength: 3, maxLength: 19 });
-  fc.assert(
-    fc.property(
-      gaps,
-      fc.option(fc.integer({ min: 0, max: 100 * hour })),
-      fc.nat(100 * hour),
-      (steps, missing, later) => {
-        const moments = [hour];
-        for (const step of steps) moments.push((moments.at(-1) ?? 0) + step);
-        const last = moments.at(-1) ?? 0;
-        const found = estimateSync({ moments, missingSinceMs: missing, nowMs: last + later });
-        assert.ok(found !== null && found.periodMs >= Math.min(...steps) && found.periodMs <= Math.max(...steps));
-        assert.ok(found.nextMs > last);
-        if (missing === null) assert.ok(found.nextMs >= last + later && !found.overdue);
-      },
-    ),
+  const gaps = array(integer({ min: 1, max: 10 * hour }), { minLength: 3, maxLength: 19 });
+  check(
+    property(gaps, option(integer({ min: 0, max: 100 * hour })), nat(100 * hour), (steps, missing, later) => {
+      const moments = [hour];
+      for (const step of steps) moments.push((moments.at(-1) ?? 0) + step);
+      const last = moments.at(-1) ?? 0;
+      const found = estimateSync({ moments, missingSinceMs: missing, nowMs: last + later });
+      assert.ok(found !== null && found.periodMs >= Math.min(...steps) && found.periodMs <= Math.max(...steps));
+      assert.ok(found.nextMs > last);
+      if (missing === null) assert.ok(found.nextMs >= last + later && !found.overdue);
+    }),
   );
 });

@@ -238,11 +238,18 @@ test('what is no public tree, older, or lacks too much changes nothing and says 
 test('a part can be pulled, and patterns are not expanded by the shell', options, async () => {
   await using world = await World.create();
   await world.trees.publish(names(0, 5));
-  await world.configure("EXCLUDE='/main/aarch*/ /*/none'", 'RSYNC_OPTIONS=--fsync');
+  await world.configure("EXCLUDE='/main/aarch*/ /none'", 'RSYNC_OPTIONS=--fsync');
   const { code, stderr } = await world.pull();
   assert.equal(code, 0, stderr);
   assert.deepEqual(await readdir(join(world.mirror, 'main')), ['x86_64']);
   assert.equal((await readdir(join(world.mirror, 'main/x86_64'))).length, 6);
+
+  await using other = await World.create();
+  await other.trees.publish(names(0, 5));
+  // There are such directories on this machine, too.
+  await other.configure("EXCLUDE='/m*'");
+  assert.equal((await other.pull()).code, 0);
+  assert.deepEqual((await readdir(other.mirror)).sort(), ['.lockstep-pull', 'lockstep.json']);
 });
 
 test('a full disk leaves what is served as it was, and the next pull goes on', options, async (t) => {
