@@ -146,8 +146,8 @@ export function toMirror(written: z.output<typeof mirror>, context: SchemaContex
 
 function toTransport(written: z.output<typeof transport>, context: SchemaContext): TransportConfig {
   if (written.type === 'directory' || written.type === 'pull') return written;
-  const { host_key: hostKeys, timeout: stallMs, identity: named, ...rest } = written;
-  const common = { identity: identityPath(named, context.credentialsDirectory), hostKeys, stallMs };
+  const { host_key: pins, timeout: stallMs, identity: named, ...rest } = written;
+  const common = { identity: identityPath(named, context.credentialsDirectory), hostKeys: pins, stallMs };
   if (rest.type !== 'trigger') return { ...rest, ...common };
   const { min_interval: minIntervalMs, ...trigger } = rest;
   return { ...trigger, ...common, minIntervalMs };

@@ -56,6 +56,7 @@ export function createMirror(
       : null;
   const deps = {
     ...shared,
+    pusher,
     lease: () => publisher.lease(),
     graceMs,
     events: {
@@ -68,5 +69,5 @@ export function createMirror(
       },
     },
   };
-  return { worker: new MirrorWorker(name, createTransport(transport), deps, pusher), probe };
+  return { worker: new MirrorWorker(name, createTransport(transport), deps), probe };
 }

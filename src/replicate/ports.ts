@@ -30,6 +30,8 @@ export interface WorkerDeps {
   /** The newest generation, kept as it is until released. */
   readonly lease: () => Lease | null;
   readonly graceMs: number;
+  /** Of a mirror that gets its files by itself: takes the place of putting them there. */
+  readonly pusher?: Pusher | null;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;

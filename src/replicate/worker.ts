@@ -16,7 +16,7 @@ import {
   refuseDamaged,
   splitReplacing,
 } from './plan.ts';
-import type { Pusher, WorkerDeps } from './ports.ts';
+import type { WorkerDeps } from './ports.ts';
 import { MirrorRecall } from './recall.ts';
 import { retryTransient } from './retry.ts';
 import type { PushFile, RemoteFile, Transport, Wave } from './transport.ts';
@@ -30,8 +30,6 @@ const rememberedFiles = 50_000;
 export class MirrorWorker {
   readonly name: string;
   readonly #transport: Transport;
-  /** Set for a mirror that gets its files by itself. */
-  readonly #pusher: Pusher | null;
   readonly #deps: WorkerDeps;
   readonly #recall: MirrorRecall;
   readonly #wake = new Wake();
@@ -47,11 +45,10 @@ export class MirrorWorker {
   #attempts = 0;
   readonly #errands = new Errands();
 
-  constructor(name: string, transport: Transport, deps: WorkerDeps, pusher: Pusher | null = null) {
+  constructor(name: string, transport: Transport, deps: WorkerDeps) {
     this.name = name;
     this.#transport = transport;
     this.#deps = deps;
-    this.#pusher = pusher;
     this.#recall = new MirrorRecall(name, transport, deps);
   }
 
@@ -103,7 +100,7 @@ export class MirrorWorker {
         await this.#attempt(signal);
       }
     } finally {
-      await (this.#pusher ?? this.#transport).close();
+      await (this.#deps.pusher ?? this.#transport).close();
     }
   }
 
@@ -113,11 +110,10 @@ export class MirrorWorker {
     const phase = this.#phase;
     if (phase.phase === 'waiting' || phase.phase === 'blocked')
       return Math.max(0, this.#retryAt - this.#deps.clock.monotonic());
-    return this.#isDue() ? 0 : idleMs;
+    return (this.#deps.pusher?.isDue() ?? this.#isDue()) ? 0 : idleMs;
   }
 
   #isDue(): boolean {
-    if (this.#pusher) return this.#pusher.isDue();
     const { generations, mirrors } = this.#deps.store;
     const current = generations.current();
     if (!current) return false;
@@ -133,9 +129,9 @@ export class MirrorWorker {
     this.#phase = nextPhase(this.#phase, { kind: 'started' });
     const startedAt = clock.monotonic();
     try {
-      const generation = await retryTransient(() => (this.#pusher ? this.#pusher.push(signal) : this.#push(signal)), {
+      const generation = await retryTransient(() => this.#deps.pusher?.push(signal) ?? this.#push(signal), {
         // A pusher's own waiting is long enough.
-        retries: this.#pusher ? 0 : triesInAPush,
+        retries: this.#deps.pusher ? 0 : triesInAPush,
         minDelayMs: 1000,
         signal,
         onRetry: (error) => {
