@@ -3,7 +3,7 @@ import type { Store } from '../store/store.ts';
 import type { LeftPackage } from '../store/retention.ts';
 import type { Files } from '../system/files.ts';
 import type { IndexArchive } from './archive.ts';
-import { planKeptIndexes, type PruneLimit, pruneLimit } from './retention.ts';
+import { oldestServed, planKeptIndexes, type PruneLimit, pruneLimit } from './retention.ts';
 import { removeFromTrees } from './trees.ts';
 
 export interface RetentionOptions {
@@ -41,10 +41,7 @@ export interface PruneForecast {
 /** What left until `untilMs` may go now, from what the store knows of `mirrors` (names of those that we feed). */
 function limitNow(store: Store, options: RetentionOptions, mirrors: readonly string[], nowMs: number): PruneLimit {
   const views = mirrors.map((name) => {
-    const { serves, observed } = store.mirrors.get(name);
-    // Where users are seen to get an older generation than we brought there, the older one counts; of one that pulls, what is seen.
-    const known = [serves, observed].filter((generation) => generation !== null && generation > 0);
-    const oldest = known.length === 0 ? null : Math.min(...(known as number[]));
+    const oldest = oldestServed(store.mirrors.get(name));
     return { name, serves: oldest, limitMs: oldest === null ? null : store.generations.pruneLimit(oldest) };
   });
   return pruneLimit({ nowMs, graceMs: options.graceMs, keepForMirrorsMs: options.keepForMirrorsMs, mirrors: views });
