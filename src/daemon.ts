@@ -105,7 +105,8 @@ export class Daemon {
       publisher: this.#publisher,
       verifier: this.#verifier,
       config: () => this.#config,
-      targets: () => [...this.#mirrors.values()],
+      targets: () =>
+        [...this.#mirrors.values()].flatMap(({ config: c, worker }) => (worker ? [{ config: c, worker }] : [])),
     });
     // Nobody may be waiting yet when the first service fails.
     this.#failure.promise.catch(() => {});
@@ -170,7 +171,7 @@ export class Daemon {
     // A reload in hand would start services that nobody ends.
     await this.#changes.run(async () => {});
     await this.#supervisor.stop((name) => !name.startsWith('mirror:') && name !== 'watchdog');
-    for (const { worker } of this.#mirrors.values()) worker.drain();
+    for (const { worker } of this.#mirrors.values()) worker?.drain();
     const waitedEnough = new AbortController();
     const drained = this.#supervisor.ended((name) => name.startsWith('mirror:'));
     const deadline = clock.sleep(drainMs, { signal: AbortSignal.any([now, waitedEnough.signal]) }).catch(() => {});
@@ -250,7 +251,7 @@ export class Daemon {
       publish: async (batch) => {
         using _ = this.#scrub.giveWay();
         const generation = await this.#publisher.publish(batch);
-        for (const { worker } of this.#mirrors.values()) worker.wake();
+        for (const { worker } of this.#mirrors.values()) worker?.wake();
         this.#keys.wake();
         return generation;
       },
@@ -274,7 +275,7 @@ export class Daemon {
       ...this.#options,
     });
     this.#mirrors.set(config.name, { config, worker, probe });
-    this.#supervisor.start(`mirror:${config.name}`, (signal) => worker.run(signal));
+    if (worker) this.#supervisor.start(`mirror:${config.name}`, (signal) => worker.run(signal));
     if (probe) this.#supervisor.start(`probe:${config.name}`, (signal) => probe.run(signal));
   }
 
@@ -322,7 +323,8 @@ export class Daemon {
   }
 
   #facts(): ReturnType<typeof gatherFacts> {
-    return gatherFacts(this.#store, [...this.#mirrors.values()].map(sourceOf), this.#keys, this.#scrub.status);
+    const mirrors = [...this.#mirrors.values()].map(sourceOf);
+    return gatherFacts(this.#store, mirrors, this.#keys, this.#scrub.status, this.#options.clock.now());
   }
 
   async #renderMetrics(): Promise<string> {

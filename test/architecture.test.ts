@@ -55,6 +55,7 @@ const pure = [
   'config/quota-schema.ts',
   'config/scrub-schema.ts',
   'config/schema.ts',
+  'config/trigger-schema.ts',
   'config/template.ts',
   'config/units.ts',
   'ingest/batch.ts',
@@ -76,6 +77,7 @@ const pure = [
   'observe/scrub.ts',
   'observe/status.ts',
   'observe/observation.ts',
+  'observe/period.ts',
 ];
 const harmless = ['zod', 'node:path/posix'];
 

@@ -144,7 +144,7 @@ test('sshd accepts the snippet for builders and confines them', async (t) => {
 test('the lines for authorized_keys carry a key and restrict it', async (t) => {
   for (const [name, count] of [
     ['authorized_keys.builder', 1],
-    ['authorized_keys.mirror', 2],
+    ['authorized_keys.mirror', 3],
   ] as const) {
     const file = join(repository, 'config/sshd', name);
     const lines = readFileSync(file, 'utf8')
@@ -157,4 +157,15 @@ test('the lines for authorized_keys carry a key and restrict it', async (t) => {
     passed(listed);
     assert.equal(listed.stdout.trim().split('\n').length, count);
   }
+});
+
+test('systemd understands the units for mirrors that pull', async (t) => {
+  const directory = scratch(t);
+  const copies = ['lockstep-pull.service', 'lockstep-pull.timer'].map((name) => {
+    const text = readFileSync(join(repository, 'config/pull', name), 'utf8');
+    writeFileSync(join(directory, name), text.replace(/^ExecStart=.*$/m, 'ExecStart=/bin/true'));
+    return join(directory, name);
+  });
+  const result = await run(t, ['systemd-analyze', 'verify', ...copies]);
+  if (result) passed(result);
 });

@@ -68,7 +68,7 @@ export function warningsOf(config: Config, outsideService: boolean): string[] {
   const { host } = config.listen;
   const loopback = host === 'localhost' || host === '::1' || host.startsWith('127.');
   const handedOver = config.mirrors.flatMap(({ name, transport }) =>
-    transport.type !== 'directory' && transport.identity.startsWith(`${serviceCredentials}/`)
+    'identity' in transport && transport.identity.startsWith(`${serviceCredentials}/`)
       ? [`mirror ${name}: ${transport.identity} was not looked at: systemd hands it over when the service starts`]
       : [],
   );

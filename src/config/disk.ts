@@ -30,7 +30,7 @@ export async function diskProblems(parts: Outline, options: DiskOptions): Promis
     found.push(...(await keysProblems(['inboxes', index, 'keys'], keys)));
   }
   for (const [index, { transport }] of mirrors.entries()) {
-    const usesKey = transport.type === 'rsync' || transport.type === 'sftp';
+    const usesKey = ['rsync', 'sftp', 'trigger'].includes(transport.type ?? '');
     if (usesKey)
       found.push(await identityProblem(['mirrors', index, 'transport', 'identity'], transport.identity, options));
   }

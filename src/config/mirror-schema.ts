@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { describe, duration, expects, mapping, oneOf, pattern, text, wholeNumber } from './fields.ts';
 import { type MirrorLimits, mirrorLimits, toMirrorLimits } from './mirror-limits-schema.ts';
 import { absolutePath, name, plainPath } from './names.ts';
+import { needsUrl, type PullTransportConfig, triggerFields, type TriggerTransportConfig } from './trigger-schema.ts';
 import type { Parsed } from './units.ts';
 
 export interface MirrorConfig extends MirrorLimits {
@@ -35,7 +36,11 @@ interface DirectoryTransportConfig {
   readonly path: string;
 }
 
-export type TransportConfig = SshTransportConfig | DirectoryTransportConfig;
+export type TransportConfig =
+  | SshTransportConfig
+  | DirectoryTransportConfig
+  | TriggerTransportConfig
+  | PullTransportConfig;
 
 export interface SchemaContext {
   /** Absolute path of the configuration file. */
@@ -109,18 +114,23 @@ const ssh = {
   fsync: oneOf('always', 'never').prefault('always'),
 };
 
+const { path: _path, fsync: _fsync, ...account } = ssh;
+const types = 'rsync, sftp, directory, trigger or pull';
+
 const transport = z.discriminatedUnion(
   'type',
   [
     mapping('an rsync transport', { type: z.literal('rsync'), ...ssh }),
     mapping('an sftp transport', { type: z.literal('sftp'), ...ssh }),
     mapping('a directory transport', { type: z.literal('directory'), path: absolutePath() }),
+    mapping('a trigger transport', { type: z.literal('trigger'), ...account, ...triggerFields }),
+    mapping('a pull transport', { type: z.literal('pull') }),
   ],
   {
     error: ({ input }) =>
       typeof input === 'object' && input !== null && !Array.isArray(input)
-        ? expects('rsync, sftp or directory').error({ input: 'type' in input ? input.type : undefined })
-        : expects('a mapping with the type rsync, sftp or directory').error({ input }),
+        ? expects(types).error({ input: 'type' in input ? input.type : undefined })
+        : expects(`a mapping with the type ${types}`).error({ input }),
   },
 );
 
@@ -129,6 +139,9 @@ export const mirror = mapping('a mirror', {
   url: text(urlExample, parseUrl).optional(),
   transport,
   ...mirrorLimits,
+}).superRefine(({ url, transport: { type } }, context) => {
+  const missing = url === undefined ? needsUrl(type) : null;
+  if (missing !== null) context.addIssue({ code: 'custom', path: ['url'], message: missing });
 });
 
 /** A mirror as the other rooms read it. */
@@ -138,7 +151,13 @@ export function toMirror(written: z.output<typeof mirror>, context: SchemaContex
 }
 
 function toTransport(written: z.output<typeof transport>, context: SchemaContext): TransportConfig {
-  if (written.type === 'directory') return written;
-  const { host_key: hostKeys, timeout: stallMs, deadline: deadlineMs, identity, ...rest } = written;
-  return { ...rest, identity: identityPath(identity, context.credentialsDirectory), hostKeys, stallMs, deadlineMs };
+  if (written.type === 'directory' || written.type === 'pull') return written;
+  const { host_key: hostKeys, timeout: stallMs, identity: named, ...rest } = written;
+  const common = { identity: identityPath(named, context.credentialsDirectory), hostKeys, stallMs };
+  if (rest.type === 'trigger') {
+    const { min_interval: minIntervalMs, ...trigger } = rest;
+    return { ...trigger, ...common, minIntervalMs };
+  }
+  const { deadline: deadlineMs, ...files } = rest;
+  return { ...files, ...common, deadlineMs };
 }

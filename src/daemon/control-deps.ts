@@ -18,7 +18,7 @@ export interface ControlledParts {
   readonly verifier: Verifier;
   readonly keys: KeyKeeper;
   readonly inboxes: ReadonlyMap<string, InboxParts>;
-  readonly mirrors: ReadonlyMap<string, { readonly worker: MirrorWorker }>;
+  readonly mirrors: ReadonlyMap<string, { readonly worker: MirrorWorker | null }>;
   readonly clock: Clock;
   readonly log: Log;
   /** False until the last run is recovered, and once the daemon stops. */
@@ -35,7 +35,7 @@ export function controlDepsOf(parts: ControlledParts): ControlDeps {
     store,
     clock,
     log,
-    worker: (name) => mirrors.get(name)?.worker ?? null,
+    mirror: (name) => mirrors.get(name) ?? null,
     mirrorNames,
     openInbox: (builder) => inboxes.get(builder)?.service.open ?? null,
     wakeInbox: (builder) => inboxes.get(builder)?.service.wake(),
@@ -56,7 +56,7 @@ export function controlDepsOf(parts: ControlledParts): ControlDeps {
         return config ? { config, keyring: keys.keyring(builder) } : null;
       },
       servedChanged: () => {
-        for (const { worker } of mirrors.values()) worker.wake();
+        for (const { worker } of mirrors.values()) worker?.wake();
         for (const { service } of inboxes.values()) service.reconsider();
         keys.wake();
       },

@@ -4,13 +4,13 @@ import type { ControlHandler } from '../observe/server.ts';
 import type { Store } from '../store/store.ts';
 import { type DecideDeps, decisionHandler } from './decide.ts';
 import { history, preview } from './inspect.ts';
-import { type ControlledWorker, mirrorHandler, pushHandler } from './mirror-control.ts';
+import { type ControlledMirror, mirrorHandler, pushHandler } from './mirror-control.ts';
 import { type OperateDeps, operationHandlers } from './operate.ts';
 
 export interface ControlDeps extends DecideDeps {
   readonly store: Store;
   /** Null when there is no such mirror. */
-  readonly worker: (mirror: string) => ControlledWorker | null;
+  readonly mirror: (name: string) => ControlledMirror | null;
   readonly mirrorNames: () => readonly string[];
   readonly reload: () => Promise<void>;
   readonly operate: OperateDeps;

@@ -2,6 +2,7 @@
 import type { KeyState } from '../config/key-scope.ts';
 import type { MirrorConfig } from '../config/mirror-schema.ts';
 import { isInPart, isWhole, type Part } from '../config/part.ts';
+import { estimateSync } from '../observe/period.ts';
 import type { ScrubStatus } from '../observe/scrub.ts';
 import type { KeyProblemFacts, MirrorFacts, MirrorState, StatusFacts } from '../observe/status.ts';
 import type { Config } from '../config/schema.ts';
@@ -13,7 +14,8 @@ const endedBatchesShown = 20;
 
 export interface MirrorSource {
   readonly config: MirrorConfig;
-  readonly worker: { readonly state: WorkerState; readonly nextAttemptAtMs: number | null };
+  /** Null for a mirror that pulls when it likes: it has what it is seen to serve. */
+  readonly worker: { readonly state: WorkerState; readonly nextAttemptAtMs: number | null } | null;
   readonly clockSkewSeconds?: number | null;
 }
 
@@ -28,6 +30,7 @@ export function gatherFacts(
   mirrors: readonly MirrorSource[],
   keys: KeyJudge,
   scrub: ScrubStatus,
+  nowMs: number,
 ): StatusFacts {
   const current = store.generations.current();
   const number = current?.number ?? 0;
@@ -45,7 +48,7 @@ export function gatherFacts(
       signedKey: index.signedKey ?? null,
       keyState: keys.stateOf(index),
     })),
-    mirrors: mirrors.map((mirror) => mirrorFacts(store, mirror, number)),
+    mirrors: mirrors.map((mirror) => mirrorFacts(store, mirror, number, nowMs)),
     batches: store.batches.recent(endedBatchesShown),
     keyProblems: keys.problems(),
     stateProblem: store.writeProblem(),
@@ -57,33 +60,39 @@ function mirrorFacts(
   store: Store,
   { config, worker, clockSkewSeconds = null }: MirrorSource,
   newest: number,
+  nowMs: number,
 ): MirrorFacts {
   const row = store.mirrors.get(config.name);
-  const { state, nextAttemptAtMs } = worker;
   const missingSince = (generation: number | null): number | null =>
     generation !== null && generation >= newest ? null : store.generations.publishedAt((generation ?? 0) + 1);
-  const confirmed = withinPart(store, config.part, row.confirmed, newest);
+  const state = worker?.state ?? null;
   const observed = withinPart(store, config.part, row.observed, newest);
-  const block = blockOf(state);
+  const held = worker ? withinPart(store, config.part, row.confirmed, newest) : observed;
+  const block = state && blockOf(state);
+  const failure = state?.lastFailure ?? null;
+  const observedMissingSinceMs = row.observedAtMs === null ? null : missingSince(observed);
   return {
     name: config.name,
     transport: config.transport.type,
-    state: stateOf(state, confirmed, newest),
-    generation: confirmed,
-    pushedMissingSinceMs: missingSince(confirmed),
+    state: state ? stateOf(state, held, newest) : standing(row.unknownContent ? null : held, newest),
+    generation: held,
+    pushedMissingSinceMs: missingSince(held),
     observedGeneration: observed,
-    observedMissingSinceMs: row.observedAtMs === null ? null : missingSince(observed),
+    observedMissingSinceMs,
     observedAtMs: row.observedAtMs,
     observedUnknownContent: row.unknownContent,
     lastSuccessAtMs: row.lastSuccessAtMs,
-    nextAttemptAtMs,
-    waitsFor: state.phase === 'waiting' ? state.why : null,
-    breaker: breakerOf(state),
+    nextAttemptAtMs: worker?.nextAttemptAtMs ?? null,
+    waitsFor: state?.phase === 'waiting' ? state.why : null,
+    breaker: state ? breakerOf(state) : 'closed',
     blockedBy: block?.by ?? null,
     blockNote: block?.note ?? null,
-    lastError: state.lastFailure ? { reason: state.lastFailure.reason, message: state.lastFailure.message } : null,
+    lastError: failure ? { reason: failure.reason, message: failure.message } : null,
     url: config.url,
     clockSkewSeconds,
+    sync: state
+      ? null
+      : estimateSync({ moments: store.syncs.of(config.name), missingSinceMs: observedMissingSinceMs, nowMs }),
   };
 }
 
@@ -106,11 +115,15 @@ function stateOf(state: WorkerState, confirmed: number | null, newest: number): 
     case 'in-sync':
     case 'behind':
       // What is out may be newer than what the worker has seen.
-      if (confirmed === null) return 'unknown';
-      return confirmed >= newest ? 'in-sync' : 'behind';
+      return standing(confirmed, newest);
     default:
       return state satisfies never;
   }
+}
+
+function standing(held: number | null, newest: number): MirrorState {
+  if (held === null) return 'unknown';
+  return held >= newest ? 'in-sync' : 'behind';
 }
 
 /** The names for which there are series of metrics. */

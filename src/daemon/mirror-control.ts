@@ -12,9 +12,14 @@ export interface ControlledWorker {
   unblock(): void;
 }
 
+export interface ControlledMirror {
+  /** Null for a mirror that pulls when it likes. */
+  readonly worker: ControlledWorker | null;
+}
+
 interface MirrorControlDeps {
   /** Null when there is no such mirror. */
-  readonly worker: (mirror: string) => ControlledWorker | null;
+  readonly mirror: (name: string) => ControlledMirror | null;
   readonly mirrorNames: () => readonly string[];
   readonly log: Log;
 }
@@ -35,8 +40,10 @@ export function pushHandler(deps: MirrorControlDeps): ControlHandler {
     const parsed = pushBody.safeParse(body);
     if (!parsed.success) return answer(400, 'push needs the name of a mirror');
     const { mirror, force } = parsed.data;
-    const worker = deps.worker(mirror);
-    if (!worker) return noMirror(deps, mirror);
+    const found = deps.mirror(mirror);
+    if (!found) return noMirror(deps, mirror);
+    const { worker } = found;
+    if (!worker) return pullsItself(mirror);
     const block = blockOf(worker.state);
     if (block?.by === 'operator')
       return answer(409, `${mirror} is blocked by hand (${block.note}): lockstepd mirror unblock ${mirror} first`);
@@ -51,8 +58,10 @@ export function mirrorHandler(deps: MirrorControlDeps): ControlHandler {
     const parsed = mirrorBody.safeParse(body);
     if (!parsed.success) return answer(400, 'mirror needs block or unblock, the name of a mirror, and who asks');
     const { mirror, action, who, why } = parsed.data;
-    const worker = deps.worker(mirror);
-    if (!worker) return noMirror(deps, mirror);
+    const found = deps.mirror(mirror);
+    if (!found) return noMirror(deps, mirror);
+    const { worker } = found;
+    if (!worker) return pullsItself(mirror);
     if (action === 'unblock') {
       worker.unblock();
       deps.log.info('mirror_unblocked', { mirror, who });
@@ -66,6 +75,10 @@ export function mirrorHandler(deps: MirrorControlDeps): ControlHandler {
 
 function noMirror({ mirrorNames }: MirrorControlDeps, mirror: string): Answer {
   return answer(404, `no mirror ${mirror}: the mirrors are ${mirrorNames().join(', ') || 'none'}`);
+}
+
+function pullsItself(mirror: string): Answer {
+  return answer(409, `mirror ${mirror} pulls by itself: nobody can push to it or tell it to; ask its admin`);
 }
 
 function answer(status: number, message: string): Answer {

@@ -3,7 +3,8 @@ import { hostname } from 'node:os';
 import type { MirrorConfig } from '../config/mirror-schema.ts';
 import { isInPart, partText } from '../config/part.ts';
 import type { Config } from '../config/schema.ts';
-import type { Metrics } from '../observe/metrics.ts';
+import type { PushFailureReason } from '../errors.ts';
+import type { Metrics, PushOutcome } from '../observe/metrics.ts';
 import type { Prober } from '../observe/probe.ts';
 import type { Publisher } from '../publish/publisher.ts';
 import { createTransport, placeOf } from '../replicate/connect.ts';
@@ -11,12 +12,15 @@ import { limitTransport } from '../replicate/limited.ts';
 import { storedStates } from '../replicate/ports.ts';
 import { MirrorPush } from '../replicate/push.ts';
 import { Slots } from '../replicate/slots.ts';
+import { createTrigger } from '../replicate/trigger.ts';
+import { TriggerPush } from '../replicate/trigger-push.ts';
 import { MirrorWorker } from '../replicate/worker.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
 import { Throttle } from '../system/throttle.ts';
 import type { MirrorSource } from './facts.ts';
+import { followObservation, type Seen } from './follow.ts';
 import { ProbeService } from './probes.ts';
 
 /** So that hundreds of mirrors do not all come in the second of a start; a few come at once. */
@@ -67,7 +71,8 @@ export interface MirrorDeps {
 
 export interface MirrorParts {
   readonly config: MirrorConfig;
-  readonly worker: MirrorWorker;
+  /** Null for a mirror that pulls when it likes. */
+  readonly worker: MirrorWorker | null;
   readonly probe: ProbeService | null;
 }
 
@@ -80,39 +85,51 @@ export function sourceOf({ config, worker, probe }: MirrorParts): MirrorSource {
 export function createMirror(
   config: MirrorConfig,
   { publisher, metrics, prober, graceMs, primary, probeMs, shared, ...common }: MirrorDeps,
-): { readonly worker: MirrorWorker; readonly probe: ProbeService | null } {
+): { readonly worker: MirrorWorker | null; readonly probe: ProbeService | null } {
   const { store, clock } = common;
-  const { name, url, part } = config;
-  store.mirrors.open(name, placeOf(config.transport), partText(part));
+  const { name, url, part, transport } = config;
+  store.mirrors.open(name, placeOf(transport, url), partText(part));
   const takes = (repository: string): boolean => isInPart(part, repository);
-  const onDrift = (): void => worker.wake();
-  const probeDeps = { ...common, prober, metrics, everyMs: probeMs, takes, onDrift };
+  const propagated = (generation: number): void => {
+    const publishedAt = store.generations.publishedAt(generation);
+    if (publishedAt !== null) metrics.propagated(name, Math.max(0, clock.now() - publishedAt) / 1000);
+  };
+  const following = { store, takes, now: () => clock.now(), onConfirmed: propagated };
+  const pulls = transport.type === 'trigger' || transport.type === 'pull';
+  const watching = pulls
+    ? { onSeen: (seen: Seen): void => followObservation(name, seen, following) }
+    : { onDrift: (): void => worker.wake() };
+  const probeDeps = { ...common, prober, metrics, everyMs: probeMs, takes, ...watching };
   const probe = url === null ? null : new ProbeService(name, url, probeDeps);
+  if (transport.type === 'pull') return { worker: null, probe };
+  const wakeProbe = (): void => probe?.wake();
   const throttles = [new Throttle(config.bytesPerSecond, clock), shared.throttle];
-  const push = new MirrorPush(name, limitTransport(createTransport(config.transport), shared.slots, throttles), {
-    ...common,
-    lease: () => publisher.lease(),
-    graceMs,
-    takes,
-    primary: primary ?? hostname(),
-    events: {
-      bytes: (count) => metrics.pushedBytes(name, count),
-      confirmed: (generation) => {
-        const publishedAt = store.generations.publishedAt(generation);
-        if (publishedAt !== null) metrics.propagated(name, Math.max(0, clock.now() - publishedAt) / 1000);
-        probe?.wake();
-      },
-    },
-  });
+  const push =
+    transport.type === 'trigger'
+      ? new TriggerPush(name, createTrigger(transport, clock), { ...common, ...transport, probe: wakeProbe })
+      : new MirrorPush(name, limitTransport(createTransport(transport), shared.slots, throttles), {
+          ...common,
+          lease: () => publisher.lease(),
+          graceMs,
+          takes,
+          primary: primary ?? hostname(),
+          events: {
+            bytes: (count) => metrics.pushedBytes(name, count),
+            confirmed: (generation) => {
+              propagated(generation);
+              wakeProbe();
+            },
+          },
+        });
   const worker = new MirrorWorker(name, push, {
     ...common,
-    states: storedStates(store, name, JSON.stringify(config.transport)),
+    states: storedStates(store, name, JSON.stringify(transport)),
     quiet: config.quiet,
     lookMs: 10 * 60_000,
     spreadMs: shared.spreadMs,
     events: {
-      attempt: (outcome) => metrics.pushAttempt(name, outcome),
-      failed: (reason) => metrics.pushFailed(name, reason),
+      attempt: (outcome: PushOutcome) => metrics.pushAttempt(name, outcome),
+      failed: (reason: PushFailureReason) => metrics.pushFailed(name, reason),
     },
   });
   return { worker, probe };

@@ -9,6 +9,7 @@ import type { Clock } from '../system/clock.ts';
 import { Wake } from '../system/limit.ts';
 import type { Log } from '../system/log.ts';
 import { DriftWatch } from './drift.ts';
+import type { Seen } from './follow.ts';
 
 export interface ProbeDeps {
   readonly store: Store;
@@ -20,8 +21,10 @@ export interface ProbeDeps {
   readonly everyMs: number;
   /** True for a repository that the mirror takes. */
   readonly takes: (repository: string) => boolean;
-  /** What the mirror holds is to be looked at again. */
+  /** What the mirror holds is to be looked at again; absent for one that we put nothing to. */
   readonly onDrift?: () => void;
+  /** Told of each answered probe before it is written down. */
+  readonly onSeen?: (seen: Seen) => void;
 }
 
 /** What a probe saw again and again is not looked into more often: a cache before the mirror may show old indexes for hours. */
@@ -94,6 +97,7 @@ export class ProbeService {
     }
     const seen = rows.map((row, n) => this.#place(row, result.indexes.get(indexes[n] ?? '') ?? { absent: true }));
     const observation = observedGeneration(seen, current.number);
+    this.#deps.onSeen?.({ ...observation, indexes: result.indexes });
     store.mirrors.observe(this.#mirror, observation, clock.now());
     if (observation.unknownContent && !this.#unknownLogged) {
       log.error('mirror_content_unknown', {

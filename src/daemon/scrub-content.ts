@@ -24,6 +24,11 @@ export function createContentCheck({ transport, url }: MirrorConfig): ContentChe
       const check = transport.type === 'rsync' ? createRsyncCheck(options) : createSftpCheck(options);
       return url === null ? check : orOverHttp(check, httpCheck(url));
     }
+    case 'trigger':
+    case 'pull':
+      // The schema asks for a URL: nothing else shows what such a mirror holds.
+      if (url === null) throw new RangeError('a mirror that pulls without a URL');
+      return httpCheck(url);
     default:
       return transport satisfies never;
   }

@@ -174,6 +174,7 @@ export class Metrics {
   #setMirrors(facts: StatusFacts, nowMs: number): void {
     const { mirrorGeneration, lag, behind, behindSince, state, breaker, blocked, unknown } = this.#now;
     for (const gauge of [mirrorGeneration, lag, behind, behindSince, state, breaker, blocked, unknown]) gauge.reset();
+    this.#setSyncs(facts);
     for (const mirror of facts.mirrors) {
       const pushed = { mirror: mirror.name, view: 'pushed' };
       for (const each of mirrorStates) state.set({ mirror: mirror.name, state: each }, mirror.state === each ? 1 : 0);
@@ -186,6 +187,16 @@ export class Metrics {
         behind.set(pushed, Math.max(0, facts.generation - mirror.generation));
       }
       this.#setObserved(mirror, facts.generation, nowMs);
+    }
+  }
+
+  #setSyncs({ mirrors }: StatusFacts): void {
+    const { syncPeriod, nextSync } = this.#now;
+    for (const gauge of [syncPeriod, nextSync]) gauge.reset();
+    for (const { name: mirror, sync } of mirrors) {
+      if (sync === null) continue;
+      syncPeriod.set({ mirror }, sync.periodMs / 1000);
+      nextSync.set({ mirror }, sync.nextMs / 1000);
     }
   }
 
@@ -267,6 +278,10 @@ function gauges(registry: Registry) {
     state: make('mirror_state', '1 for the state that the mirror is in.', ['mirror', 'state']),
     breaker: make('mirror_breaker_state', '0 closed, 1 half-open, 2 open: no whole push is tried.', ['mirror']),
     blocked: make('mirror_blocked', '1 when no push is tried before a person has done something.', ['mirror']),
+    syncPeriod: make('mirror_sync_period_seconds', 'How often a mirror that pulls seems to do so.', ['mirror']),
+    nextSync: make('mirror_next_sync_timestamp_seconds', 'When a mirror that pulls is expected to do so next.', [
+      'mirror',
+    ]),
     unknown: make('mirror_content_unknown', '1 when the mirror serves an index never published here.', ['mirror']),
     probeSuccess: make('probe_success', '1 when the last probe of the mirror was answered.', ['mirror']),
     probeDuration: make('probe_duration_seconds', 'How long the last probe took.', ['mirror']),

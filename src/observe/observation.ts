@@ -31,6 +31,16 @@ export function observedGeneration(seen: readonly RepositoryObservation[], newes
   };
 }
 
+/** True when each of `indexes`, those of one generation, is served with its very bytes, and no other index that was asked for is. */
+export function holdsExactly(
+  indexes: readonly { readonly repository: string; readonly file: string; readonly sha256: string }[],
+  seen: ReadonlyMap<string, { readonly sha256: string } | object>,
+): boolean {
+  const wanted = new Map(indexes.map(({ repository, file, sha256 }) => [`${repository}/${file}`, sha256]));
+  // An index that has left since is not asked for any more.
+  return [...seen].every(([path, answer]) => ('sha256' in answer ? answer.sha256 : undefined) === wanted.get(path));
+}
+
 /** The newest generation for which this repository's index is not too old; null when it has no age. */
 function newestServed({ served, firstGeneration }: RepositoryObservation, newest: number): number | null {
   if (served === 'unknown') return null;

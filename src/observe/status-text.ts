@@ -2,7 +2,7 @@
 import { escapeText } from '../system/log.ts';
 import { renderScrubBlock } from './scrub-text.ts';
 import { type BatchStatus, isInStep, type MirrorStatus, type Status } from './status.ts';
-import { countText, spanText, whenText } from './words.ts';
+import { countText, overdueText, spanText, whenText } from './words.ts';
 
 export interface StatusTextOptions {
   /** True: colours for a terminal. */
@@ -60,7 +60,9 @@ function mirrorTable(status: Status, options: StatusTextOptions): string {
 
 function mirrorRow(mirror: MirrorStatus, nowMs: number): string[] {
   const unknown = mirror.observed_unknown_content ? 'serves an index that was never published' : null;
-  const reasons = [unknown, skewText(mirror.clock_skew_seconds), mirror.last_error].filter((text) => text !== null);
+  const reasons = [unknown, skewText(mirror.clock_skew_seconds), overdueText(mirror), mirror.last_error].filter(
+    (text) => text !== null,
+  );
   return [
     escapeText(mirror.name),
     mirror.state,
@@ -69,7 +71,7 @@ function mirrorRow(mirror: MirrorStatus, nowMs: number): string[] {
     mirror.observed_generation === null ? '-' : String(mirror.observed_generation),
     mirror.observed_lag_seconds === null ? '-' : spanText(mirror.observed_lag_seconds),
     whenText(mirror.last_success_at, nowMs),
-    whenText(mirror.next_attempt_at, nowMs),
+    whenText(mirror.next_attempt_at ?? mirror.next_sync_at, nowMs),
     reasons.length === 0 ? '-' : escapeText(reasons.join('; ')),
   ];
 }

@@ -3,6 +3,7 @@ import type { PushFailureReason } from '../errors.ts';
 import type { KeyState } from '../config/key-scope.ts';
 import type { BlockedBy, Breaker, WaitReason } from '../replicate/mirror.ts';
 import type { BatchState, Reason } from '../store/batches.ts';
+import type { SyncEstimate } from './period.ts';
 import type { ScrubStatus } from './scrub.ts';
 
 export const mirrorStates = ['in-sync', 'behind', 'pushing', 'waiting', 'blocked', 'unknown'] as const;
@@ -73,6 +74,8 @@ export interface MirrorFacts {
   readonly url: string | null;
   /** The mirror's clock minus ours; null or absent when it never told. Nothing is computed from it. */
   readonly clockSkewSeconds?: number | null;
+  /** Of a mirror that pulls when it likes: how often it seems to; null while that is not known. */
+  readonly sync: SyncEstimate | null;
 }
 
 export interface BatchFacts {
@@ -132,6 +135,10 @@ export interface MirrorStatus {
   readonly last_error: string | null;
   /** The mirror's clock minus ours. */
   readonly clock_skew_seconds: number | null;
+  readonly sync_period_seconds: number | null;
+  readonly next_sync_at: string | null;
+  /** True when a mirror that pulls has lacked something for more than two of its periods. */
+  readonly sync_overdue: boolean;
 }
 
 export interface BatchStatus {
@@ -186,6 +193,9 @@ function mirrorView(mirror: MirrorFacts, nowMs: number): MirrorStatus {
     blocked_by: mirror.blockedBy,
     last_error: lastErrorOf(mirror),
     clock_skew_seconds: mirror.clockSkewSeconds ?? null,
+    sync_period_seconds: mirror.sync === null ? null : Math.round(mirror.sync.periodMs / 1000),
+    next_sync_at: instant(mirror.sync?.nextMs ?? null),
+    sync_overdue: mirror.sync?.overdue ?? false,
   };
 }
 

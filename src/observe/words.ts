@@ -37,6 +37,15 @@ export function countText(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
 
+/** Why a mirror that pulls deserves a look, null when it does not. */
+export function overdueText(mirror: {
+  readonly sync_overdue: boolean;
+  readonly sync_period_seconds: number | null;
+}): string | null {
+  if (!mirror.sync_overdue || mirror.sync_period_seconds === null) return null;
+  return `overdue: it pulls about every ${spanText(mirror.sync_period_seconds)}, ask its admin`;
+}
+
 const byteUnits = ['B', 'kB', 'MB', 'GB', 'TB'] as const;
 
 /** A number of bytes in decimal units: `0 B`, `75 kB`, `2.3 MB`. */

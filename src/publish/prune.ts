@@ -3,7 +3,7 @@ import type { Store } from '../store/store.ts';
 import type { LeftPackage } from '../store/retention.ts';
 import type { Files } from '../system/files.ts';
 import type { IndexArchive } from './archive.ts';
-import { planKeptIndexes, type PruneLimit, pruneLimit } from './retention.ts';
+import { oldestServed, planKeptIndexes, type PruneLimit, pruneLimit } from './retention.ts';
 import { removeFromTrees } from './trees.ts';
 
 export interface RetentionOptions {
@@ -55,9 +55,7 @@ interface MirrorForecast {
 /** What left until `untilMs` may go now, from what the store knows of `mirrors` (names of those that we feed). */
 function limitNow(store: Store, options: RetentionOptions, mirrors: readonly string[], nowMs: number): PruneLimit {
   const views = mirrors.map((name) => {
-    const { serves, observed } = store.mirrors.get(name);
-    // Where users are seen to get an older generation than we brought there, the older one counts.
-    const oldest = serves === null ? null : Math.min(serves, observed ?? serves);
+    const oldest = oldestServed(store.mirrors.get(name));
     return { name, serves: oldest, limitMs: oldest === null ? null : store.generations.pruneLimit(oldest) };
   });
   return pruneLimit({ nowMs, graceMs: options.graceMs, keepForMirrorsMs: options.keepForMirrorsMs, mirrors: views });

@@ -28,6 +28,21 @@ export interface PruneLimit {
   readonly heldBy: readonly MirrorView[];
 }
 
+/**
+ * What counts as served by a mirror, null when it has nothing of ours: where users are seen to get an older generation than we
+ * brought there, the older one; of a mirror that pulls, what is seen.
+ */
+export function oldestServed({
+  serves,
+  observed,
+}: {
+  readonly serves: number | null;
+  readonly observed: number | null;
+}): number | null {
+  const known = [serves, observed].filter((generation) => generation !== null && generation > 0) as number[];
+  return known.length === 0 ? null : Math.min(...known);
+}
+
 /** What may be pruned from our trees: out of grace, and in no index that a mirror is known to serve, unless it has been so for too long. */
 export function pruneLimit({ nowMs, graceMs, keepForMirrorsMs, mirrors }: RetentionFacts): PruneLimit {
   const graceEndMs = nowMs - graceMs;

@@ -3,6 +3,7 @@ import type { TransportConfig } from '../config/mirror-schema.ts';
 import { createDirectoryTransport } from './directory.ts';
 import { createRsyncTransport } from './rsync.ts';
 import { createSftpTransport } from './sftp.ts';
+import { unreachableFiles } from './trigger.ts';
 import type { Transport } from './transport.ts';
 
 export function createTransport(config: TransportConfig): Transport {
@@ -16,14 +17,27 @@ export function createTransport(config: TransportConfig): Transport {
       const options = { target: { host, port, user, identity, hostKeys }, path, stallMs, deadlineMs, fsync };
       return config.type === 'rsync' ? createRsyncTransport(options) : createSftpTransport(options);
     }
+    case 'trigger':
+    case 'pull':
+      return unreachableFiles;
     default:
       return config satisfies never;
   }
 }
 
-/** Where a mirror is, as one line: when it changes, nothing is known of what is there. */
-export function placeOf(config: TransportConfig): string {
-  return config.type === 'directory'
-    ? `directory ${config.path}`
-    : `${config.type} ${config.user}@${config.host}:${config.port} ${config.path}`;
+/** Where a mirror is, as one line: when it changes, nothing is known of what is there. `url`: where it is only looked at. */
+export function placeOf(config: TransportConfig, url: string | null): string {
+  switch (config.type) {
+    case 'directory':
+      return `directory ${config.path}`;
+    case 'pull':
+      return `pull ${url}`;
+    case 'trigger':
+      return `trigger ${config.user}@${config.host}:${config.port} ${url}`;
+    case 'rsync':
+    case 'sftp':
+      return `${config.type} ${config.user}@${config.host}:${config.port} ${config.path}`;
+    default:
+      return config satisfies never;
+  }
 }

@@ -203,6 +203,17 @@ export function sshFault({ code, level, message }: SshFailure): Fault {
   return faultOf(cause, 'SSH connection', message);
 }
 
+const noTrigger: Cause = ['remote_shell', 'permanent', 'the command cannot be run there: check authorized_keys'];
+const pullBusy: Cause = ['busy', 'busy', 'the mirror cannot pull now: it says to try again later'];
+const pullFailed: Cause = ['unknown', 'retryable', 'the mirror could not start to pull: its admin must look at it'];
+
+/** Classifies how a command that tells a mirror to pull has ended; `said` is already escaped. 75 is EX_TEMPFAIL of sysexits(3). */
+export function triggerFault(code: number | null, said: string): Fault {
+  const shell = code === 126 || code === 127;
+  const cause = code === null ? closed : shell ? noTrigger : code === 75 ? pullBusy : pullFailed;
+  return faultOf(cause, `trigger ended with ${code ?? 'no exit code'}`, said);
+}
+
 /** What is known of an SFTP request that was refused. */
 export interface SftpRefusal {
   /** SSH_FX_* code, draft-ietf-secsh-filexfer-02 section 7. */

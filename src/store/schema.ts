@@ -138,6 +138,14 @@ export const migrations: readonly string[] = [
     until INTEGER
   ) STRICT;
 
+  CREATE TABLE mirror_sync (
+    id INTEGER PRIMARY KEY,
+    mirror TEXT NOT NULL,
+    target TEXT NOT NULL,
+    at INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX mirror_sync_mirror ON mirror_sync (mirror);
+
   CREATE TABLE rollback (
     batch TEXT PRIMARY KEY,
     target INTEGER NOT NULL,

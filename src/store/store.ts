@@ -16,6 +16,7 @@ import { RecallStore } from './recalls.ts';
 import { RetentionStore } from './retention.ts';
 import { RollbackStore } from './rollbacks.ts';
 import { StagingStore } from './staging.ts';
+import { SyncStore } from './syncs.ts';
 import { TakeoverStore } from './takeover.ts';
 
 export interface Store extends Disposable {
@@ -35,6 +36,7 @@ export interface Store extends Disposable {
   readonly takeover: TakeoverStore;
   /** Why the state could not be written the last time; null when it could. */
   readonly writeProblem: () => string | null;
+  readonly syncs: SyncStore;
 }
 
 /** The name of the database in the state directory. */
@@ -77,6 +79,7 @@ export function openStore(directory: string): Store {
     damage: new DamageStore(db),
     takeover: new TakeoverStore(db),
     writeProblem: () => db.writeProblem,
+    syncs: new SyncStore(db),
     [Symbol.dispose]: () => db[Symbol.dispose](),
   };
 }

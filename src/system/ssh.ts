@@ -77,8 +77,7 @@ export class SshConnection {
   /** Runs `command` (one string: it is the other side's shell, or the forced command, that reads it). */
   async exec(command: string, signal: AbortSignal): Promise<SshCommand> {
     const link = await this.#ready(signal);
-    const channel = await openChannel(link, signal, (done) => link.client.exec(command, done));
-    return commandOf(channel);
+    return openChannel(link, signal, (done) => link.client.exec(command, done), commandOf);
   }
 
   /** The SFTP session of this connection, opened by the first call and kept. */
@@ -236,18 +235,20 @@ function hostKeyError(host: string, key: Buffer, shown: Buffer): TransportError 
   );
 }
 
-function openChannel(
+/** `use` is called at once: the exit code of a short command may be in the same packet as the answer. */
+function openChannel<T>(
   link: Link,
   signal: AbortSignal,
   ask: (done: (error: Error | undefined, channel: ClientChannel) => void) => void,
-): Promise<ClientChannel> {
-  const opening = new Promise<ClientChannel>((resolve, reject) => {
+  use: (channel: ClientChannel) => T,
+): Promise<T> {
+  const opening = new Promise<T>((resolve, reject) => {
     try {
       ask((error, channel) => {
         // ssh2 says only "No response from server" when the connection goes; the connection knows why.
         if (error) reject(link.failure ?? error);
         else if (signal.aborted) channel.destroy();
-        else resolve(channel);
+        else resolve(use(channel));
       });
     } catch (error) {
       reject(link.failure ?? (error as Error));
@@ -271,7 +272,12 @@ function commandOf(channel: ClientChannel): SshCommand {
 
 async function openSftp(link: Link): Promise<SftpSession> {
   const never = new AbortController().signal;
-  const channel = await openChannel(link, never, (done) => link.client.subsys('sftp', done));
+  const channel = await openChannel(
+    link,
+    never,
+    (done) => link.client.subsys('sftp', done),
+    (opened) => opened,
+  );
   channel.stderr.resume();
   return SftpSession.open(channel, {
     together: (write) => {

@@ -240,8 +240,8 @@ test('every problem is said at once, in the order of the text', async (t) => {
     found.filter((line) => /transport\.(identity|type)/.test(line)),
     [
       '23:17: mirrors[0].transport.identity: $T/open has mode 0640, expected a private key that others cannot read (chmod 600)',
-      '30:24: mirrors[2].transport.type: "ftp", expected rsync, sftp or directory',
-      '32:16: mirrors[3].transport.type: missing, expected rsync, sftp or directory',
+      '30:24: mirrors[2].transport.type: "ftp", expected rsync, sftp, directory, trigger or pull',
+      '32:16: mirrors[3].transport.type: missing, expected rsync, sftp, directory, trigger or pull',
     ],
   );
 });
@@ -354,6 +354,8 @@ test('the example configuration loads', async (t) => {
       ['paris', 'rsync'],
       ['tokyo', 'sftp'],
       ['usb-disk', 'directory'],
+      ['oslo', 'trigger'],
+      ['quito', 'pull'],
     ],
   );
 });
@@ -369,7 +371,7 @@ test('the example configuration shows every key, and the defaults as they are', 
   assert.deepEqual(await load(spelledOut), await load(example));
   const keys = new Set(lines.flatMap((line) => /^ *(?:- )?([a-z_]+):/.exec(line)?.[1] ?? []));
   const known =
-    'root state socket listen workers inboxes builder path repositories keys settle missing_packages package_signatures signature_algorithms approval publish grace keep_trees_for max_trees keep_for_mirrors keep_indexes primary guards max_removed_percent max_removed mass_removal empty_index older_index copied_index downgrade rebuilt vanished_repository may_vanish include exclude bandwidth quiet limits connections reserve quarantine keep max_size max_batches quotas max_file max_batch max_inbox max_packages max_repositories mirrors name url transport type host port user identity host_key timeout deadline fsync schedule rescan probe scrub rate mirror_sample log level';
+    'root state socket listen workers inboxes builder path repositories keys settle missing_packages package_signatures signature_algorithms approval publish grace keep_trees_for max_trees keep_for_mirrors keep_indexes primary guards max_removed_percent max_removed mass_removal empty_index older_index copied_index downgrade rebuilt vanished_repository may_vanish include exclude bandwidth quiet limits connections reserve quarantine keep max_size max_batches quotas max_file max_batch max_inbox max_packages max_repositories mirrors name url transport type host port user identity host_key timeout deadline fsync command min_interval schedule rescan probe scrub rate mirror_sample log level';
   assert.deepEqual([...keys].sort(), known.split(' ').sort());
 });
 

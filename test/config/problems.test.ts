@@ -277,13 +277,30 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     'an unknown transport',
     'type: rsync',
     'type: ftp',
-    ['11:13: mirrors[0].transport.type: "ftp", expected rsync, sftp or directory'],
+    ['11:13: mirrors[0].transport.type: "ftp", expected rsync, sftp, directory, trigger or pull'],
   ],
   [
     'a transport without a type',
     '      type: rsync\n',
     '',
-    ['11:7: mirrors[0].transport.type: missing, expected rsync, sftp or directory'],
+    ['11:7: mirrors[0].transport.type: missing, expected rsync, sftp, directory, trigger or pull'],
+  ],
+  [
+    'a trigger for a mirror that is not looked at',
+    '      type: rsync\n      host: mirror.example.fr\n      user: lockstep\n      path: /\n',
+    '      type: trigger\n      host: mirror.example.fr\n      user: lockstep\n',
+    [
+      '9:5: mirrors[0].url: missing, expected the URL of the mirror: what one of type trigger holds is only known from what it serves',
+    ],
+  ],
+  [
+    'a trigger with a path and a command of two lines',
+    '    transport:\n      type: rsync\n',
+    '    url: https://mirror.example.fr/\n    transport:\n      type: trigger\n      command: "a\\nb"\n',
+    [
+      '13:16: mirrors[0].transport.command: "a\\nb", expected one line of at most 1000 characters in ASCII',
+      '16:7: mirrors[0].transport.path: unknown key, expected one of type, host, port, user, identity, host_key, timeout, command, min_interval',
+    ],
   ],
   [
     'a host that is an option',

@@ -130,6 +130,7 @@ async function rollback(place: Place, gate: () => Promise<void>): Promise<Report
         store,
         archive: publisher.archive,
         verifier: place.verifier,
+        reserveBytes: () => 0,
         clock: systemClock,
         inboxOf: () => ({ config, keyring }),
       },

@@ -25,6 +25,7 @@ export function mirrorFacts(changes: Partial<MirrorFacts> = {}): MirrorFacts {
     blockNote: null,
     lastError: null,
     url: 'https://mirror.example.org/pub/',
+    sync: null,
     ...changes,
   };
 }

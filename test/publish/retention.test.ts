@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { planKeptIndexes, pruneLimit } from '../../src/publish/retention.ts';
+import { oldestServed, planKeptIndexes, pruneLimit } from '../../src/publish/retention.ts';
 import { planRollback } from '../../src/publish/rollback-plan.ts';
 import type { IndexRow } from '../../src/store/generations.ts';
 
@@ -23,6 +23,14 @@ test('what is pruned waits for its grace, then for mirrors that are behind, and 
   }
   const short = pruneLimit({ ...times, keepForMirrorsMs: 0, mirrors: [mirror('a', 2, 100)] });
   assert.equal(short.untilMs, 9000, 'never before the grace is over');
+});
+
+test('a mirror counts by the older of what was brought there and what is seen there, one that pulls by what is seen', () => {
+  assert.equal(oldestServed({ serves: 7, observed: null }), 7);
+  assert.equal(oldestServed({ serves: 7, observed: 5 }), 5);
+  assert.equal(oldestServed({ serves: null, observed: 5 }), 5);
+  assert.equal(oldestServed({ serves: null, observed: 0 }), null, 'it serves nothing yet');
+  assert.equal(oldestServed({ serves: null, observed: null }), null);
 });
 
 test('kept indexes: every served one, and the newest of the others that fit', () => {

@@ -471,7 +471,7 @@ test('what a mirror need not hold is no lag', async () => {
   const keys = { stateOf: () => 'valid' as const, problems: () => [] };
   const facts = (): MirrorFacts => {
     const { worker, store } = world;
-    const [mirror] = gatherFacts(store, [{ config, worker }], keys, { ...neverScrubbed, damaged: [] }).mirrors;
+    const [mirror] = gatherFacts(store, [{ config, worker }], keys, { ...neverScrubbed, damaged: [] }, 0).mirrors;
     assert.ok(mirror);
     return mirror;
   };

@@ -109,6 +109,12 @@ CREATE TABLE mirror_state (
     note TEXT,
     until INTEGER
   ) STRICT;
+CREATE TABLE mirror_sync (
+    id INTEGER PRIMARY KEY,
+    mirror TEXT NOT NULL,
+    target TEXT NOT NULL,
+    at INTEGER NOT NULL
+  ) STRICT;
 CREATE TABLE rollback (
     batch TEXT PRIMARY KEY,
     target INTEGER NOT NULL,
@@ -166,6 +172,7 @@ CREATE INDEX batch_key ON batch (key);
 CREATE INDEX batch_updated ON batch (updated_at);
 CREATE INDEX batch_open ON batch (builder, state) WHERE state IN ('waiting', 'held');
 CREATE INDEX decided_index_digest ON decided_index (path, sha256);
+CREATE INDEX mirror_sync_mirror ON mirror_sync (mirror);
 CREATE INDEX recalled_package_identity ON recalled_package (identity, size);
 INSERT INTO generation (number, state, published_at, tree, batch, added, removed, settle_ms, copy_ms, verify_ms, publish_ms) VALUES (1, 'published', 1700000000000, 'a', '20231114T221320-b-key 0', 2, 0, 1000, 20, 3, 0);
 INSERT INTO generation (number, state, published_at, tree, batch, added, removed, settle_ms, copy_ms, verify_ms, publish_ms) VALUES (2, 'published', 1700000060000, 'b', '20231114T221420-b-key 1', 2, 1, 1000, 20, 3, 0);
