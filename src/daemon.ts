@@ -3,6 +3,7 @@ import { chmod } from 'node:fs/promises';
 import type { MirrorConfig } from './config/mirror-schema.ts';
 import type { Config, InboxConfig } from './config/schema.ts';
 import { matchesAny } from './config/template.ts';
+import { Announcers } from './daemon/announcers.ts';
 import { forgetBuilders } from './daemon/builders.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
 import { controlDepsOf } from './daemon/control-deps.ts';
@@ -63,6 +64,7 @@ export class Daemon {
   readonly #notifier: Notifier;
   readonly #keys: KeyKeeper;
   readonly #scrub: ScrubService;
+  readonly #announcers: Announcers;
   readonly #inboxes = new Map<string, InboxParts>();
   readonly #mirrors = new Map<string, MirrorParts>();
   readonly #locks: Disposable;
@@ -90,6 +92,13 @@ export class Daemon {
     this.#prober = new Prober({ version, clock });
     this.#notifier = createNotifier({ env: options.env, log });
     this.#supervisor = new Supervisor(log, (error) => this.#failure.reject(error));
+    this.#announcers = new Announcers({
+      ...options,
+      store: this.#store,
+      publisher: this.#publisher,
+      metrics: this.#metrics,
+      supervisor: this.#supervisor,
+    });
     const onChange = (builder: string): void => this.#inboxes.get(builder)?.service.wake();
     this.#keys = new KeyKeeper({ store: this.#store, clock, log, onChange });
     this.#quarantine = new Quarantine({
@@ -143,6 +152,7 @@ export class Daemon {
     await forgetBuilders(this.#config, [], this.#store.batches);
     for (const mirror of this.#config.mirrors) this.#startMirror(mirror);
     for (const inbox of this.#config.inboxes) this.#startInbox(inbox);
+    await this.#announcers.configure(this.#config.announce);
     this.#startTimers();
     this.#ready = true;
     const at = this.#server.address;
@@ -230,6 +240,7 @@ export class Daemon {
     await forgetBuilders(this.#config, before, this.#store.batches);
     for (const mirror of next.mirrors) if (!this.#mirrors.has(mirror.name)) this.#startMirror(mirror);
     for (const inbox of plan.config.inboxes) if (!this.#inboxes.has(inbox.builder)) this.#startInbox(inbox);
+    await this.#announcers.configure(next.announce);
     this.#supervisor.start('scrub-schedule', (signal) => this.#scrub.schedule(signal));
     for (const { service } of this.#inboxes.values()) service.wake();
   }
@@ -250,6 +261,7 @@ export class Daemon {
         const generation = await this.#publisher.publish(batch);
         for (const { worker } of this.#mirrors.values()) worker.wake();
         this.#keys.wake();
+        this.#announcers.wake();
         return generation;
       },
       ...this.#options,
@@ -315,12 +327,13 @@ export class Daemon {
       ready: () => this.#ready && !this.#stopping,
       reload: () => this.reload(),
       scrub: () => this.#scrub.ask(),
+      announce: () => this.#announcers.wake(),
     });
   }
 
   #facts(): ReturnType<typeof gatherFacts> {
     const mirrors = [...this.#mirrors.values()].map(({ config, worker }) => ({ config, phase: worker.phase }));
-    return gatherFacts(this.#store, mirrors, this.#keys, this.#scrub.status);
+    return gatherFacts(this.#store, mirrors, this.#keys, this.#scrub.status, this.#announcers.facts());
   }
 
   async #renderMetrics(): Promise<string> {

@@ -1,6 +1,7 @@
 /** Which parts of a configuration contradict each other; works on what is readable, so that it also helps with a broken file. */
 import { isAbsolute, join, relative, resolve } from 'node:path/posix';
 import { z } from 'zod';
+import { announceWarnings } from './announce-schema.ts';
 import type { KeyProblem } from './fields.ts';
 import { keyDirectories } from './keys-schema.ts';
 import { serviceCredentials } from './mirror-schema.ts';
@@ -29,6 +30,7 @@ const outline = partOf({
   mirrors: listOfReadable(
     partOf({ name: readable, transport: partOf({ type: readable, path: readable, identity: readable }) }),
   ),
+  announce: listOfReadable(partOf({ name: readable, password: readable, ca: readable })),
 });
 
 /** The parts of a configuration that are compared with each other and with the disk; what cannot be read is undefined. */
@@ -56,6 +58,11 @@ export function contradictions(parts: Outline): KeyProblem[] {
       'mirrors',
       'name',
     ),
+    ...repeated(
+      parts.announce.map((broker) => broker.name),
+      'announce',
+      'name',
+    ),
     ...stateProblems(parts),
     ...inboxProblems(parts),
     ...repositoryProblems(parts),
@@ -77,6 +84,7 @@ export function warningsOf(config: Config, outsideService: boolean): string[] {
       ? []
       : [`listen: ${host} is no loopback address: whoever reaches it reads the status page and the metrics`]),
     ...(outsideService ? handedOver : []),
+    ...announceWarnings(config.announce, outsideService),
   ];
 }
 

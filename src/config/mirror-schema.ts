@@ -66,12 +66,12 @@ function parseUrl(written: string): Parsed<string> {
 }
 
 /** The URL as a problem may show it: what stands before an @ or after a ? may be a password, and problems end up in logs. */
-function withoutSecrets(written: string): string {
+export function withoutSecrets(written: string): string {
   return written.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/is, '$1…@').replace(/[?#].*/s, '?…');
 }
 
-const identityExample = 'an absolute path or credential:NAME';
-function parseIdentity(written: string): Parsed<string> {
+export const identityExample = 'an absolute path or credential:NAME';
+export function parseIdentity(written: string): Parsed<string> {
   if (/^credential:[A-Za-z0-9][A-Za-z0-9._-]*$/.test(written)) return { value: written };
   return written.startsWith('/')
     ? plainPath(written)

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { LogLevel } from '../system/log.ts';
 import { type AlgorithmName, algorithmNames } from '../trust/algorithms.ts';
 import type { KeySource } from '../trust/keyring.ts';
+import { type AnnounceConfig, announce, toAnnounce } from './announce-schema.ts';
 import {
   describe,
   duration,
@@ -60,6 +61,8 @@ export interface Config {
   readonly reserveBytes: number;
   readonly quarantine: QuarantineLimits;
   readonly mirrors: readonly MirrorConfig[];
+  /** MQTT brokers that are told of each generation. */
+  readonly announce: readonly AnnounceConfig[];
   readonly schedule: {
     readonly rescanMs: number;
     readonly probeMs: number;
@@ -153,6 +156,7 @@ const document = mapping('a configuration', {
   reserve,
   quarantine,
   mirrors: orAbsent([], listOf('mirrors', mirror, 0)),
+  announce: orAbsent([], listOf('brokers', announce, 0)),
   schedule: section({
     rescan: duration('1s', '1d').prefault('60s'),
     probe: duration('1s', '1d').prefault('60s'),
@@ -199,6 +203,7 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): C
     reserveBytes: written.reserve,
     quarantine: toQuarantine(written.quarantine),
     mirrors: written.mirrors.map((entry) => toMirror(entry, context)),
+    announce: written.announce.map((entry) => toAnnounce(entry, context)),
     schedule: { rescanMs: schedule.rescan, probeMs: schedule.probe, scrub: schedule.scrub ?? null },
     scrub: toScrub(written.scrub),
     log: { level: written.log.level },

@@ -25,6 +25,8 @@ export interface ControlledParts {
   readonly ready: () => boolean;
   readonly reload: () => Promise<void>;
   readonly scrub: () => boolean;
+  /** Tells the brokers of what is served now. */
+  readonly announce: () => void;
 }
 
 /** Every closure looks at inboxes, mirrors and configuration as they are when it is called. */
@@ -62,6 +64,7 @@ export function controlDepsOf(parts: ControlledParts): ControlDeps {
         for (const { worker } of mirrors.values()) worker.wake();
         for (const { service } of inboxes.values()) service.reconsider();
         keys.wake();
+        parts.announce();
       },
     },
   };

@@ -1,8 +1,10 @@
 /** Gathers what the status page, the metrics and the command line show, from the store and the workers. */
 import type { KeyState } from '../config/key-scope.ts';
 import type { MirrorConfig } from '../config/mirror-schema.ts';
+import type { BrokerFacts } from '../observe/announcements.ts';
 import type { ScrubStatus } from '../observe/scrub.ts';
 import type { KeyProblemFacts, MirrorFacts, MirrorState, StatusFacts } from '../observe/status.ts';
+import type { MetricTargets } from '../observe/metrics.ts';
 import type { Config } from '../config/schema.ts';
 import { lastFailureOf, type MirrorPhase } from '../replicate/mirror.ts';
 import type { IndexRow } from '../store/generations.ts';
@@ -26,6 +28,7 @@ export function gatherFacts(
   mirrors: readonly MirrorSource[],
   keys: KeyJudge,
   scrub: ScrubStatus,
+  announcements: readonly BrokerFacts[],
 ): StatusFacts {
   const current = store.generations.current();
   const number = current?.number ?? 0;
@@ -44,6 +47,7 @@ export function gatherFacts(
       keyState: keys.stateOf(index),
     })),
     mirrors: mirrors.map((mirror) => mirrorFacts(store, mirror, number)),
+    announcements,
     batches: store.batches.recent(endedBatchesShown),
     keyProblems: keys.problems(),
     scrub,
@@ -87,8 +91,12 @@ function stateOf(phase: MirrorPhase, confirmed: number | null, newest: number): 
 }
 
 /** The names for which there are series of metrics. */
-export function targetsOf(config: Config): { builders: string[]; mirrors: string[] } {
-  return { builders: config.inboxes.map((i) => i.builder), mirrors: config.mirrors.map((m) => m.name) };
+export function targetsOf(config: Config): MetricTargets {
+  return {
+    builders: config.inboxes.map((i) => i.builder),
+    mirrors: config.mirrors.map((m) => m.name),
+    brokers: config.announce.map((b) => b.name),
+  };
 }
 
 /** One line for the service manager. */

@@ -122,6 +122,13 @@ export const migrations: readonly string[] = [
     unknown_content INTEGER NOT NULL DEFAULT 0
   ) STRICT;
 
+  CREATE TABLE broker (
+    name TEXT PRIMARY KEY,
+    target TEXT NOT NULL,
+    announced INTEGER,
+    announced_at INTEGER
+  ) STRICT;
+
   CREATE TABLE rollback (
     batch TEXT PRIMARY KEY,
     target INTEGER NOT NULL,

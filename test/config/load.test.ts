@@ -78,6 +78,7 @@ test('a small configuration gets the documented defaults', async (t) => {
         },
       },
     ],
+    announce: [],
     schedule: { rescanMs: 60_000, probeMs: 60_000, scrub: null },
     scrub: { bytesPerSecond: 32 * 2 ** 20, sample: 50 },
     log: { level: 'info' },

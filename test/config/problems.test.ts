@@ -525,7 +525,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /[^]*/,
     '# nothing\n',
     [
-      '1:1: (top): empty, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, schedule, scrub, log',
+      '1:1: (top): empty, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, announce, schedule, scrub, log',
     ],
   ],
   [
@@ -533,7 +533,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /[^]*/,
     '- a\n',
     [
-      '1:1: (top): a list, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, schedule, scrub, log',
+      '1:1: (top): a list, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, announce, schedule, scrub, log',
     ],
   ],
 ];

@@ -35,6 +35,7 @@ const config = (over: Partial<Config> = {}): Config => ({
   reserveBytes: 1,
   quarantine: { keepMs: 1, maxBytes: 1, maxBatches: 1 },
   mirrors: [mirror('paris'), mirror('oslo')],
+  announce: [],
   schedule: { rescanMs: 1000, probeMs: 1000, scrub: null },
   scrub: { bytesPerSecond: 1_000_000, sample: 10 },
   log: { level: 'info' },

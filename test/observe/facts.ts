@@ -92,6 +92,7 @@ export function statusFacts(changes: Partial<StatusFacts> = {}): StatusFacts {
     mirrors: [mirrorFacts()],
     batches: [batchFacts()],
     keyProblems: [],
+    announcements: [],
     scrub: { ...neverScrubbed, damaged: [] },
     ...changes,
   };

@@ -94,6 +94,12 @@ CREATE TABLE mirror (
     observed_at INTEGER,
     unknown_content INTEGER NOT NULL DEFAULT 0
   ) STRICT;
+CREATE TABLE broker (
+    name TEXT PRIMARY KEY,
+    target TEXT NOT NULL,
+    announced INTEGER,
+    announced_at INTEGER
+  ) STRICT;
 CREATE TABLE rollback (
     batch TEXT PRIMARY KEY,
     target INTEGER NOT NULL,
