@@ -1,14 +1,8 @@
 /** What a configuration says about an MQTT broker that is told of each generation. */
 import { z } from 'zod';
 import { describe, mapping, pattern, text } from './fields.ts';
-import {
-  identityExample,
-  identityPath,
-  parseIdentity,
-  type SchemaContext,
-  serviceCredentials,
-  withoutSecrets,
-} from './mirror-schema.ts';
+import { identityExample, identityPath, parseIdentity, serviceCredentials } from './identity.ts';
+import { type SchemaContext, withoutSecrets } from './mirror-schema.ts';
 import { absolutePath, name } from './names.ts';
 import type { Parsed } from './units.ts';
 

@@ -4,7 +4,8 @@ import { z } from 'zod';
 import { announceWarnings } from './announce-schema.ts';
 import type { KeyProblem } from './fields.ts';
 import { keyDirectories } from './keys-schema.ts';
-import { serviceCredentials } from './mirror-schema.ts';
+import { serviceCredentials } from './identity.ts';
+import type { TransportConfig } from './mirror-schema.ts';
 import { type Config, maxSocketBytes } from './schema.ts';
 import { parseTemplate, type Template, templatesOverlap } from './template.ts';
 
@@ -28,7 +29,10 @@ const outline = partOf({
     }),
   ),
   mirrors: listOfReadable(
-    partOf({ name: readable, transport: partOf({ type: readable, path: readable, identity: readable }) }),
+    partOf({
+      name: readable,
+      transport: partOf({ type: readable, path: readable, identity: readable, config: readable }),
+    }),
   ),
   announce: listOfReadable(partOf({ name: readable, password: readable, ca: readable })),
 });
@@ -75,8 +79,8 @@ export function warningsOf(config: Config, outsideService: boolean): string[] {
   const { host } = config.listen;
   const loopback = host === 'localhost' || host === '::1' || host.startsWith('127.');
   const handedOver = config.mirrors.flatMap(({ name, transport }) =>
-    transport.type !== 'directory' && transport.identity.startsWith(`${serviceCredentials}/`)
-      ? [`mirror ${name}: ${transport.identity} was not looked at: systemd hands it over when the service starts`]
+    secretOf(transport)?.startsWith(`${serviceCredentials}/`)
+      ? [`mirror ${name}: ${secretOf(transport)} was not looked at: systemd hands it over when the service starts`]
       : [],
   );
   return [
@@ -86,6 +90,11 @@ export function warningsOf(config: Config, outsideService: boolean): string[] {
     ...(outsideService ? handedOver : []),
     ...announceWarnings(config.announce, outsideService),
   ];
+}
+
+/** The file of the transport that holds a secret. */
+function secretOf(transport: TransportConfig): string | undefined {
+  return 'identity' in transport ? transport.identity : 'configFile' in transport ? transport.configFile : undefined;
 }
 
 function problem(path: Path, message: string): KeyProblem {

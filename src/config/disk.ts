@@ -6,7 +6,7 @@ import { errnoOf, messageOf } from '../errors.ts';
 import { readKeyring } from '../trust/keyring.ts';
 import type { Outline } from './consistency.ts';
 import type { KeyProblem } from './fields.ts';
-import { credentialName, identityPath } from './mirror-schema.ts';
+import { credentialName, identityPath } from './identity.ts';
 
 export interface DiskOptions {
   readonly credentialsDirectory: string | null;
@@ -33,6 +33,11 @@ export async function diskProblems(parts: Outline, options: DiskOptions): Promis
     const usesKey = transport.type === 'rsync' || transport.type === 'sftp';
     if (usesKey)
       found.push(await identityProblem(['mirrors', index, 'transport', 'identity'], transport.identity, options));
+  }
+  for (const [index, { transport }] of mirrors.entries()) {
+    if (transport.type !== 'rclone') continue;
+    const at = ['mirrors', index, 'transport', 'config'];
+    found.push(await identityProblem(at, transport.config, options, 'configuration of rclone'));
   }
   for (const [index, { password, ca }] of announce.entries()) {
     found.push(await identityProblem(['announce', index, 'password'], password, options, 'password'));

@@ -1,8 +1,9 @@
 /** What a configuration says about a mirror: its transport, its account, its URL. */
-import { join } from 'node:path/posix';
 import { z } from 'zod';
 import { describe, duration, expects, mapping, oneOf, pattern, text, wholeNumber } from './fields.ts';
+import { identityExample, identityPath, parseIdentity } from './identity.ts';
 import { absolutePath, name, plainPath } from './names.ts';
+import { type RcloneTransportConfig, rcloneTransport, toRcloneTransport } from './rclone-schema.ts';
 import type { Parsed } from './units.ts';
 
 export interface MirrorConfig {
@@ -32,27 +33,13 @@ interface DirectoryTransportConfig {
   readonly path: string;
 }
 
-export type TransportConfig = SshTransportConfig | DirectoryTransportConfig;
+export type TransportConfig = SshTransportConfig | DirectoryTransportConfig | RcloneTransportConfig;
 
 export interface SchemaContext {
   /** Absolute path of the configuration file. */
   readonly file: string;
   /** $CREDENTIALS_DIRECTORY of the service, or null outside of it. */
   readonly credentialsDirectory: string | null;
-}
-
-/** Where a service finds its credentials when systemd does not say so otherwise: systemd.exec(5), LoadCredential=. */
-export const serviceCredentials = '/run/credentials/lockstepd.service';
-
-/** The file that `identity` names: an absolute path, or the credential of that name where systemd puts it. */
-export function identityPath(identity: string, credentialsDirectory: string | null): string {
-  const credential = credentialName(identity);
-  return credential === null ? identity : join(credentialsDirectory ?? serviceCredentials, credential);
-}
-
-/** NAME of `credential:NAME`, or null for a plain path. */
-export function credentialName(identity: string): string | null {
-  return identity.startsWith('credential:') ? identity.slice('credential:'.length) : null;
 }
 
 const urlExample = 'a URL such as https://mirror.example.org/repository/, without user, query or fragment';
@@ -68,14 +55,6 @@ function parseUrl(written: string): Parsed<string> {
 /** The URL as a problem may show it: what stands before an @ or after a ? may be a password, and problems end up in logs. */
 export function withoutSecrets(written: string): string {
   return written.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/is, '$1…@').replace(/[?#].*/s, '?…');
-}
-
-export const identityExample = 'an absolute path or credential:NAME';
-export function parseIdentity(written: string): Parsed<string> {
-  if (/^credential:[A-Za-z0-9][A-Za-z0-9._-]*$/.test(written)) return { value: written };
-  return written.startsWith('/')
-    ? plainPath(written)
-    : { problem: `${describe(written)}, expected ${identityExample}` };
 }
 
 const hostKeyExample = 'SHA256: and 43 base64 characters, as ssh-keygen -lf prints';
@@ -111,12 +90,13 @@ const transport = z.discriminatedUnion(
     mapping('an rsync transport', { type: z.literal('rsync'), ...ssh }),
     mapping('an sftp transport', { type: z.literal('sftp'), ...ssh }),
     mapping('a directory transport', { type: z.literal('directory'), path: absolutePath() }),
+    rcloneTransport,
   ],
   {
     error: ({ input }) =>
       typeof input === 'object' && input !== null && !Array.isArray(input)
-        ? expects('rsync, sftp or directory').error({ input: 'type' in input ? input.type : undefined })
-        : expects('a mapping with the type rsync, sftp or directory').error({ input }),
+        ? expects('rsync, sftp, directory or rclone').error({ input: 'type' in input ? input.type : undefined })
+        : expects('a mapping with the type rsync, sftp, directory or rclone').error({ input }),
   },
 );
 
@@ -133,6 +113,7 @@ export function toMirror(written: z.output<typeof mirror>, context: SchemaContex
 
 function toTransport(written: z.output<typeof transport>, context: SchemaContext): TransportConfig {
   if (written.type === 'directory') return written;
+  if (written.type === 'rclone') return toRcloneTransport(written, context.credentialsDirectory);
   const { host_key, timeout: stallMs, identity, ...rest } = written;
   return { ...rest, identity: identityPath(identity, context.credentialsDirectory), hostKeys: host_key, stallMs };
 }

@@ -1,6 +1,7 @@
 /** Makes the transport that a mirror's configuration names. */
 import type { TransportConfig } from '../config/mirror-schema.ts';
 import { createDirectoryTransport } from './directory.ts';
+import { createRcloneTransport } from './rclone.ts';
 import { createRsyncTransport } from './rsync.ts';
 import { createSftpTransport } from './sftp.ts';
 import type { Transport } from './transport.ts';
@@ -9,6 +10,8 @@ export function createTransport(config: TransportConfig): Transport {
   switch (config.type) {
     case 'directory':
       return createDirectoryTransport({ path: config.path });
+    case 'rclone':
+      return createRcloneTransport(config);
     case 'rsync':
     case 'sftp': {
       const { host, port, user, identity, hostKeys, path, stallMs } = config;
@@ -23,6 +26,7 @@ export function createTransport(config: TransportConfig): Transport {
 
 /** Where a mirror is, as one line: when it changes, nothing is known of what is there. */
 export function placeOf(config: TransportConfig): string {
+  if (config.type === 'rclone') return `rclone ${config.remote}`;
   return config.type === 'directory'
     ? `directory ${config.path}`
     : `${config.type} ${config.user}@${config.host}:${config.port} ${config.path}`;
