@@ -92,21 +92,12 @@ export class Daemon {
     this.#prober = new Prober({ version, clock });
     this.#notifier = createNotifier({ env: options.env, log });
     this.#supervisor = new Supervisor(log, (error) => this.#failure.reject(error));
-    this.#announcers = new Announcers({
-      ...options,
-      store: this.#store,
-      publisher: this.#publisher,
-      metrics: this.#metrics,
-      supervisor: this.#supervisor,
-    });
+    const [store, publisher, metrics] = [this.#store, this.#publisher, this.#metrics];
+    this.#announcers = new Announcers({ ...options, store, publisher, metrics, supervisor: this.#supervisor });
     const onChange = (builder: string): void => this.#inboxes.get(builder)?.service.wake();
     this.#keys = new KeyKeeper({ store: this.#store, clock, log, onChange });
-    this.#quarantine = new Quarantine({
-      root: config.root,
-      batches: this.#store.batches,
-      limits: () => this.#config.quarantine,
-      clock,
-    });
+    const [{ root }, { batches }] = [config, this.#store];
+    this.#quarantine = new Quarantine({ root, batches, limits: () => this.#config.quarantine, clock });
     this.#scrub = new ScrubService({
       ...options,
       store: this.#store,
@@ -180,11 +171,7 @@ export class Daemon {
     await this.#changes.run(async () => {});
     await this.#supervisor.stop((name) => !name.startsWith('mirror:') && name !== 'watchdog');
     for (const { worker } of this.#mirrors.values()) worker.drain();
-    const waitedEnough = new AbortController();
-    const drained = this.#supervisor.ended((name) => name.startsWith('mirror:'));
-    const deadline = clock.sleep(drainMs, { signal: AbortSignal.any([now, waitedEnough.signal]) }).catch(() => {});
-    await Promise.race([drained, deadline]);
-    waitedEnough.abort();
+    await this.#supervisor.endedWithin((name) => name.startsWith('mirror:'), { ms: drainMs, clock, signal: now });
     await this.#supervisor.stop(() => true);
     await this.#publisher.stop();
     await this.#server?.close();

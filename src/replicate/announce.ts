@@ -28,7 +28,7 @@ import {
 import { planAnnouncements } from './announce-plan.ts';
 import { delayMs } from './mirror.ts';
 
-export type AnnounceOutcome = 'ok' | 'retryable' | 'permanent';
+type AnnounceOutcome = 'ok' | 'retryable' | 'permanent';
 
 export type AnnouncerPhase =
   | { readonly phase: 'connecting'; readonly failures: number; readonly lastError: string | null }

@@ -43,11 +43,17 @@ export async function runRclone(setup: RcloneSetup, request: RcloneRequest): Pro
     'rclone',
     command,
     ...rest,
-    ...['--config', setup.configFile, '--ask-password=false'],
+    `--config=${setup.configFile}`,
+    '--ask-password=false',
     // The worker tries again, and knows when.
-    ...['--retries', '1', '--low-level-retries', '2'],
-    ...['--contimeout', connectTimeout, '--timeout', `${Math.ceil(setup.stallMs / 1000)}s`],
-    ...['--use-json-log', '--stats', '250ms', '--stats-log-level', 'NOTICE', '--log-level', 'NOTICE'],
+    '--retries=1',
+    '--low-level-retries=2',
+    `--contimeout=${connectTimeout}`,
+    `--timeout=${Math.ceil(setup.stallMs / 1000)}s`,
+    '--use-json-log',
+    '--log-level=NOTICE',
+    '--stats=250ms',
+    '--stats-log-level=NOTICE',
   ];
   let result: ExecResult;
   try {

@@ -51,7 +51,7 @@ export function createRcloneTransport(options: RcloneTransportOptions): Transpor
   const setup = { configFile, stallMs };
   let known: RemoteFeatures | null = null;
   /** What an earlier put left is being removed; the next one would lose its files to that. */
-  let cleaning: Promise<void> = Promise.resolve();
+  let cleaning: Promise<unknown> = Promise.resolve();
 
   async function call<T>({ signal, onBytes }: TransportOptions, work: (call: Call) => Promise<T>): Promise<T> {
     return withStallWatch({ clock, stallMs, signal, onStall: () => {} }, async (inner, alive) =>
@@ -116,10 +116,8 @@ export function createRcloneTransport(options: RcloneTransportOptions): Transpor
 
   /** Removes the stage; one that is not there is no error, and whatever else goes wrong the next put meets again. */
   function clean(): void {
-    cleaning = runRclone(setup, { args: ['purge', below(remote, stage)], timeoutMs: cleaningMs }).then(
-      () => {},
-      () => {},
-    );
+    const purged = runRclone(setup, { args: ['purge', below(remote, stage)], timeoutMs: cleaningMs });
+    cleaning = Promise.allSettled([purged]);
   }
 
   async function put(one: Call, sourceRoot: string, waves: readonly Wave[]): Promise<void> {
@@ -172,7 +170,9 @@ export function createRcloneTransport(options: RcloneTransportOptions): Transpor
         requireListable(paths);
         if (paths.length > 0) await run(one, { args: ['delete', remote, ...fromNames, ...atOnce], names: paths });
       }),
-    close: () => cleaning,
+    close: async () => {
+      await cleaning;
+    },
   };
 }
 

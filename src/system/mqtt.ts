@@ -11,7 +11,7 @@ export interface BrokerTarget {
   readonly ca: string | null;
 }
 
-export interface BrokerMessage {
+interface BrokerMessage {
   readonly topic: string;
   readonly payload: string;
   readonly qos: 0 | 1;

@@ -215,8 +215,8 @@ test('every problem is said at once, in the order of the text', async (t) => {
     found.filter((line) => /transport\.(identity|type)/.test(line)),
     [
       '23:17: mirrors[0].transport.identity: $T/open has mode 0640, expected a private key that others cannot read (chmod 600)',
-      '30:24: mirrors[2].transport.type: "ftp", expected rsync, sftp or directory',
-      '32:16: mirrors[3].transport.type: missing, expected rsync, sftp or directory',
+      '30:24: mirrors[2].transport.type: "ftp", expected rsync, sftp, directory or rclone',
+      '32:16: mirrors[3].transport.type: missing, expected rsync, sftp, directory or rclone',
     ],
   );
 });

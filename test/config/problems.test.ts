@@ -255,13 +255,13 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     'an unknown transport',
     'type: rsync',
     'type: ftp',
-    ['11:13: mirrors[0].transport.type: "ftp", expected rsync, sftp or directory'],
+    ['11:13: mirrors[0].transport.type: "ftp", expected rsync, sftp, directory or rclone'],
   ],
   [
     'a transport without a type',
     '      type: rsync\n',
     '',
-    ['11:7: mirrors[0].transport.type: missing, expected rsync, sftp or directory'],
+    ['11:7: mirrors[0].transport.type: missing, expected rsync, sftp, directory or rclone'],
   ],
   [
     'a host that is an option',

@@ -177,7 +177,7 @@ function overRclone(
         }),
         [Symbol.asyncDispose]: async () => {
           await server[Symbol.asyncDispose]();
-          for (const directory of [base, own]) rmSync(directory, { recursive: true, force: true });
+          for (const one of [base, own]) rmSync(one, { recursive: true, force: true });
         },
       };
     },
