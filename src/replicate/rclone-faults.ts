@@ -115,6 +115,12 @@ const rules: readonly Rule[] = [
     advice: 'the directory or bucket is not there: is the disk mounted, is remote right?',
   },
   {
+    says: /corrupted on transfer/,
+    reason: 'partial',
+    kind: 'retryable',
+    advice: 'what arrived is not what was sent: it is sent again',
+  },
+  {
     says: /source file is being updated|no such file or directory|object not found/,
     reason: 'vanished',
     kind: 'retryable',

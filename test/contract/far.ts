@@ -10,6 +10,7 @@ import { createSftpTransport } from '../../src/replicate/sftp.ts';
 import type { Transport } from '../../src/replicate/transport.ts';
 import type { SshTarget } from '../../src/system/ssh.ts';
 import { createKeyPair, serveSftp } from '../../src/system/ssh-server.ts';
+import { serveS3 } from '../support/s3.ts';
 import { findProgram, missingProgram, type Sshd, startSshd } from '../support/sshd.ts';
 import { Webdav } from '../support/webdav.ts';
 
@@ -23,6 +24,8 @@ export interface Lacks {
   readonly confinement?: true;
   /** While a file is replaced there is a moment without it. */
   readonly gaplessReplace?: true;
+  /** Directories are only parts of names: none can be missing. */
+  readonly directories?: true;
   /** What the server fails of is not told. */
   readonly reasons?: true;
 }
@@ -185,6 +188,23 @@ function overRclone(
 }
 
 const rcloneKinds: readonly Kind[] = [
+  overRclone(
+    'rclone to an S3 server',
+    { lineBreaks: true, confinement: true, directories: true, reasons: true },
+    async (base, config) => {
+      const server = await serveS3('mirrors', base);
+      const endpoint = `http://127.0.0.1:${server.port}`;
+      await writeFile(
+        config,
+        `[s3]\ntype = s3\nprovider = Other\nendpoint = ${endpoint}\nregion = any\naccess_key_id = a\nsecret_access_key = b\n`,
+        { mode: 0o600 },
+      );
+      return {
+        remote: 's3:mirrors/',
+        [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+      };
+    },
+  ),
   overRclone('rclone to a local directory', { lineBreaks: true, confinement: true }, async (base, config) => {
     await writeFile(config, '[disk]\ntype = local\n', { mode: 0o600 });
     return { remote: `disk:${base}/`, [Symbol.asyncDispose]: async () => {} };
