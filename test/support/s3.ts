@@ -50,7 +50,7 @@ async function answer(request: IncomingMessage, response: ServerResponse, world:
   switch (request.method) {
     case 'GET':
       response.writeHead(200, { 'content-type': 'application/xml' });
-      response.end(await listing(world.directory, url.searchParams.get('prefix') ?? ''));
+      response.end(await listing(world.directory, url.searchParams));
       return;
     case 'HEAD':
       await head(response, path);
@@ -68,20 +68,26 @@ async function answer(request: IncomingMessage, response: ServerResponse, world:
 }
 
 /** One level below `prefix`, a prefix of whole components. */
-async function listing(directory: string, prefix: string): Promise<string> {
+async function listing(directory: string, asked: URLSearchParams): Promise<string> {
+  const prefix = asked.get('prefix') ?? '';
+  const encode = asked.get('encoding-type') === 'url' ? encodeURIComponent : escapeXml;
   const lines: string[] = [];
   const at = join(directory, prefix);
   const entries = await readdir(at, { withFileTypes: true }).catch(() => []);
   for (const entry of entries) {
-    const name = encodeURIComponent(`${prefix}${entry.name}`);
-    if (entry.isDirectory()) lines.push(`<CommonPrefixes><Prefix>${name}%2F</Prefix></CommonPrefixes>`);
+    const name = encode(`${prefix}${entry.name}`);
+    if (entry.isDirectory()) lines.push(`<CommonPrefixes><Prefix>${name}/</Prefix></CommonPrefixes>`);
     if (!entry.isFile()) continue;
     const { size, mtime } = await stat(join(at, entry.name));
     lines.push(
       `<Contents><Key>${name}</Key><LastModified>${mtime.toISOString()}</LastModified><ETag>"x-1"</ETag><Size>${size}</Size></Contents>`,
     );
   }
-  return `<?xml version="1.0" encoding="UTF-8"?><ListBucketResult><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated>${lines.join('')}</ListBucketResult>`;
+  return `<?xml version="1.0" encoding="UTF-8"?><ListBucketResult><IsTruncated>false</IsTruncated>${lines.join('')}</ListBucketResult>`;
+}
+
+function escapeXml(text: string): string {
+  return text.replaceAll(/[&<>"']/g, (character) => `&#${character.codePointAt(0) ?? 0};`);
 }
 
 async function head(response: ServerResponse, path: string): Promise<void> {
