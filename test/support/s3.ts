@@ -47,7 +47,7 @@ async function answer(request: IncomingMessage, response: ServerResponse, world:
     return;
   }
   const path = join(world.directory, key);
-  switch (request.method) {
+  switch (request.method ?? '') {
     case 'GET':
       response.writeHead(200, { 'content-type': 'application/xml' });
       response.end(await listing(world.directory, url.searchParams));
