@@ -1,14 +1,14 @@
 /** The composition root: builds every part from the configuration, runs the services, reloads, drains and stops. */
 import { chmod } from 'node:fs/promises';
-import type { MirrorConfig } from './config/mirror-schema.ts';
 import type { Config, InboxConfig } from './config/schema.ts';
 import { matchesAny } from './config/template.ts';
+import { Announcers } from './daemon/announcers.ts';
 import { forgetBuilders } from './daemon/builders.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
 import { controlDepsOf } from './daemon/control-deps.ts';
 import { gatherFacts, statusLine, targetsOf } from './daemon/facts.ts';
 import { createInbox, type InboxParts } from './daemon/inboxes.ts';
-import { createMirror, type MirrorParts, SharedLimits, sourceOf } from './daemon/mirrors.ts';
+import { Fleet } from './daemon/fleet.ts';
 import { KeyKeeper } from './daemon/keys.ts';
 import { lockAll, openState } from './daemon/locks.ts';
 import { rebuildFromTrees } from './daemon/rebuild.ts';
@@ -57,14 +57,13 @@ export class Daemon {
   readonly #verifier: Verifier;
   readonly #publisher: Publisher;
   readonly #metrics: Metrics;
-  readonly #prober: Prober;
   readonly #quarantine: Quarantine;
   readonly #notifier: Notifier;
   readonly #keys: KeyKeeper;
   readonly #scrub: ScrubService;
+  readonly #announcers: Announcers;
   readonly #inboxes = new Map<string, InboxParts>();
-  readonly #mirrors = new Map<string, MirrorParts>();
-  readonly #limits: SharedLimits;
+  readonly #fleet: Fleet;
   readonly #locks: Disposable;
   /** Start and reloads change which services run: one after the other. */
   readonly #changes = new Mutex();
@@ -79,34 +78,36 @@ export class Daemon {
     this.#options = options;
     this.#config = config;
     this.#beatAt = clock.monotonic();
-    this.#limits = new SharedLimits(config, clock);
     this.#locks = lockAll(config);
     this.#store = openState(config.state, clock, log);
     this.#verifier = new Verifier({ workers: config.workers });
     this.#publisher = new Publisher(
       { root: config.root, ...config.publish },
-      { store: this.#store, clock, log, mirrors: () => [...this.#mirrors.keys()] },
+      { store: this.#store, clock, log, mirrors: () => this.#fleet.names },
     );
     this.#metrics = new Metrics({ version, ...targetsOf(config) });
-    this.#prober = new Prober({ version, clock });
+    const prober = new Prober({ version, clock });
     this.#notifier = createNotifier({ env: options.env, log });
     this.#supervisor = new Supervisor(log, (error) => this.#failure.reject(error));
+    const parts = {
+      store: this.#store,
+      publisher: this.#publisher,
+      metrics: this.#metrics,
+      supervisor: this.#supervisor,
+    };
+    this.#announcers = new Announcers({ ...options, ...parts });
+    this.#fleet = new Fleet({ ...options, ...parts, prober, config: () => this.#config });
     const onChange = (builder: string): void => this.#inboxes.get(builder)?.service.wake();
     this.#keys = new KeyKeeper({ store: this.#store, clock, log, onChange });
-    this.#quarantine = new Quarantine({
-      root: config.root,
-      batches: this.#store.batches,
-      limits: () => this.#config.quarantine,
-      clock,
-    });
+    const [{ root }, { batches }] = [config, this.#store];
+    this.#quarantine = new Quarantine({ root, batches, limits: () => this.#config.quarantine, clock });
     this.#scrub = new ScrubService({
       ...options,
       store: this.#store,
       publisher: this.#publisher,
       verifier: this.#verifier,
       config: () => this.#config,
-      targets: () =>
-        [...this.#mirrors.values()].flatMap(({ config: c, worker }) => (worker ? [{ config: c, worker }] : [])),
+      targets: () => this.#fleet.pushed(),
     });
     // Nobody may be waiting yet when the first service fails.
     this.#failure.promise.catch(() => {});
@@ -143,8 +144,9 @@ export class Daemon {
     await rebuildFromTrees({ ...this.#readers(), config: this.#config, keyring });
     await this.#publisher.recover();
     await forgetBuilders(this.#config, [], this.#store.batches);
-    for (const mirror of this.#config.mirrors) this.#startMirror(mirror);
+    this.#fleet.start();
     for (const inbox of this.#config.inboxes) this.#startInbox(inbox);
+    await this.#announcers.configure(this.#config.announce);
     this.#startTimers();
     this.#ready = true;
     const at = this.#server.address;
@@ -171,12 +173,8 @@ export class Daemon {
     // A reload in hand would start services that nobody ends.
     await this.#changes.run(async () => {});
     await this.#supervisor.stop((name) => !name.startsWith('mirror:') && name !== 'watchdog');
-    for (const { worker } of this.#mirrors.values()) worker?.drain();
-    const waitedEnough = new AbortController();
-    const drained = this.#supervisor.ended((name) => name.startsWith('mirror:'));
-    const deadline = clock.sleep(drainMs, { signal: AbortSignal.any([now, waitedEnough.signal]) }).catch(() => {});
-    await Promise.race([drained, deadline]);
-    waitedEnough.abort();
+    this.#fleet.drain();
+    await this.#supervisor.endedWithin((name) => name.startsWith('mirror:'), { ms: drainMs, clock, signal: now });
     await this.#supervisor.stop(() => true);
     await this.#publisher.stop();
     await this.#server?.close();
@@ -225,14 +223,14 @@ export class Daemon {
       await watcher[Symbol.asyncDispose]();
       this.#inboxes.delete(builder);
     }
-    for (const name of this.#mirrors.keys()) if (plan.stop.has(`mirror:${name}`)) this.#mirrors.delete(name);
     this.#config = plan.config;
-    this.#limits.set(plan.config);
+    this.#fleet.reconfigure((service) => plan.stop.has(service));
     await this.#keys.configure(plan.config);
     this.#metrics.setTargets(targetsOf(next));
     await forgetBuilders(this.#config, before, this.#store.batches);
-    for (const mirror of next.mirrors) if (!this.#mirrors.has(mirror.name)) this.#startMirror(mirror);
+    this.#fleet.start();
     for (const inbox of plan.config.inboxes) if (!this.#inboxes.has(inbox.builder)) this.#startInbox(inbox);
+    await this.#announcers.configure(next.announce);
     this.#supervisor.start('scrub-schedule', (signal) => this.#scrub.schedule(signal));
     for (const { service } of this.#inboxes.values()) service.wake();
   }
@@ -251,8 +249,9 @@ export class Daemon {
       publish: async (batch) => {
         using _ = this.#scrub.giveWay();
         const generation = await this.#publisher.publish(batch);
-        for (const { worker } of this.#mirrors.values()) worker?.wake();
+        this.#fleet.wake();
         this.#keys.wake();
+        this.#announcers.wake();
         return generation;
       },
       ...this.#options,
@@ -260,23 +259,6 @@ export class Daemon {
     const parts = createInbox(config, deps, this.#metrics);
     this.#inboxes.set(config.builder, parts);
     this.#supervisor.start(`inbox:${config.builder}`, (signal) => parts.service.run(signal));
-  }
-
-  #startMirror(config: MirrorConfig): void {
-    const { worker, probe } = createMirror(config, {
-      store: this.#store,
-      publisher: this.#publisher,
-      metrics: this.#metrics,
-      prober: this.#prober,
-      graceMs: this.#config.publish.graceMs,
-      primary: this.#config.publish.primary,
-      probeMs: this.#config.schedule.probeMs,
-      shared: this.#limits,
-      ...this.#options,
-    });
-    this.#mirrors.set(config.name, { config, worker, probe });
-    if (worker) this.#supervisor.start(`mirror:${config.name}`, (signal) => worker.run(signal));
-    if (probe) this.#supervisor.start(`probe:${config.name}`, (signal) => probe.run(signal));
   }
 
   #startTimers(): void {
@@ -315,16 +297,22 @@ export class Daemon {
       verifier: this.#verifier,
       keys: this.#keys,
       inboxes: this.#inboxes,
-      mirrors: this.#mirrors,
+      fleet: this.#fleet,
       ready: () => this.#ready && !this.#stopping,
       reload: () => this.reload(),
       scrub: () => this.#scrub.ask(),
+      announce: () => this.#announcers.wake(),
     });
   }
 
   #facts(): ReturnType<typeof gatherFacts> {
-    const mirrors = [...this.#mirrors.values()].map(sourceOf);
-    return gatherFacts(this.#store, mirrors, this.#keys, this.#scrub.status, this.#options.clock.now());
+    return gatherFacts(this.#store, {
+      mirrors: this.#fleet.sources(),
+      keys: this.#keys,
+      scrub: this.#scrub.status,
+      announcements: this.#announcers.facts(),
+      nowMs: this.#options.clock.now(),
+    });
   }
 
   async #renderMetrics(): Promise<string> {

@@ -1,9 +1,11 @@
 /** Which parts of a configuration contradict each other; works on what is readable, so that it also helps with a broken file. */
 import { isAbsolute, join, relative, resolve } from 'node:path/posix';
 import { z } from 'zod';
+import { announceWarnings } from './announce-schema.ts';
 import type { KeyProblem } from './fields.ts';
 import { keyDirectories } from './keys-schema.ts';
-import { serviceCredentials } from './mirror-schema.ts';
+import { serviceCredentials } from './identity.ts';
+import type { TransportConfig } from './mirror-schema.ts';
 import { type Config, maxSocketBytes } from './schema.ts';
 import { parseTemplate, type Template, templatesOverlap } from './template.ts';
 
@@ -27,8 +29,12 @@ const outline = partOf({
     }),
   ),
   mirrors: listOfReadable(
-    partOf({ name: readable, transport: partOf({ type: readable, path: readable, identity: readable }) }),
+    partOf({
+      name: readable,
+      transport: partOf({ type: readable, path: readable, identity: readable, config: readable }),
+    }),
   ),
+  announce: listOfReadable(partOf({ name: readable, password: readable, ca: readable })),
 });
 
 /** The parts of a configuration that are compared with each other and with the disk; what cannot be read is undefined. */
@@ -56,6 +62,11 @@ export function contradictions(parts: Outline): KeyProblem[] {
       'mirrors',
       'name',
     ),
+    ...repeated(
+      parts.announce.map((broker) => broker.name),
+      'announce',
+      'name',
+    ),
     ...stateProblems(parts),
     ...inboxProblems(parts),
     ...repositoryProblems(parts),
@@ -68,8 +79,8 @@ export function warningsOf(config: Config, outsideService: boolean): string[] {
   const { host } = config.listen;
   const loopback = host === 'localhost' || host === '::1' || host.startsWith('127.');
   const handedOver = config.mirrors.flatMap(({ name, transport }) =>
-    'identity' in transport && transport.identity.startsWith(`${serviceCredentials}/`)
-      ? [`mirror ${name}: ${transport.identity} was not looked at: systemd hands it over when the service starts`]
+    secretOf(transport)?.startsWith(`${serviceCredentials}/`)
+      ? [`mirror ${name}: ${secretOf(transport)} was not looked at: systemd hands it over when the service starts`]
       : [],
   );
   return [
@@ -84,7 +95,13 @@ export function warningsOf(config: Config, outsideService: boolean): string[] {
           ]
         : [],
     ),
+    ...announceWarnings(config.announce, outsideService),
   ];
+}
+
+/** The file of the transport that holds a secret. */
+function secretOf(transport: TransportConfig): string | undefined {
+  return 'identity' in transport ? transport.identity : 'configFile' in transport ? transport.configFile : undefined;
 }
 
 function problem(path: Path, message: string): KeyProblem {

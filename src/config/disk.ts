@@ -6,7 +6,7 @@ import { errnoOf, messageOf } from '../errors.ts';
 import { readKeyring } from '../trust/keyring.ts';
 import type { Outline } from './consistency.ts';
 import type { KeyProblem } from './fields.ts';
-import { credentialName, identityPath } from './mirror-schema.ts';
+import { credentialName, identityPath } from './identity.ts';
 
 export interface DiskOptions {
   readonly credentialsDirectory: string | null;
@@ -19,7 +19,7 @@ type Need = 'must exist' | 'may exist';
 
 /** Every path in `parts` that cannot be used as it is. The directories of mirrors are not looked at: a mirror may be away. */
 export async function diskProblems(parts: Outline, options: DiskOptions): Promise<KeyProblem[]> {
-  const { root, state, inboxes, mirrors } = parts;
+  const { root, state, inboxes, mirrors, announce } = parts;
   const found: (KeyProblem | null)[] = [
     await directoryProblem(['root'], root, 'must exist'),
     await directoryProblem(['state'], state, 'may exist'),
@@ -33,6 +33,15 @@ export async function diskProblems(parts: Outline, options: DiskOptions): Promis
     const usesKey = ['rsync', 'sftp', 'trigger'].includes(transport.type ?? '');
     if (usesKey)
       found.push(await identityProblem(['mirrors', index, 'transport', 'identity'], transport.identity, options));
+  }
+  for (const [index, { transport }] of mirrors.entries()) {
+    if (transport.type !== 'rclone') continue;
+    const at = ['mirrors', index, 'transport', 'config'];
+    found.push(await identityProblem(at, transport.config, options, 'configuration of rclone'));
+  }
+  for (const [index, { password, ca }] of announce.entries()) {
+    found.push(await identityProblem(['announce', index, 'password'], password, options, 'password'));
+    found.push(await readableProblem(['announce', index, 'ca'], ca));
   }
   return found.filter((entry) => entry !== null);
 }
@@ -90,6 +99,7 @@ async function identityProblem(
   at: Path,
   written: string | undefined,
   options: DiskOptions,
+  what = 'private key',
 ): Promise<KeyProblem | null> {
   if (written === undefined) return null;
   const credential = credentialName(written);
@@ -100,19 +110,30 @@ async function identityProblem(
   }
   const path = identityPath(written, options.credentialsDirectory);
   if (!posix.isAbsolute(path)) return null;
-  const expected = 'expected the file of a private key that this user can read';
+  const expected = `expected the file of a ${what} that this user can read`;
   try {
     const facts = await stat(path);
     if (!facts.isFile()) return problem(at, `${path} is no file, ${expected}`);
     // systemd guards its credentials by the directory and an ACL, whose mask shows up as group bits.
     if (credential === null && (facts.mode & 0o077) !== 0) {
       const mode = (facts.mode & 0o777).toString(8).padStart(4, '0');
-      return problem(at, `${path} has mode ${mode}, expected a private key that others cannot read (chmod 600)`);
+      return problem(at, `${path} has mode ${mode}, expected a ${what} that others cannot read (chmod 600)`);
     }
     await access(path, constants.R_OK);
     return null;
   } catch (error) {
     return problem(at, `${path} cannot be read (${reasonOf(error)}), ${expected}`);
+  }
+}
+
+/** A file that anybody may read. */
+async function readableProblem(at: Path, path: string | undefined): Promise<KeyProblem | null> {
+  if (path === undefined || !posix.isAbsolute(path)) return null;
+  try {
+    await access(path, constants.R_OK);
+    return (await stat(path)).isFile() ? null : problem(at, `${path} is no file, expected one`);
+  } catch (error) {
+    return problem(at, `${path} cannot be read (${reasonOf(error)}), expected a file that this user can read`);
   }
 }
 

@@ -1,9 +1,10 @@
 /** What a configuration says about a mirror: its transport, its account, its URL. */
-import { join } from 'node:path/posix';
 import { z } from 'zod';
 import { describe, duration, expects, mapping, oneOf, pattern, text, wholeNumber } from './fields.ts';
+import { identityExample, identityPath, parseIdentity } from './identity.ts';
 import { type MirrorLimits, mirrorLimits, toMirrorLimits } from './mirror-limits-schema.ts';
 import { absolutePath, name, plainPath } from './names.ts';
+import { type RcloneTransportConfig, rcloneTransport, toRcloneTransport } from './rclone-schema.ts';
 import { needsUrl, type PullTransportConfig, triggerFields, type TriggerTransportConfig } from './trigger-schema.ts';
 import type { Parsed } from './units.ts';
 
@@ -39,6 +40,7 @@ interface DirectoryTransportConfig {
 export type TransportConfig =
   | SshTransportConfig
   | DirectoryTransportConfig
+  | RcloneTransportConfig
   | TriggerTransportConfig
   | PullTransportConfig;
 
@@ -47,20 +49,6 @@ export interface SchemaContext {
   readonly file: string;
   /** $CREDENTIALS_DIRECTORY of the service, or null outside of it. */
   readonly credentialsDirectory: string | null;
-}
-
-/** Where a service finds its credentials when systemd does not say so otherwise: systemd.exec(5), LoadCredential=. */
-export const serviceCredentials = '/run/credentials/lockstepd.service';
-
-/** The file that `identity` names: an absolute path, or the credential of that name where systemd puts it. */
-export function identityPath(identity: string, credentialsDirectory: string | null): string {
-  const credential = credentialName(identity);
-  return credential === null ? identity : join(credentialsDirectory ?? serviceCredentials, credential);
-}
-
-/** NAME of `credential:NAME`, or null for a plain path. */
-export function credentialName(identity: string): string | null {
-  return identity.startsWith('credential:') ? identity.slice('credential:'.length) : null;
 }
 
 const urlExample = 'a URL such as https://mirror.example.org/repository/, without user, query or fragment';
@@ -74,16 +62,8 @@ function parseUrl(written: string): Parsed<string> {
 }
 
 /** The URL as a problem may show it: what stands before an @ or after a ? may be a password, and problems end up in logs. */
-function withoutSecrets(written: string): string {
+export function withoutSecrets(written: string): string {
   return written.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/is, '$1…@').replace(/[?#].*/s, '?…');
-}
-
-const identityExample = 'an absolute path or credential:NAME';
-function parseIdentity(written: string): Parsed<string> {
-  if (/^credential:[A-Za-z0-9][A-Za-z0-9._-]*$/.test(written)) return { value: written };
-  return written.startsWith('/')
-    ? plainPath(written)
-    : { problem: `${describe(written)}, expected ${identityExample}` };
 }
 
 const hostKeyExample = 'SHA256: and 43 base64 characters, as ssh-keygen -lf prints';
@@ -115,7 +95,7 @@ const ssh = {
 };
 
 const { path: _path, fsync: _fsync, ...account } = ssh;
-const types = 'rsync, sftp, directory, trigger or pull';
+const types = 'rsync, sftp, directory, rclone, trigger or pull';
 
 const transport = z.discriminatedUnion(
   'type',
@@ -123,6 +103,7 @@ const transport = z.discriminatedUnion(
     mapping('an rsync transport', { type: z.literal('rsync'), ...ssh }),
     mapping('an sftp transport', { type: z.literal('sftp'), ...ssh }),
     mapping('a directory transport', { type: z.literal('directory'), path: absolutePath() }),
+    rcloneTransport,
     mapping('a trigger transport', { type: z.literal('trigger'), ...account, ...triggerFields }),
     mapping('a pull transport', { type: z.literal('pull') }),
   ],
@@ -152,6 +133,7 @@ export function toMirror(written: z.output<typeof mirror>, context: SchemaContex
 
 function toTransport(written: z.output<typeof transport>, context: SchemaContext): TransportConfig {
   if (written.type === 'directory' || written.type === 'pull') return written;
+  if (written.type === 'rclone') return toRcloneTransport(written, context.credentialsDirectory);
   const { host_key: hostKeys, timeout: stallMs, identity: named, ...rest } = written;
   const common = { identity: identityPath(named, context.credentialsDirectory), hostKeys, stallMs };
   if (rest.type === 'trigger') {

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { LogLevel } from '../system/log.ts';
 import { type AlgorithmName, algorithmNames } from '../trust/algorithms.ts';
 import type { KeySource } from '../trust/keyring.ts';
+import { type AnnounceConfig, announce, toAnnounce } from './announce-schema.ts';
 import {
   describe,
   duration,
@@ -64,6 +65,8 @@ export interface Config {
   readonly quarantine: QuarantineLimits;
   readonly mirrors: readonly MirrorConfig[];
   readonly limits: Limits;
+  /** MQTT brokers that are told of each generation. */
+  readonly announce: readonly AnnounceConfig[];
   readonly schedule: {
     readonly rescanMs: number;
     readonly probeMs: number;
@@ -159,6 +162,7 @@ const document = mapping('a configuration', {
   quarantine,
   mirrors: orAbsent([], listOf('mirrors', mirror, 0)),
   limits,
+  announce: orAbsent([], listOf('brokers', announce, 0)),
   schedule: section({
     rescan: duration('1s', '1d').prefault('60s'),
     probe: duration('1s', '1d').prefault('60s'),
@@ -207,6 +211,7 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): C
     quarantine: toQuarantine(written.quarantine),
     mirrors: written.mirrors.map((entry) => toMirror(entry, context)),
     limits: toLimits(written.limits),
+    announce: written.announce.map((entry) => toAnnounce(entry, context)),
     schedule: { rescanMs: schedule.rescan, probeMs: schedule.probe, scrub: schedule.scrub ?? null },
     scrub: toScrub(written.scrub),
     log: { level: written.log.level },

@@ -1,7 +1,7 @@
 /** Ties the commands of the control socket to the parts of the running daemon. */
 import type { Config } from '../config/schema.ts';
 import type { Publisher } from '../publish/publisher.ts';
-import type { MirrorWorker } from '../replicate/worker.ts';
+import type { Fleet } from './fleet.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
@@ -18,24 +18,26 @@ export interface ControlledParts {
   readonly verifier: Verifier;
   readonly keys: KeyKeeper;
   readonly inboxes: ReadonlyMap<string, InboxParts>;
-  readonly mirrors: ReadonlyMap<string, { readonly worker: MirrorWorker | null }>;
+  readonly fleet: Fleet;
   readonly clock: Clock;
   readonly log: Log;
   /** False until the last run is recovered, and once the daemon stops. */
   readonly ready: () => boolean;
   readonly reload: () => Promise<void>;
   readonly scrub: () => boolean;
+  /** Tells the brokers of what is served now. */
+  readonly announce: () => void;
 }
 
 /** Every closure looks at inboxes, mirrors and configuration as they are when it is called. */
 export function controlDepsOf(parts: ControlledParts): ControlDeps {
-  const { store, publisher, verifier, keys, inboxes, mirrors, clock, log } = parts;
-  const mirrorNames = (): string[] => [...mirrors.keys()];
+  const { store, publisher, verifier, keys, inboxes, fleet, clock, log } = parts;
+  const mirrorNames = (): string[] => fleet.names;
   return {
     store,
     clock,
     log,
-    mirror: (name) => mirrors.get(name) ?? null,
+    mirror: (name) => fleet.get(name),
     mirrorNames,
     openInbox: (builder) => inboxes.get(builder)?.service.open ?? null,
     wakeInbox: (builder) => inboxes.get(builder)?.service.wake(),
@@ -56,9 +58,10 @@ export function controlDepsOf(parts: ControlledParts): ControlDeps {
         return config ? { config, keyring: keys.keyring(builder) } : null;
       },
       servedChanged: () => {
-        for (const { worker } of mirrors.values()) worker?.wake();
+        fleet.wake();
         for (const { service } of inboxes.values()) service.reconsider();
         keys.wake();
+        parts.announce();
       },
     },
   };

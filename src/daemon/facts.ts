@@ -3,8 +3,10 @@ import type { KeyState } from '../config/key-scope.ts';
 import type { MirrorConfig } from '../config/mirror-schema.ts';
 import { isInPart, isWhole, type Part } from '../config/part.ts';
 import { estimateSync } from '../observe/period.ts';
+import type { BrokerFacts } from '../observe/announcements.ts';
 import type { ScrubStatus } from '../observe/scrub.ts';
 import type { KeyProblemFacts, MirrorFacts, MirrorState, StatusFacts } from '../observe/status.ts';
+import type { MetricTargets } from '../observe/metrics.ts';
 import type { Config } from '../config/schema.ts';
 import { blockOf, breakerOf, type MirrorState as WorkerState } from '../replicate/mirror.ts';
 import type { IndexRow } from '../store/generations.ts';
@@ -20,18 +22,20 @@ export interface MirrorSource {
 }
 
 /** What the keys of today say. */
-export interface KeyJudge {
+interface KeyJudge {
   stateOf(index: IndexRow): KeyState;
   problems(): readonly KeyProblemFacts[];
 }
 
-export function gatherFacts(
-  store: Store,
-  mirrors: readonly MirrorSource[],
-  keys: KeyJudge,
-  scrub: ScrubStatus,
-  nowMs: number,
-): StatusFacts {
+interface FactSources {
+  readonly mirrors: readonly MirrorSource[];
+  readonly keys: KeyJudge;
+  readonly scrub: ScrubStatus;
+  readonly announcements: readonly BrokerFacts[];
+  readonly nowMs: number;
+}
+
+export function gatherFacts(store: Store, { mirrors, keys, scrub, announcements, nowMs }: FactSources): StatusFacts {
   const current = store.generations.current();
   const number = current?.number ?? 0;
   return {
@@ -49,6 +53,7 @@ export function gatherFacts(
       keyState: keys.stateOf(index),
     })),
     mirrors: mirrors.map((mirror) => mirrorFacts(store, mirror, number, nowMs)),
+    announcements,
     batches: store.batches.recent(endedBatchesShown),
     keyProblems: keys.problems(),
     stateProblem: store.writeProblem(),
@@ -127,8 +132,12 @@ function standing(held: number | null, newest: number): MirrorState {
 }
 
 /** The names for which there are series of metrics. */
-export function targetsOf(config: Config): { builders: string[]; mirrors: string[] } {
-  return { builders: config.inboxes.map((i) => i.builder), mirrors: config.mirrors.map((m) => m.name) };
+export function targetsOf(config: Config): MetricTargets {
+  return {
+    builders: config.inboxes.map((i) => i.builder),
+    mirrors: config.mirrors.map((m) => m.name),
+    brokers: config.announce.map((b) => b.name),
+  };
 }
 
 /** One line for the service manager. */

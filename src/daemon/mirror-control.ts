@@ -5,7 +5,7 @@ import { blockOf, type MirrorState } from '../replicate/mirror.ts';
 import type { Log } from '../system/log.ts';
 
 /** The part of a worker that commands reach. */
-export interface ControlledWorker {
+interface ControlledWorker {
   readonly state: MirrorState;
   pushNow(options: { readonly force: boolean }): void;
   block(note: string): void;

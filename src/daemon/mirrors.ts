@@ -11,6 +11,7 @@ import { createTransport, placeOf } from '../replicate/connect.ts';
 import { limitTransport } from '../replicate/limited.ts';
 import { storedStates } from '../replicate/ports.ts';
 import { MirrorPush } from '../replicate/push.ts';
+import { retrying } from '../replicate/retry.ts';
 import { Slots } from '../replicate/slots.ts';
 import { createTrigger } from '../replicate/trigger.ts';
 import { TriggerPush } from '../replicate/trigger-push.ts';
@@ -104,23 +105,38 @@ export function createMirror(
   if (transport.type === 'pull') return { worker: null, probe };
   const wakeProbe = (): void => probe?.wake();
   const throttles = [new Throttle(config.bytesPerSecond, clock), shared.throttle];
+  const retries = {
+    log: common.log,
+    onRetry: (reason: PushFailureReason): void => {
+      metrics.pushAttempt(name, 'retryable');
+      metrics.pushFailed(name, reason);
+    },
+  };
   const push =
     transport.type === 'trigger'
       ? new TriggerPush(name, createTrigger(transport, clock), { ...common, ...transport, probe: wakeProbe })
-      : new MirrorPush(name, limitTransport(createTransport(transport), shared.slots, throttles), {
-          ...common,
-          lease: () => publisher.lease(),
-          graceMs,
-          takes,
-          primary: primary ?? hostname(),
-          events: {
-            bytes: (count) => metrics.pushedBytes(name, count),
-            confirmed: (generation) => {
-              propagated(generation);
-              wakeProbe();
+      : retrying(
+          name,
+          new MirrorPush(
+            name,
+            limitTransport(createTransport(transport, config.bytesPerSecond), shared.slots, throttles),
+            {
+              ...common,
+              lease: () => publisher.lease(),
+              graceMs,
+              takes,
+              primary: primary ?? hostname(),
+              events: {
+                bytes: (count) => metrics.pushedBytes(name, count),
+                confirmed: (generation) => {
+                  propagated(generation);
+                  wakeProbe();
+                },
+              },
             },
-          },
-        });
+          ),
+          retries,
+        );
   const worker = new MirrorWorker(name, push, {
     ...common,
     states: storedStates(store, name, JSON.stringify(transport)),

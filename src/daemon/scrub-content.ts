@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { MirrorConfig } from '../config/mirror-schema.ts';
 import { errnoOf, TransportError } from '../errors.ts';
 import type { CheckOptions, ContentCheck, KnownFile } from '../replicate/content.ts';
+import { createRcloneCheck } from '../replicate/rclone-content.ts';
 import { createRsyncCheck } from '../replicate/rsync-content.ts';
 import { createSftpCheck } from '../replicate/sftp-content.ts';
 import { download } from '../system/download.ts';
@@ -13,7 +14,7 @@ import { urlOf } from './scrub-sources.ts';
 const stallMs = 30_000;
 
 /** A disk that rots is seen at the mirror; over HTTP a cache may hide it. That is the way where the account may not read. */
-export function createContentCheck({ transport, url }: MirrorConfig): ContentCheck {
+export function createContentCheck({ transport, url, bytesPerSecond }: MirrorConfig): ContentCheck {
   switch (transport.type) {
     case 'directory':
       return directoryCheck(transport.path);
@@ -24,11 +25,13 @@ export function createContentCheck({ transport, url }: MirrorConfig): ContentChe
       const check = transport.type === 'rsync' ? createRsyncCheck(options) : createSftpCheck(options);
       return url === null ? check : orOverHttp(check, httpCheck(url));
     }
+    case 'rclone':
+      return createRcloneCheck({ ...transport, bytesPerSecond });
     case 'trigger':
     case 'pull':
       // The schema asks for a URL: nothing else shows what such a mirror holds.
       if (url === null) throw new RangeError('a mirror that pulls without a URL');
-      return httpCheck(url);
+      return { ...httpCheck(url), close: () => Promise.resolve() };
     default:
       return transport satisfies never;
   }

@@ -60,7 +60,7 @@ export async function scrubMirror(
   signal: AbortSignal,
 ): Promise<MirrorScrub> {
   const result: Result = { ...nothingFound(config.name), outcome: 'running' };
-  const transport = createTransport(config.transport);
+  const transport = createTransport(config.transport, config.bytesPerSecond);
   const check = createContentCheck(config);
   try {
     await new MirrorPass(config, worker, { transport, check }, deps, options, result).run(signal);
@@ -161,7 +161,7 @@ class MirrorPass {
 
   /** The listing was made while no push ran: our own temporary files are nobody's any more. Those of an rsync may be another one's. */
   async #sweep(directory: string, files: Map<string, RemoteFile>, signal: AbortSignal): Promise<void> {
-    const old = (file: RemoteFile): boolean => this.#deps.clock.now() - file.mtimeSeconds * 1000 > dayMs;
+    const old = (file: RemoteFile): boolean => this.#deps.clock.now() - (file.mtimeSeconds ?? 0) * 1000 > dayMs;
     const left: string[] = [];
     for (const path of leftOverIn(directory, files.keys())) {
       const name = path.slice(path.lastIndexOf('/') + 1);

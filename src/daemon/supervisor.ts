@@ -1,5 +1,6 @@
 /** Runs the services of the daemon side by side: the first one that fails by itself stops all; each can be stopped alone. */
 import { messageOf } from '../errors.ts';
+import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
 
 interface Running {
@@ -34,9 +35,16 @@ export class Supervisor {
     await Promise.all(ending.map(({ done }) => done));
   }
 
-  /** Resolves when every service whose name `matches` has ended by itself. */
-  async ended(matches: (name: string) => boolean): Promise<void> {
-    await Promise.all([...this.#running].filter(([name]) => matches(name)).map(([, running]) => running.done));
+  /** Resolves when every service whose name `matches` has ended by itself, after `ms` at the latest, or once aborted. */
+  async endedWithin(
+    matches: (name: string) => boolean,
+    { ms, clock, signal }: { readonly ms: number; readonly clock: Clock; readonly signal: AbortSignal },
+  ): Promise<void> {
+    const waitedEnough = new AbortController();
+    const ended = Promise.all([...this.#running].filter(([name]) => matches(name)).map(([, running]) => running.done));
+    const deadline = clock.sleep(ms, { signal: AbortSignal.any([signal, waitedEnough.signal]) }).catch(() => {});
+    await Promise.race([ended, deadline]);
+    waitedEnough.abort();
   }
 
   async #supervise(name: string, run: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {

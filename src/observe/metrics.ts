@@ -8,6 +8,7 @@ const batchOutcomes = ['published', 'held', 'rejected'] as const;
 export type BatchOutcome = (typeof batchOutcomes)[number];
 const pushOutcomes = ['ok', 'retryable', 'permanent', 'aborted'] as const;
 export type PushOutcome = (typeof pushOutcomes)[number];
+const announceOutcomes = ['ok', 'retryable', 'permanent'] as const;
 const stages = ['settle', 'copy', 'verify', 'publish'] as const;
 export type Stage = (typeof stages)[number];
 const breakerStates: readonly Breaker[] = ['closed', 'half-open', 'open'];
@@ -17,6 +18,7 @@ const pendingStates = ['waiting', 'held'] as const;
 export interface MetricTargets {
   readonly builders: readonly string[];
   readonly mirrors: readonly string[];
+  readonly brokers?: readonly string[];
 }
 
 export interface ProbeOutcome {
@@ -37,7 +39,7 @@ export class Metrics {
   readonly #count = counters(this.#registry);
   readonly #now = gauges(this.#registry);
   readonly #time = histograms(this.#registry);
-  #targets: MetricTargets = { builders: [], mirrors: [] };
+  #targets: Required<MetricTargets> = { builders: [], mirrors: [], brokers: [] };
 
   constructor(options: MetricTargets & { readonly version: string }) {
     collectDefaultMetrics({ register: this.#registry });
@@ -49,7 +51,7 @@ export class Metrics {
   }
 
   /** After a reload: series of builders and mirrors that are gone are removed, those of new ones start at 0. */
-  setTargets({ builders, mirrors }: MetricTargets): void {
+  setTargets({ builders, mirrors, brokers = [] }: MetricTargets): void {
     for (const builder of this.#targets.builders) if (!builders.includes(builder)) this.#dropBuilder(builder);
     for (const mirror of this.#targets.mirrors) if (!mirrors.includes(mirror)) this.#dropMirror(mirror);
     for (const builder of builders) {
@@ -62,7 +64,12 @@ export class Metrics {
       this.#count.bytes.inc({ mirror }, 0);
       if (!this.#targets.mirrors.includes(mirror)) this.#time.propagation.zero({ mirror });
     }
-    this.#targets = { builders: [...builders], mirrors: [...mirrors] };
+    const gone = this.#targets.brokers.filter((broker) => !brokers.includes(broker));
+    for (const outcome of announceOutcomes) {
+      for (const broker of gone) this.#count.announced.remove({ broker, outcome });
+      for (const broker of brokers) this.#count.announced.inc({ broker, outcome }, 0);
+    }
+    this.#targets = { builders: [...builders], mirrors: [...mirrors], brokers: [...brokers] };
   }
 
   /** A batch reached a state; each distinct reason of a held or rejected one counts once. */
@@ -83,6 +90,11 @@ export class Metrics {
 
   pushFailed(mirror: string, reason: PushFailureReason): void {
     if (this.#targets.mirrors.includes(mirror)) this.#count.failures.inc({ mirror, reason });
+  }
+
+  /** A broker was told of a generation, or could not be. */
+  announced(broker: string, outcome: (typeof announceOutcomes)[number]): void {
+    if (this.#targets.brokers.includes(broker)) this.#count.announced.inc({ broker, outcome });
   }
 
   /** Payload bytes that went out to the mirror. */
@@ -131,6 +143,10 @@ export class Metrics {
     this.#now.stateWritable.set(facts.stateProblem === null ? 1 : 0);
     this.#setKeys(facts);
     this.#setScrub(facts);
+    this.#now.announcedGeneration.reset();
+    for (const { name, generation } of facts.announcements) {
+      this.#now.announcedGeneration.set({ broker: name }, generation ?? 0);
+    }
     this.#now.pending.reset();
     for (const builder of this.#targets.builders) {
       for (const state of pendingStates) {
@@ -237,6 +253,7 @@ function counters(registry: Registry) {
     attempts: make('push_attempts_total', 'Push attempts by outcome.', ['mirror', 'outcome']),
     failures: make('push_failures_total', 'Failed push attempts by reason.', ['mirror', 'reason']),
     bytes: make('push_bytes_total', 'Payload bytes pushed.', ['mirror']),
+    announced: make('announce_total', 'Announcements by outcome.', ['broker', 'outcome']),
     rescanFound: make('watch_rescan_found_total', 'Changes found by the rescan that the watcher missed.', []),
   };
 }
@@ -267,6 +284,9 @@ function gauges(registry: Registry) {
       'outcome',
     ]),
     free: make('filesystem_free_bytes', 'Bytes that the daemon may still write.', ['filesystem']),
+    announcedGeneration: make('announced_generation', 'Generation that the broker was last told of; 0 for none.', [
+      'broker',
+    ]),
     mirrorGeneration: make('mirror_generation', 'Generation that the mirror was confirmed to hold.', ['mirror']),
     lag: make('mirror_lag_seconds', 'Age of the first generation that the mirror lacks; 0 in step.', viewed),
     behind: make('mirror_generations_behind', 'Generations that the mirror lacks.', viewed),

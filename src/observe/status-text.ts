@@ -1,5 +1,6 @@
 /** Writes the status as text for `lockstepd status`: a headline, a table of mirrors, the batches that wait for something. Asks nobody. */
 import { escapeText } from '../system/log.ts';
+import { renderAnnouncementsBlock } from './announcements-text.ts';
 import { renderScrubBlock } from './scrub-text.ts';
 import { type BatchStatus, isInStep, type MirrorStatus, type Status } from './status.ts';
 import { countText, overdueText, spanText, whenText } from './words.ts';
@@ -26,6 +27,7 @@ export function renderStatusText(status: Status, options: StatusTextOptions): st
     headline(status, options),
     mirrorTable(status, options),
     stateBlock(status, options),
+    renderAnnouncementsBlock(status.announcements, options.nowMs),
     keyBlock(status, options),
     renderScrubBlock(status.scrub),
     ...batchBlocks(status, options),

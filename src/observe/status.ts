@@ -3,6 +3,7 @@ import type { PushFailureReason } from '../errors.ts';
 import type { KeyState } from '../config/key-scope.ts';
 import type { BlockedBy, Breaker, WaitReason } from '../replicate/mirror.ts';
 import type { BatchState, Reason } from '../store/batches.ts';
+import { type AnnouncementStatus, announcementView, type BrokerFacts } from './announcements.ts';
 import type { SyncEstimate } from './period.ts';
 import type { ScrubStatus } from './scrub.ts';
 
@@ -16,6 +17,7 @@ export interface StatusFacts {
   readonly publishedAtMs: number | null;
   readonly repositories: readonly RepositoryFacts[];
   readonly mirrors: readonly MirrorFacts[];
+  readonly announcements: readonly BrokerFacts[];
   readonly batches: readonly BatchFacts[];
   readonly keyProblems: readonly KeyProblemFacts[];
   /** Why state.db cannot be written; null when it can. */
@@ -94,6 +96,8 @@ export interface Status {
   readonly published_at: string | null;
   readonly repositories: readonly RepositoryStatus[];
   readonly mirrors: readonly MirrorStatus[];
+  /** The MQTT brokers that are told of each generation. */
+  readonly announcements: readonly AnnouncementStatus[];
   /** The most recently changed first. */
   readonly batches: readonly BatchStatus[];
   readonly key_problems: readonly KeyProblemFacts[];
@@ -168,6 +172,7 @@ export function statusView(facts: StatusFacts, nowMs: number): Status {
       key_state: r.keyState,
     })),
     mirrors: facts.mirrors.map((m) => mirrorView(m, nowMs)),
+    announcements: facts.announcements.map((broker) => announcementView(broker, instant)),
     batches: facts.batches.toSorted((a, b) => b.updatedAtMs - a.updatedAtMs).map(batchView),
     key_problems: facts.keyProblems.map(({ builder, path, detail }) => ({ builder, path, detail })),
     state_problem: facts.stateProblem,

@@ -15,6 +15,7 @@ import { IndexArchive } from './archive.ts';
 import { discard, isDiscarded, removeDiscarded } from './discard.ts';
 import { chooseTree, nextMtimeSeconds, type TreeChoice, type TreeFacts } from './generation.ts';
 import { planTree, traceContent, traceFile } from './plan.ts';
+import { Leases } from './leases.ts';
 import type { Lease, PublisherOptions, VerifiedBatch } from './ports.ts';
 import { forecastPrune, type PruneForecast, pruneOnce } from './prune.ts';
 import { recallFromTrees } from './recall.ts';
@@ -36,7 +37,7 @@ export class Publisher {
   readonly #mutex = new Mutex();
   /** The bytes of published indexes. */
   readonly archive: IndexArchive;
-  readonly #leases = new Map<string, number>();
+  readonly #leases = new Leases();
   #spareWork: { readonly stop: AbortController; readonly done: Promise<void> } | null = null;
 
   /** `mirrors`: names of those that we feed. */
@@ -143,18 +144,10 @@ export class Publisher {
     const current = this.#store.generations.current();
     if (!current) return null;
     const { tree } = current;
-    this.#leases.set(tree, (this.#leases.get(tree) ?? 0) + 1);
-    let released = false;
     return {
       generation: current.number,
       directory: join(this.#options.root, 'trees', tree),
-      release: () => {
-        if (released) return;
-        released = true;
-        const left = (this.#leases.get(tree) ?? 1) - 1;
-        if (left > 0) this.#leases.set(tree, left);
-        else this.#leases.delete(tree);
-      },
+      release: this.#leases.take(tree),
     };
   }
 

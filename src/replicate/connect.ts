@@ -1,15 +1,19 @@
 /** Makes the transport that a mirror's configuration names. */
 import type { TransportConfig } from '../config/mirror-schema.ts';
 import { createDirectoryTransport } from './directory.ts';
+import { createRcloneTransport } from './rclone.ts';
 import { createRsyncTransport } from './rsync.ts';
 import { createSftpTransport } from './sftp.ts';
 import { unreachableFiles } from './trigger.ts';
 import type { Transport } from './transport.ts';
 
-export function createTransport(config: TransportConfig): Transport {
+/** `bytesPerSecond` is for a program that cannot be held back from outside. */
+export function createTransport(config: TransportConfig, bytesPerSecond: number | null): Transport {
   switch (config.type) {
     case 'directory':
       return createDirectoryTransport({ path: config.path });
+    case 'rclone':
+      return createRcloneTransport({ ...config, bytesPerSecond });
     case 'rsync':
     case 'sftp': {
       const { host, port, user, identity, hostKeys, path, stallMs, deadlineMs } = config;
@@ -30,6 +34,8 @@ export function placeOf(config: TransportConfig, url: string | null): string {
   switch (config.type) {
     case 'directory':
       return `directory ${config.path}`;
+    case 'rclone':
+      return `rclone ${config.remote}`;
     case 'pull':
       return `pull ${url}`;
     case 'trigger':

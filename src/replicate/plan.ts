@@ -22,7 +22,8 @@ export function indexFilesOf(indexes: readonly IndexRow[]): PushFile[] {
 export function planComparison(files: readonly PushFile[], remote: ReadonlyMap<string, RemoteFile>): PushFile[] {
   return files.filter((file) => {
     const there = remote.get(file.path.slice(file.path.lastIndexOf('/') + 1));
-    return there?.size !== file.size || there.mtimeSeconds !== file.mtimeSeconds;
+    if (there?.size !== file.size) return true;
+    return there.mtimeSeconds !== null && there.mtimeSeconds !== file.mtimeSeconds;
   });
 }
 

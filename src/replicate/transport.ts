@@ -1,4 +1,4 @@
-/** The port through which a mirror is read and written. Implementations: sftp, rsync, directory. They decide nothing about what to send. */
+/** The port through which a mirror is read and written. Implementations: sftp, rsync, directory, rclone. They decide nothing about what to send. */
 
 /** One file to bring to a mirror; its bytes lie at `<sourceRoot>/<path>` and do not change while the call runs. */
 export interface PushFile {
@@ -17,7 +17,8 @@ export function bytesOf(waves: readonly Wave[]): number {
 
 export interface RemoteFile {
   readonly size: number;
-  readonly mtimeSeconds: number;
+  /** Null where no time of ours can be kept: two files of one size then count as equal. */
+  readonly mtimeSeconds: number | null;
 }
 
 export interface TransportOptions {
@@ -52,7 +53,7 @@ export interface Transport {
    */
   list(directory: string, options: TransportOptions): Promise<ReadonlyMap<string, RemoteFile>>;
   /**
-   * Makes each named file at the mirror equal to ours, size and mtime included, creating directories (0755; files 0644).
+   * Makes each named file at the mirror equal to ours, size and (where it can be kept) mtime included, creating directories (0755; files 0644).
    * A file appears under its name only when it is complete (temporary name, then rename over an old one). No file of a wave
    * appears before all files of the waves before it have; the order within a wave is not defined, and bytes may go ahead.
    * Each file's bytes are sent, unless it is known to be there already with this size and mtime (and that is proof).

@@ -47,7 +47,13 @@ export function createTrigger(config: TriggerTransportConfig, clock: Clock): Tri
 
   return {
     fire: async (signal) => {
-      const watch = { clock, stallMs, deadlineMs: deadlineFor(0), signal, onStall: (error: Error) => connection.reset(error) };
+      const watch = {
+        clock,
+        stallMs,
+        deadlineMs: deadlineFor(0),
+        signal,
+        onStall: (error: Error) => connection.reset(error),
+      };
       try {
         await withStallWatch(watch, run);
       } catch (error) {

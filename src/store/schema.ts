@@ -146,6 +146,13 @@ export const migrations: readonly string[] = [
   ) STRICT;
   CREATE INDEX mirror_sync_mirror ON mirror_sync (mirror);
 
+  CREATE TABLE broker (
+    name TEXT PRIMARY KEY,
+    target TEXT NOT NULL,
+    announced INTEGER,
+    announced_at INTEGER
+  ) STRICT;
+
   CREATE TABLE rollback (
     batch TEXT PRIMARY KEY,
     target INTEGER NOT NULL,

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { messageOf } from '../errors.ts';
 import { BatchStore } from './batches.ts';
+import { BrokerStore } from './brokers.ts';
 import { ChangeStore } from './changes.ts';
 import { DamageStore } from './damage.ts';
 import { Database } from './database.ts';
@@ -29,6 +30,7 @@ export interface Store extends Disposable {
   readonly history: HistoryStore;
   readonly mirrors: MirrorStore;
   readonly mirrorStates: MirrorStateStore;
+  readonly brokers: BrokerStore;
   readonly recalls: RecallStore;
   readonly retention: RetentionStore;
   readonly rollbacks: RollbackStore;
@@ -73,6 +75,7 @@ export function openStore(directory: string): Store {
     history: new HistoryStore(db),
     mirrors: new MirrorStore(db),
     mirrorStates: new MirrorStateStore(db),
+    brokers: new BrokerStore(db),
     recalls: new RecallStore(db),
     retention: new RetentionStore(db),
     rollbacks: new RollbackStore(db),

@@ -16,6 +16,8 @@ export interface ExecOptions {
   readonly onChannel?: (channel: Duplex) => void;
   /** Gets all of stdout as it comes, for output that may be longer than what the result keeps. */
   readonly onStdout?: (chunk: Buffer) => void;
+  /** Gets all of stderr as it comes. */
+  readonly onStderr?: (chunk: Buffer) => void;
 }
 
 export interface ExecResult {
@@ -56,6 +58,7 @@ export async function exec(argv: readonly [string, ...string[]], options: ExecOp
   const stdout = collectTail(child.stdout);
   if (options.onStdout) child.stdout.on('data', options.onStdout);
   const stderr = collectTail(child.stderr);
+  if (options.onStderr) child.stderr.on('data', options.onStderr);
   child.stdin.on('error', () => {});
   child.stdin.end(options.input ?? '');
   if (options.onChannel) {

@@ -90,6 +90,7 @@ test('a small configuration gets the documented defaults', async (t) => {
       },
     ],
     limits: { connections: 8, bytesPerSecond: null },
+    announce: [],
     schedule: { rescanMs: 60_000, probeMs: 60_000, scrub: null },
     scrub: { bytesPerSecond: 32 * 2 ** 20, sample: 50 },
     log: { level: 'info' },
@@ -240,8 +241,8 @@ test('every problem is said at once, in the order of the text', async (t) => {
     found.filter((line) => /transport\.(identity|type)/.test(line)),
     [
       '23:17: mirrors[0].transport.identity: $T/open has mode 0640, expected a private key that others cannot read (chmod 600)',
-      '30:24: mirrors[2].transport.type: "ftp", expected rsync, sftp, directory, trigger or pull',
-      '32:16: mirrors[3].transport.type: missing, expected rsync, sftp, directory, trigger or pull',
+      '30:24: mirrors[2].transport.type: "ftp", expected rsync, sftp, directory, rclone, trigger or pull',
+      '32:16: mirrors[3].transport.type: missing, expected rsync, sftp, directory, rclone, trigger or pull',
     ],
   );
 });

@@ -277,13 +277,13 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     'an unknown transport',
     'type: rsync',
     'type: ftp',
-    ['11:13: mirrors[0].transport.type: "ftp", expected rsync, sftp, directory, trigger or pull'],
+    ['11:13: mirrors[0].transport.type: "ftp", expected rsync, sftp, directory, rclone, trigger or pull'],
   ],
   [
     'a transport without a type',
     '      type: rsync\n',
     '',
-    ['11:7: mirrors[0].transport.type: missing, expected rsync, sftp, directory, trigger or pull'],
+    ['11:7: mirrors[0].transport.type: missing, expected rsync, sftp, directory, rclone, trigger or pull'],
   ],
   [
     'a trigger for a mirror that is not looked at',
@@ -564,7 +564,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /[^]*/,
     '# nothing\n',
     [
-      '1:1: (top): empty, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, schedule, scrub, log',
+      '1:1: (top): empty, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, announce, limits, schedule, scrub, log',
     ],
   ],
   [
@@ -572,7 +572,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /[^]*/,
     '- a\n',
     [
-      '1:1: (top): a list, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, schedule, scrub, log',
+      '1:1: (top): a list, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, announce, limits, schedule, scrub, log',
     ],
   ],
 ];

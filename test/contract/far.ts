@@ -4,12 +4,31 @@ import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createDirectoryTransport } from '../../src/replicate/directory.ts';
+import { createRcloneTransport } from '../../src/replicate/rclone.ts';
 import { createRsyncTransport } from '../../src/replicate/rsync.ts';
 import { createSftpTransport } from '../../src/replicate/sftp.ts';
 import type { Transport } from '../../src/replicate/transport.ts';
 import type { SshTarget } from '../../src/system/ssh.ts';
 import { createKeyPair, serveSftp } from '../../src/system/ssh-server.ts';
+import { serveS3 } from '../support/s3.ts';
 import { findProgram, missingProgram, type Sshd, startSshd } from '../support/sshd.ts';
+import { Webdav } from '../support/webdav.ts';
+
+/** What this far side cannot promise, and what the suite then looks for instead. */
+export interface Lacks {
+  /** Times are not kept: they are listed as null. */
+  readonly times?: true;
+  /** A name with a line break is refused. */
+  readonly lineBreaks?: true;
+  /** Links to directories are followed: the account itself is the confinement. */
+  readonly confinement?: true;
+  /** While a file is replaced there is a moment without it. */
+  readonly gaplessReplace?: true;
+  /** Directories are only parts of names: none can be missing. */
+  readonly directories?: true;
+  /** What the server fails of is not told. */
+  readonly reasons?: true;
+}
 
 export interface Limits {
   readonly stallMs?: number;
@@ -35,6 +54,7 @@ export interface Far extends AsyncDisposable {
   readonly sshd?: Sshd;
   /** The directory that rrsync locks. */
   readonly locked?: string;
+  readonly lacks?: Lacks;
 }
 
 export interface Kind {
@@ -135,6 +155,71 @@ function overSshd(
   };
 }
 
+const missingRclone = missingProgram('rclone');
+
+function overRclone(
+  name: string,
+  lacks: Lacks,
+  open: (base: string, config: string) => Promise<AsyncDisposable & { readonly remote: string }>,
+): Kind {
+  return {
+    name,
+    missing: missingRclone && 'rclone is absent',
+    open: async () => {
+      const base = makeBase();
+      const own = makeBase();
+      const configFile = join(own, 'rclone.conf');
+      const server = await open(base, configFile);
+      return {
+        lists: true,
+        lacks,
+        place: (one) => ({
+          root: makeRoot(base, one),
+          transport: (limits) =>
+            createRcloneTransport({ remote: `${server.remote}${one}`, configFile, replace: 'auto', ...limits }),
+        }),
+        [Symbol.asyncDispose]: async () => {
+          await server[Symbol.asyncDispose]();
+          for (const one of [base, own]) rmSync(one, { recursive: true, force: true });
+        },
+      };
+    },
+  };
+}
+
+const rcloneKinds: readonly Kind[] = [
+  overRclone(
+    'rclone to an S3 server',
+    { lineBreaks: true, confinement: true, directories: true, reasons: true },
+    async (base, config) => {
+      const server = await serveS3('mirrors', base);
+      const endpoint = `http://127.0.0.1:${server.port}`;
+      await writeFile(
+        config,
+        `[s3]\ntype = s3\nprovider = Other\nendpoint = ${endpoint}\nregion = any\naccess_key_id = a\nsecret_access_key = b\n`,
+        { mode: 0o600 },
+      );
+      return {
+        remote: 's3:mirrors/',
+        [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+      };
+    },
+  ),
+  overRclone('rclone to a local directory', { lineBreaks: true, confinement: true }, async (base, config) => {
+    await writeFile(config, '[disk]\ntype = local\n', { mode: 0o600 });
+    return { remote: `disk:${base}/`, [Symbol.asyncDispose]: async () => {} };
+  }),
+  overRclone(
+    'rclone to a WebDAV server',
+    { times: true, lineBreaks: true, gaplessReplace: true, reasons: true },
+    async (base, config) => {
+      const server = await Webdav.serve(base);
+      await server.writeConfig(config);
+      return { remote: 'dav:', [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
+    },
+  ),
+];
+
 const rrsync = findProgram('rrsync') ?? 'rrsync';
 const insideRoot = (_base: string, name: string): string => `/${name}`;
 
@@ -158,4 +243,5 @@ export const kinds: readonly Kind[] = [
     locks: true,
   }),
   overSshd('rsync to a plain account', ['rsync'], () => null, createRsyncTransport, join, { lists: true }),
+  ...rcloneKinds,
 ];

@@ -39,6 +39,7 @@ const config = (over: Partial<Config> = {}): Config => ({
   quarantine: { keepMs: 1, maxBytes: 1, maxBatches: 1 },
   mirrors: [mirror('paris'), mirror('oslo')],
   limits: { connections: 8, bytesPerSecond: null },
+  announce: [],
   schedule: { rescanMs: 1000, probeMs: 1000, scrub: null },
   scrub: { bytesPerSecond: 1_000_000, sample: 10 },
   log: { level: 'info' },

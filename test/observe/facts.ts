@@ -98,6 +98,7 @@ export function statusFacts(changes: Partial<StatusFacts> = {}): StatusFacts {
     batches: [batchFacts()],
     keyProblems: [],
     stateProblem: null,
+    announcements: [],
     scrub: { ...neverScrubbed, damaged: [] },
     ...changes,
   };

@@ -19,6 +19,7 @@ test('status.json has the fields of the contract', () => {
         lastError: { reason: 'refused', message: 'mirror.example.org:22 refuses connections' },
       }),
     ],
+    announcements: [],
     batches: [batchFacts({ reasons: [{ code: 'SIG_BAD', path: 'main/x86_64/APKINDEX.tar.gz', detail: 'wrong' }] })],
   });
   assert.deepEqual(statusView(facts, nowMs), {

@@ -471,7 +471,9 @@ test('what a mirror need not hold is no lag', async () => {
   const keys = { stateOf: () => 'valid' as const, problems: () => [] };
   const facts = (): MirrorFacts => {
     const { worker, store } = world;
-    const [mirror] = gatherFacts(store, [{ config, worker }], keys, { ...neverScrubbed, damaged: [] }, 0).mirrors;
+    const scrub = { ...neverScrubbed, damaged: [] };
+    const sources = { mirrors: [{ config, worker }], keys, scrub, announcements: [], nowMs: 0 };
+    const [mirror] = gatherFacts(store, sources).mirrors;
     assert.ok(mirror);
     return mirror;
   };

@@ -115,6 +115,12 @@ CREATE TABLE mirror_sync (
     target TEXT NOT NULL,
     at INTEGER NOT NULL
   ) STRICT;
+CREATE TABLE broker (
+    name TEXT PRIMARY KEY,
+    target TEXT NOT NULL,
+    announced INTEGER,
+    announced_at INTEGER
+  ) STRICT;
 CREATE TABLE rollback (
     batch TEXT PRIMARY KEY,
     target INTEGER NOT NULL,

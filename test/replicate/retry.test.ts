@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { type FaultKind, type PushFailureReason, TransportError } from '../../src/errors.ts';
+import type { PushPort } from '../../src/replicate/ports.ts';
+import { retrying } from '../../src/replicate/retry.ts';
+import { unreachableFiles } from '../../src/replicate/trigger.ts';
+import { silentLog } from '../../src/system/log.ts';
+
+function failing(faults: [PushFailureReason, FaultKind][]): { port: PushPort; at: number[] } {
+  const at: number[] = [];
+  const port: PushPort = {
+    transport: unreachableFiles,
+    isDue: () => true,
+    check: () => Promise.resolve(),
+    force: () => {},
+    requireOurs: () => Promise.resolve(),
+    close: () => Promise.resolve(),
+    push: () => {
+      at.push(performance.now());
+      const fault = faults.shift();
+      return fault ? Promise.reject(new TransportError(fault[0], fault[1], 'as told')) : Promise.resolve(7);
+    },
+  };
+  return { port, at };
+}
+
+const { signal } = new AbortController();
+
+test('a push that was cut short is tried again, not more than once a second', async () => {
+  const { port, at } = failing([['closed', 'retryable']]);
+  const retried: string[] = [];
+  const push = retrying('paris', port, { log: silentLog, onRetry: (reason) => retried.push(reason) });
+  assert.equal(await push.push(signal), 7);
+  assert.deepEqual(retried, ['closed']);
+  assert.ok((at[1] ?? 0) - (at[0] ?? 0) >= 990);
+});
+
+for (const [reason, kind] of [
+  ['timeout', 'retryable'],
+  ['disk_full', 'retryable'],
+  ['busy', 'busy'],
+  ['host_key', 'security'],
+] as const) {
+  test(`${reason} is left to the worker, which waits`, async () => {
+    const { port, at } = failing([[reason, kind]]);
+    const push = retrying('paris', port, { log: silentLog, onRetry: () => assert.fail('retried') });
+    await assert.rejects(push.push(signal), { reason });
+    assert.equal(at.length, 1);
+  });
+}
+
+test('an abort ends the wait between two tries with its reason', async () => {
+  const { port, at } = failing([
+    ['partial', 'retryable'],
+    ['partial', 'retryable'],
+  ]);
+  const stop = new AbortController();
+  const push = retrying('paris', port, { log: silentLog, onRetry: () => stop.abort(new Error('enough')) });
+  await assert.rejects(push.push(stop.signal), /enough/);
+  assert.equal(at.length, 1);
+});
