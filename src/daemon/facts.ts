@@ -96,7 +96,8 @@ function mirrorFacts(
     observedUnknownContent: row.unknownContent,
     lastSuccessAtMs: row.lastSuccessAtMs,
     nextAttemptAtMs: worker?.nextAttemptAtMs ?? null,
-    waitsFor: state?.phase === 'waiting' ? state.why : isStandby ? 'standby' : row.staged === null ? null : 'together',
+    waitsFor:
+      state?.phase === 'waiting' ? state.why : isStandby ? 'standby' : row.staged !== newest ? null : 'together',
     takeoverAfterMs: config.takeoverAfterMs,
     takenOverAtMs: config.takeoverAfterMs === null ? null : row.takenOverAtMs,
     breaker: state ? breakerOf(state) : 'closed',
