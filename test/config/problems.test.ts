@@ -125,6 +125,23 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     ],
   ],
   [
+    'a switch that nobody could follow',
+    'mirrors:',
+    'switch: { mode: both, quorum: 120%, deadline: 0 }\nmirrors:',
+    [
+      '8:17: switch.mode: "both", expected each or together',
+      '8:31: switch.quorum: "120%", expected a share such as 80% or a number of mirrors such as 4',
+      '8:47: switch.deadline: 0, expected a duration from 1s to 1d',
+    ],
+  ],
+  [
+    'a mirror that could not be taken over, and one of which nobody knows when',
+    /mirrors:\n[^]*/,
+    second('    takeover_after: 10m\n') +
+      '  - { name: far, url: "https://mirror.example.net/", takeover_after: 10m, transport: { type: pull } }\n',
+    ['SEE ME', 'SEE ME'],
+  ],
+  [
     'quiet windows that are none or leave no time, a part of no template',
     /mirrors:\n[^]*/,
     second('    quiet: ["7-9"]\n    include: ["main//x"]\n') +
@@ -564,7 +581,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /[^]*/,
     '# nothing\n',
     [
-      '1:1: (top): empty, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, announce, limits, schedule, scrub, log',
+      '1:1: (top): empty, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, announce, limits, switch, schedule, scrub, log',
     ],
   ],
   [
@@ -572,7 +589,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /[^]*/,
     '- a\n',
     [
-      '1:1: (top): a list, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, announce, limits, schedule, scrub, log',
+      '1:1: (top): a list, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, announce, limits, switch, schedule, scrub, log',
     ],
   ],
 ];

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { standingOf } from '../../src/replicate/fellow.ts';
 import { nextTakeover, type TakeoverSight } from '../../src/replicate/takeover.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { decideSwitch, type Member, stragglersOf, type SwitchFacts } from '../../src/replicate/together.ts';
 
 const member = fc.record({
@@ -60,8 +60,12 @@ test('before the deadline it goes only with a quorum of those that take part, or
 test('five mirrors of which one hangs, in the order of events', () => {
   const named = (...has: readonly (number | null)[]): Member[] =>
     has.map((each, n) => ({ name: `m${n}`, has: each, shows: 9, out: null }));
-  const at = (members: readonly Member[], nowMs = 1): SwitchFacts & { nowMs: number } => ({
-    ...{ generation: 10, waitingSinceMs: 0, members, quorum: { percent: 80 }, deadlineMs: 600_000, nowMs },
+  const at = (members: readonly Member[]): SwitchFacts => ({
+    generation: 10,
+    waitingSinceMs: 0,
+    members,
+    quorum: { percent: 80 },
+    deadlineMs: 600_000,
   });
   const decide = (members: readonly Member[], nowMs = 1) => decideSwitch(at(members), nowMs);
   assert.deepEqual(decide(named(10, 10, 10, 9, 9)), { verdict: 'wait', untilMs: 600_000, has: 3, needs: 4 });
