@@ -84,6 +84,7 @@ test('a small configuration gets the documented defaults', async (t) => {
           deadlineMs: 600_000,
           fsync: 'always',
         },
+        takeoverAfterMs: null,
         part: { include: [], exclude: [] },
         bytesPerSecond: null,
         quiet: [],
@@ -145,6 +146,7 @@ quarantine: { keep: 7d, max_size: 1000000, max_batches: 3 }
       transport: { type: 'directory', path: '/mnt/mirror' },
       part: { include: [templateOf('main/{arch}')], exclude: [templateOf('main/s390x')] },
       bytesPerSecond: 2 * 2 ** 20,
+      takeoverAfterMs: null,
       quiet: [{ from: 22 * 60 + 30, to: 6 * 60, zone: 'Europe/Paris' }],
     },
   ]);

@@ -44,7 +44,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /mirrors:\n[^]*/,
     'mirrors: [disk]\n',
     [
-      '8:11: mirrors[0]: "disk", expected a mirror with the keys name, url, transport, include, exclude, bandwidth, quiet',
+      '8:11: mirrors[0]: "disk", expected a mirror with the keys name, url, transport, takeover_after, include, exclude, bandwidth, quiet',
     ],
   ],
   [
@@ -139,7 +139,10 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /mirrors:\n[^]*/,
     second('    takeover_after: 10m\n') +
       '  - { name: far, url: "https://mirror.example.net/", takeover_after: 10m, transport: { type: pull } }\n',
-    ['SEE ME', 'SEE ME'],
+    [
+      '9:5: mirrors[0].url: missing, expected the URL of the mirror: whether to take it over is only known from what it serves',
+      '12:70: mirrors[1].takeover_after: not for a mirror of type pull: it pulls from where its own admin says, expected one that is pushed to',
+    ],
   ],
   [
     'quiet windows that are none or leave no time, a part of no template',
@@ -581,7 +584,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /[^]*/,
     '# nothing\n',
     [
-      '1:1: (top): empty, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, announce, limits, switch, schedule, scrub, log',
+      '1:1: (top): empty, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, switch, announce, schedule, scrub, log',
     ],
   ],
   [
@@ -589,7 +592,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /[^]*/,
     '- a\n',
     [
-      '1:1: (top): a list, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, announce, limits, switch, schedule, scrub, log',
+      '1:1: (top): a list, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, switch, announce, schedule, scrub, log',
     ],
   ],
 ];

@@ -191,10 +191,11 @@ test('both push the same batch at the same moment: no reader ever sees an index 
   for (const web of Object.values(pair.webs)) web.down = true;
   await first.start();
   for (const name of mirrors) await first.untilInSync(name, 1);
-  let [stopped, looks] = [false, 0];
+  const stop = new AbortController();
+  let looks = 0;
   const torn: string[] = [];
   const reader = (async () => {
-    for (; !stopped; looks++) {
+    for (; !stop.signal.aborted; looks++) {
       for (const name of mirrors) torn.push(...(await lacking(pair.at(name), 'main/x86_64')));
       await sleep(1);
     }
@@ -217,7 +218,7 @@ test('both push the same batch at the same moment: no reader ever sees an index 
     // Where rrsync takes one at a time, the other waits for a minute at most.
     await Promise.all([untilDone(first, 'm-rsync', 21), untilDone(second, 'm-rsync', 21)]);
   } finally {
-    stopped = true;
+    stop.abort();
     await reader;
   }
   assert.deepEqual(torn, []);
