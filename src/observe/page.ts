@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { escapeText } from '../system/log.ts';
 import { pageStyle } from './page-style.ts';
 import { type BatchStatus, isInStep, type MirrorStatus, type RepositoryStatus, type Status } from './status.ts';
-import { countText, overdueText, spanText, whenText } from './words.ts';
+import { countText, overdueText, spanText, turnText, whenText } from './words.ts';
 
 const reasonsShown = 5;
 const batchesShown = 20;
@@ -83,7 +83,7 @@ function mirrorSection(status: Status, nowMs: number): string {
       observedCell(mirror, status.generation),
       when(mirror.last_success_at, nowMs),
       when(mirror.next_attempt_at ?? mirror.next_sync_at, nowMs),
-      html([overdueText(mirror), mirror.last_error].filter((text) => text !== null).join('; ')),
+      html([overdueText(mirror), turnText(mirror), mirror.last_error].filter((text) => text !== null).join('; ')),
     ]);
   });
   return table('Mirrors', columns, rows);

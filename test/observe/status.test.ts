@@ -54,6 +54,8 @@ test('status.json has the fields of the contract', () => {
         last_success_at: '2026-11-22T18:08:30Z',
         next_attempt_at: '2026-11-22T18:10:30Z',
         waits_for: null,
+        takeover_after_seconds: null,
+        taken_over_since: null,
         blocked_by: null,
         next_sync_at: null,
         sync_overdue: false,

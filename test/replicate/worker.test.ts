@@ -464,6 +464,7 @@ test('what a mirror need not hold is no lag', async () => {
     name: 'paris',
     url: null,
     transport: { type: 'directory', path: '/mnt' },
+    takeoverAfterMs: null,
     part: { include: [], exclude: [parsed.value] },
     bytesPerSecond: null,
     quiet: [],
