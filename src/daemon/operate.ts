@@ -113,6 +113,7 @@ async function rollback(
   const stamp = new Date(clock.now()).toISOString().slice(0, 19).replaceAll(/[-:]/g, '');
   const id = uniqueId(`${stamp}-rollback-${to}`, (candidate) => store.rollbacks.get(candidate) !== null);
   const prepared = await prepareRollback({ id, target: to, repository }, { ...deps, archive: publisher.archive });
+  let outcome: Parameters<typeof prepared.dispose>[0] = 'not begun';
   try {
     const { batch, missing, missingCount } = prepared;
     const told = { steps: prepared.steps.slice(0, stepsShown), missing, missing_count: missingCount };
@@ -128,7 +129,9 @@ async function rollback(
     if (dryRun) return answer(200, `would go back to ${where}; nothing was changed`);
     store.rollbacks.add({ batch: id, target: to, repository, who, why, atMs: clock.now() });
     try {
+      outcome = 'failed';
       const generation = await publisher.publish(batch);
+      outcome = 'published';
       log.warn('rolled_back', { to, generation: generation.number, repository, who, why });
       deps.servedChanged();
       return answer(200, `${where} is generation ${generation.number} now`, generation.number);
@@ -138,7 +141,7 @@ async function rollback(
       throw error;
     }
   } finally {
-    await prepared.dispose();
+    await prepared.dispose(outcome);
   }
 }
 

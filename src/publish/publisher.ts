@@ -19,6 +19,7 @@ import { Leases } from './leases.ts';
 import type { Lease, PublisherOptions, VerifiedBatch } from './ports.ts';
 import { forecastPrune, type PruneForecast, pruneOnce } from './prune.ts';
 import { recallFromTrees } from './recall.ts';
+import { dropKeptCopies, isKeptCopies, keepCopies } from './rollback-copies.ts';
 import { requireValid, stampIndexes } from './stamp.ts';
 import { asideName, removeStrangeTrees, servedTree } from './trees.ts';
 
@@ -78,7 +79,7 @@ export class Publisher {
       await this.#files.chmod(join(root, directory), mode);
     await this.archive.open();
     const served = await this.#served();
-    await this.#settleOpen(served);
+    if (await this.#settleOpen(served)) await keepCopies(root, this.#files);
     const known = this.#store.generations.trees();
     const there = await this.#files.readdir(join(root, 'trees'));
     if (served !== null && known.length === 0 && there.includes(served))
@@ -88,7 +89,7 @@ export class Publisher {
     await this.archive.keepServed(this.#store.generations);
     await recallFromTrees(root, this.#store.recalls, this.#files);
     for (const name of await this.#files.readdir(join(root, 'ingest')))
-      if (!isDiscarded(name)) await this.#files.removeTree(join(root, 'ingest', name));
+      if (!isDiscarded(name) && !isKeptCopies(name)) await this.#files.removeTree(join(root, 'ingest', name));
   }
 
   /** Removes the trees that were given up: takes long, and nobody waits for it. */
@@ -153,7 +154,12 @@ export class Publisher {
 
   /** Removes from our trees what nothing needs any more, on our disk or on a mirror that is behind. Returns how many files. */
   prune(): Promise<number> {
-    return this.#mutex.run(() => pruneOnce(this.#options.root, this.#retention, this.#options, this.#clock.now()));
+    return this.#mutex.run(async () => {
+      const { root, graceMs } = this.#options;
+      const nowMs = this.#clock.now();
+      await dropKeptCopies(root, this.#files, nowMs - graceMs);
+      return pruneOnce(root, this.#retention, this.#options, nowMs);
+    });
   }
 
   /** What `prune` would do now; names at most `limit` files. */
@@ -239,14 +245,14 @@ export class Publisher {
 
   /**
    * A generation was begun and not committed. Served already: only the record lacks. Recorded whole: its tree is brought up
-   * again from the start. Otherwise, when that fails, or when it would take as long as a whole tree, the intent is forgotten.
+   * again from the start. Otherwise, when that fails, or when it would take as long as a whole tree, the intent is forgotten: true.
    */
-  async #settleOpen(served: string | null): Promise<void> {
+  async #settleOpen(served: string | null): Promise<boolean> {
     const { journal, generations } = this.#store;
     const unfinished = journal.unfinished();
     if (unfinished !== null) await inPieces(journal.forget(unfinished));
     const pending = journal.pending();
-    if (pending === null) return;
+    if (pending === null) return false;
     const current = generations.current()?.tree ?? null;
     try {
       if (served !== pending.tree) {
@@ -265,10 +271,11 @@ export class Publisher {
         outcome: 'forgotten',
         detail: messageOf(error),
       });
-      return;
+      return true;
     }
     journal.commit(pending, current, this.#clock.now());
     this.#log.info('publish_recovered', { generation: pending.number, batch: pending.batch, outcome: 'finished' });
+    return false;
   }
 
   /** Packages of the served generation; 0 before the first. */
