@@ -31,6 +31,7 @@ export class Story {
         };
       case 'mirror_in_step':
         return { who: mirror, text: this.#arrived(mirror, generation, nowMs) };
+      case 'push_retried':
       case 'push_failed':
       case 'mirror_blocked': {
         if (this.#lostAt.has(mirror)) return null;

@@ -94,7 +94,7 @@ const ssh = {
   fsync: oneOf('always', 'never').prefault('always'),
 };
 
-const { path: _path, fsync: _fsync, ...account } = ssh;
+const { path: _path, fsync: _fsync, deadline: _deadline, ...account } = ssh;
 const types = 'rsync, sftp, directory, rclone, trigger or pull';
 
 const transport = z.discriminatedUnion(

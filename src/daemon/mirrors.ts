@@ -7,6 +7,7 @@ import type { PushFailureReason } from '../errors.ts';
 import type { Metrics, PushOutcome } from '../observe/metrics.ts';
 import type { Prober } from '../observe/probe.ts';
 import type { Publisher } from '../publish/publisher.ts';
+import type { Failure } from '../replicate/backoff.ts';
 import { createTransport, placeOf } from '../replicate/connect.ts';
 import { limitTransport } from '../replicate/limited.ts';
 import { storedStates } from '../replicate/ports.ts';
@@ -107,9 +108,10 @@ export function createMirror(
   const throttles = [new Throttle(config.bytesPerSecond, clock), shared.throttle];
   const retries = {
     log: common.log,
-    onRetry: (reason: PushFailureReason): void => {
+    onRetry: (failure: Failure): void => {
       metrics.pushAttempt(name, 'retryable');
-      metrics.pushFailed(name, reason);
+      metrics.pushFailed(name, failure.reason);
+      worker.retried(failure);
     },
   };
   const push =

@@ -58,6 +58,8 @@ export type MirrorEvent =
   | { readonly kind: 'asked' }
   | { readonly kind: 'checked' }
   | { readonly kind: 'succeeded' }
+  /** A push was cut short, and is tried again within the same try: what it failed of is known already. */
+  | { readonly kind: 'retried'; readonly failure: Failure }
   /** `random` in [0, 1). */
   | { readonly kind: 'failed'; readonly failure: Failure; readonly random: number }
   /** The try was ended by us. */
@@ -93,6 +95,8 @@ export function next(state: MirrorState, event: MirrorEvent, nowMs: number): Mir
     case 'succeeded':
       if (state.phase !== 'pushing') return stay(state);
       return stay({ phase: 'in-sync', failures: 0, lastFailure: null, lastTryMs: state.lastTryMs });
+    case 'retried':
+      return stay(state.phase === 'pushing' ? { ...state, lastFailure: event.failure } : state);
     case 'failed':
       return trying ? stay(failed(state, event.failure, event.random, nowMs)) : stay(state);
     case 'aborted':

@@ -2,11 +2,11 @@
 import pRetry from 'p-retry';
 import { type PushFailureReason, TransportError } from '../errors.ts';
 import type { Log } from '../system/log.ts';
-import { failureOf } from './backoff.ts';
+import { type Failure, failureOf } from './backoff.ts';
 import type { PushPort } from './ports.ts';
 
 /** What mostly goes well when it is done once more: the rest is the worker's, which knows how to wait. */
-const passing: ReadonlySet<PushFailureReason> = new Set(['closed', 'drifted', 'partial', 'vanished']);
+const passing: ReadonlySet<PushFailureReason> = new Set(['closed', 'drifted', 'partial', 'refused', 'vanished']);
 const moreTries = 2;
 /** No mirror is tried more than once a second; p-retry doubles and spreads it. */
 const shortestWaitMs = 1000;
@@ -14,7 +14,7 @@ const shortestWaitMs = 1000;
 export interface RetryDeps {
   readonly log: Log;
   /** Told of a try that failed and is followed by another. */
-  readonly onRetry: (reason: PushFailureReason) => void;
+  readonly onRetry: (failure: Failure) => void;
 }
 
 /** `push`, tried up to three times with jitter where the connection broke or files changed on the way. */
@@ -36,9 +36,9 @@ export function retrying(mirror: string, push: PushPort, { log, onRetry }: Retry
         shouldRetry: ({ error }) => isPassing(error),
         onFailedAttempt: ({ error, retriesLeft }) => {
           if (retriesLeft === 0 || !isPassing(error)) return;
-          const { reason, message } = failureOf(error);
-          log.info('push_retried', { mirror, reason, detail: message });
-          onRetry(reason);
+          const failure = failureOf(error);
+          log.info('push_retried', { mirror, reason: failure.reason, detail: failure.message });
+          onRetry(failure);
         },
       }),
   };

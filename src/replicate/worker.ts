@@ -98,6 +98,11 @@ export class MirrorWorker {
     this.#wake.wake();
   }
 
+  /** The push in hand was cut short and is tried again: shown until it has ended. */
+  retried(failure: Failure): void {
+    this.#step({ kind: 'retried', failure });
+  }
+
   /** Finish the push in hand, take no other: `run` then returns. */
   drain(): void {
     this.#draining = true;

@@ -26,6 +26,8 @@ export interface Lacks {
   readonly gaplessReplace?: true;
   /** Directories are only parts of names: none can be missing. */
   readonly directories?: true;
+  /** It keeps to a rate of its own. */
+  readonly pace?: true;
   /** What the server fails of is not told. */
   readonly reasons?: true;
 }
@@ -190,7 +192,7 @@ function overRclone(
 const rcloneKinds: readonly Kind[] = [
   overRclone(
     'rclone to an S3 server',
-    { lineBreaks: true, confinement: true, directories: true, reasons: true },
+    { pace: true, lineBreaks: true, confinement: true, directories: true, reasons: true },
     async (base, config) => {
       const server = await serveS3('mirrors', base);
       const endpoint = `http://127.0.0.1:${server.port}`;
@@ -205,13 +207,17 @@ const rcloneKinds: readonly Kind[] = [
       };
     },
   ),
-  overRclone('rclone to a local directory', { lineBreaks: true, confinement: true }, async (base, config) => {
-    await writeFile(config, '[disk]\ntype = local\n', { mode: 0o600 });
-    return { remote: `disk:${base}/`, [Symbol.asyncDispose]: async () => {} };
-  }),
+  overRclone(
+    'rclone to a local directory',
+    { pace: true, lineBreaks: true, confinement: true },
+    async (base, config) => {
+      await writeFile(config, '[disk]\ntype = local\n', { mode: 0o600 });
+      return { remote: `disk:${base}/`, [Symbol.asyncDispose]: async () => {} };
+    },
+  ),
   overRclone(
     'rclone to a WebDAV server',
-    { times: true, lineBreaks: true, gaplessReplace: true, reasons: true },
+    { pace: true, times: true, lineBreaks: true, gaplessReplace: true, reasons: true },
     async (base, config) => {
       const server = await Webdav.serve(base);
       await server.writeConfig(config);

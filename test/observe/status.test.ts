@@ -72,6 +72,7 @@ test('status.json has the fields of the contract', () => {
         reasons: [{ code: 'SIG_BAD', path: 'main/x86_64/APKINDEX.tar.gz', detail: 'wrong' }],
       },
     ],
+    announcements: [],
     key_problems: [],
     state_problem: null,
     scrub: facts.scrub,

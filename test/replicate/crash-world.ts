@@ -47,6 +47,7 @@ export class MirrorWorld implements AsyncDisposable {
   #process: Running | null = null;
   #outcome: string | null = null;
   #pushes = 0;
+  #reason: string | null = null;
   /** Called when the worker has nothing more to do. */
   #rest: () => void = () => {};
 
@@ -110,6 +111,7 @@ export class MirrorWorld implements AsyncDisposable {
     if (cut) this.mirror.planCut(cut.changes, cut.fate);
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#outcome = null;
+    this.#reason = null;
     this.#pushes++;
     this.#rest = resolve;
     this.#process.worker.pushNow();
@@ -117,6 +119,11 @@ export class MirrorWorld implements AsyncDisposable {
     if (this.#process.state.dead) await this.#process.end();
     this.mirror.dropCut();
     return String(this.#outcome);
+  }
+
+  /** The last push ended early because the mirror had lost what it was confirmed to hold. */
+  get drifted(): boolean {
+    return this.#reason === 'drifted';
   }
 
   /** Ends the process in peace, between two pushes. */
@@ -215,7 +222,10 @@ export class MirrorWorld implements AsyncDisposable {
       quiet: [],
       lookMs: 10 * 60_000,
       spreadMs: 0,
-      events: { attempt: (outcome) => void (this.#outcome = outcome), failed: () => {} },
+      events: {
+        attempt: (outcome) => void (this.#outcome = outcome),
+        failed: (reason) => void (this.#reason = reason),
+      },
     });
     const running = worker
       .run(stop.signal)

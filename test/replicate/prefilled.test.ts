@@ -57,6 +57,9 @@ const bounds: Readonly<Record<string, readonly [same: number, other: number]>> =
   'rsync to a plain account': [10_000, 60_000],
   // SFTP has no way to compare: with other times everything is sent once.
   'sftp to the embedded server': [10_000, packages * packageBytes + 10_000],
+  'rclone to an S3 server': [10_000, packages * packageBytes + 10_000],
+  'rclone to a local directory': [10_000, packages * packageBytes + 10_000],
+  'rclone to a WebDAV server': [10_000, packages * packageBytes + 10_000],
   'sftp to sshd': [10_000, packages * packageBytes + 10_000],
 };
 

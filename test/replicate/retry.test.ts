@@ -29,7 +29,7 @@ const { signal } = new AbortController();
 test('a push that was cut short is tried again, not more than once a second', async () => {
   const { port, at } = failing([['closed', 'retryable']]);
   const retried: string[] = [];
-  const push = retrying('paris', port, { log: silentLog, onRetry: (reason) => retried.push(reason) });
+  const push = retrying('paris', port, { log: silentLog, onRetry: ({ reason }) => retried.push(reason) });
   assert.equal(await push.push(signal), 7);
   assert.deepEqual(retried, ['closed']);
   assert.ok((at[1] ?? 0) - (at[0] ?? 0) >= 990);
