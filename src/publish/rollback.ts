@@ -78,12 +78,17 @@ export interface RollbackOrder {
 
 /** Names of what is missing that are told. */
 const missingShown = 50;
-/** One rollback at a time. Changes nothing that is served. Throws OperationError STATE for a generation that never was, or is served now, DISK_FULL where the reserve would be touched. */
+/** One rollback at a time. Changes nothing that is served. Throws OperationError STATE for a generation that is on no record, or is served now, DISK_FULL where the reserve would be touched. */
 export async function prepareRollback(order: RollbackOrder, deps: RollbackDeps): Promise<PreparedRollback> {
   const { generations } = deps.store;
   const current = generations.current()?.number ?? 0;
-  if (generations.publishedAt(order.target) === null || order.target >= current)
+  if (order.target >= current)
     throw new OperationError('STATE', `generation ${order.target}: expected one before the present one, ${current}`);
+  if (!generations.isOnRecord(order.target))
+    throw new OperationError(
+      'STATE',
+      `generation ${order.target}: is on no record, so nobody knows what it served: lockstepd history lists those that are`,
+    );
   await removeTree(join(deps.root, copies));
   await mkdir(join(deps.root, copies), { recursive: true, mode: 0o700 });
   const preparation = new Preparation(order, deps);
