@@ -7,6 +7,7 @@ import type { Publisher } from '../publish/publisher.ts';
 import { type Missing, prepareRollback, type RollbackInbox, type RollbackStep } from '../publish/rollback.ts';
 import type { HeldFile } from '../store/recalls.ts';
 import type { Store } from '../store/store.ts';
+import { writeProblemOf } from '../store/writable.ts';
 import type { Clock } from '../system/clock.ts';
 import { Mutex } from '../system/limit.ts';
 import type { Log } from '../system/log.ts';
@@ -89,7 +90,8 @@ export function operationHandlers(deps: OperateDeps): [string, ControlHandler][]
         } catch (error) {
           const known = error instanceof OperationError;
           if (!known) deps.log.error('operation_failed', { detail: messageOf(error) });
-          return { status: known ? 409 : 500, body: { message: messageOf(error) } };
+          const message = writeProblemOf(error) ?? messageOf(error);
+          return { status: known ? 409 : 500, body: { message } };
         }
       });
     };

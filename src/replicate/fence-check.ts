@@ -58,14 +58,16 @@ export class MirrorFence {
   }
 
   #facts(): FenceFacts | null {
-    const { generations, mirrors } = this.#deps.store;
+    const { generations, mirrors, takeover } = this.#deps.store;
     const current = generations.current();
     if (!current) return null;
     const { serves, confirmed, unknownContent: strange } = mirrors.get(this.#mirror);
     const { number: generation, publishedAtMs } = current;
     const lastOf = (path: string, sha256: string): number | null | undefined => {
       const range = generations.rangeOf(posix.dirname(path), sha256);
-      return range === null ? undefined : range.last;
+      if (range !== null) return range.last;
+      // Ours, from before the records were lost: a mirror that was behind then is brought up as any other.
+      return takeover.wasPublishedBefore(sha256) ? 0 : undefined;
     };
     return { primary: this.#deps.primary ?? null, generation, publishedAtMs, serves, confirmed, strange, lastOf };
   }

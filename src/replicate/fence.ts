@@ -22,7 +22,7 @@ export interface FenceFacts {
   readonly confirmed: number | null;
   /** True when a probe saw an index there that was never published here. */
   readonly strange: boolean;
-  /** The last generation that published this index, null while it is current, undefined: never published here. */
+  /** The last generation that published this index, null while it is current, 0: before the records were lost, undefined: never published here. */
   readonly lastOf: (path: string, sha256: string) => number | null | undefined;
 }
 
