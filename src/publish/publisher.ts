@@ -12,14 +12,14 @@ import type { Log } from '../system/log.ts';
 import { inPieces } from '../system/pieces.ts';
 import { applySteps, makePublicDirectory } from './apply.ts';
 import { IndexArchive } from './archive.ts';
-import { discard, isDiscarded, removeDiscarded } from './discard.ts';
+import { clearIngest, discard, removeDiscarded } from './discard.ts';
 import { chooseTree, nextMtimeSeconds, type TreeChoice, type TreeFacts } from './generation.ts';
 import { planTree, traceContent, traceFile } from './plan.ts';
 import { Leases } from './leases.ts';
 import type { Lease, PublisherOptions, VerifiedBatch } from './ports.ts';
 import { forecastPrune, type PruneForecast, pruneOnce } from './prune.ts';
 import { recallFromTrees } from './recall.ts';
-import { dropKeptCopies, isKeptCopies, keepCopies } from './rollback-copies.ts';
+import { keepCopies } from './rollback-copies.ts';
 import { requireValid, stampIndexes } from './stamp.ts';
 import { asideName, removeStrangeTrees, servedTree } from './trees.ts';
 
@@ -88,8 +88,7 @@ export class Publisher {
     await removeStrangeTrees(root, known, await this.#served(), this.#files);
     await this.archive.keepServed(this.#store.generations);
     await recallFromTrees(root, this.#store.recalls, this.#files);
-    for (const name of await this.#files.readdir(join(root, 'ingest')))
-      if (!isDiscarded(name) && !isKeptCopies(name)) await this.#files.removeTree(join(root, 'ingest', name));
+    await clearIngest(root, this.#files);
   }
 
   /** Removes the trees that were given up: takes long, and nobody waits for it. */
@@ -154,12 +153,7 @@ export class Publisher {
 
   /** Removes from our trees what nothing needs any more, on our disk or on a mirror that is behind. Returns how many files. */
   prune(): Promise<number> {
-    return this.#mutex.run(async () => {
-      const { root, graceMs } = this.#options;
-      const nowMs = this.#clock.now();
-      await dropKeptCopies(root, this.#files, nowMs - graceMs);
-      return pruneOnce(root, this.#retention, this.#options, nowMs);
-    });
+    return this.#mutex.run(() => pruneOnce(this.#options.root, this.#retention, this.#options, this.#clock.now()));
   }
 
   /** What `prune` would do now; names at most `limit` files. */

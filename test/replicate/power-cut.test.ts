@@ -20,10 +20,11 @@ async function cutAfterPuts(base: string, kind: Kind, type: 'rsync' | 'sftp', fs
   const at = (name: string): string => join(base, name);
   for (const name of ['host', 'mirror', 'after', 'source']) mkdirSync(at(name));
   makeImage(at('host.img'), 'xfs', 2 ** 31);
-  using _host = mounted(at('host.img'), 'xfs', at('host'));
+  using mounts = new DisposableStack();
+  mounts.use(mounted(at('host.img'), 'xfs', at('host')));
   const image = at('host/mirror.img');
   makeImage(image, kind);
-  using _mirror = mounted(image, kind, at('mirror'));
+  mounts.use(mounted(image, kind, at('mirror')));
   await using sshd = await startSshd({ mirror: type === 'sftp' ? 'internal-sftp' : null });
   const target = {
     host: sshd.host,
@@ -47,7 +48,7 @@ async function cutAfterPuts(base: string, kind: Kind, type: 'rsync' | 'sftp', fs
     await transport.put(at('source'), [packages, indexes], { signal: new AbortController().signal });
     const copy = at('host/cut.img');
     snapshot(image, copy);
-    using _after = mounted(copy, kind, at('after'));
+    using _ = mounted(copy, kind, at('after'));
     for (const { path } of [...packages, ...indexes]) {
       const there = at(`after/${path}`);
       if (!existsSync(there) || !readFileSync(there).equals(readFileSync(at(`source/${path}`)))) lost.push(path);
