@@ -1,6 +1,6 @@
 /** `lockstepd backup`: copies state.db as it is at one moment to a file, whether the daemon runs or not. */
 import { randomUUID } from 'node:crypto';
-import { link, rename, rm } from 'node:fs/promises';
+import { link, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { loadConfig } from '../config/load.ts';
 import { errnoOf, messageOf, OperationError } from '../errors.ts';
@@ -40,6 +40,8 @@ async function run(args: readonly string[], io: Io): Promise<number> {
   const target = resolve(oneArgument('backup', positionals, 'file'));
   const options = { env: io.env, outsideService: true, ignoreDisk: true };
   const { state } = await loadConfig(values.config ?? defaultConfigFile, options);
+  if (!(await isDirectory(dirname(target))))
+    throw new OperationError('STATE', `backup ${target}: ${dirname(target)} is no directory: make it first`);
   const temporary = join(dirname(target), `.lockstepd-backup-${randomUUID()}`);
   try {
     backUpDatabase(join(state, stateFile), temporary);
@@ -50,6 +52,15 @@ async function run(args: readonly string[], io: Io): Promise<number> {
   }
   io.out(`${escapeText(target)}: the state as it is now\n`);
   return exitCode.ok;
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return false;
+    throw error;
+  }
 }
 
 /** A name for what has none but the temporary one, unless it is taken. */

@@ -2,6 +2,7 @@
 import { ConfigError, messageOf } from '../errors.ts';
 import type { ControlHandler } from '../observe/server.ts';
 import type { Store } from '../store/store.ts';
+import { writeProblemOf } from '../store/writable.ts';
 import { type DecideDeps, decisionHandler } from './decide.ts';
 import { history, preview } from './inspect.ts';
 import { type ControlledMirror, mirrorHandler, pushHandler } from './mirror-control.ts';
@@ -31,7 +32,15 @@ export function controlHandlers(deps: ControlDeps): ReadonlyMap<string, ControlH
     ...operationHandlers(deps.operate),
     [
       'scrub',
-      async () => answer(202, deps.scrub() ? 'scrub started; status shows how it goes' : 'a scrub runs already'),
+      async () => {
+        try {
+          return answer(202, deps.scrub() ? 'scrub started; status shows how it goes' : 'a scrub runs already');
+        } catch (error) {
+          const problem = writeProblemOf(error);
+          if (problem === null) throw error;
+          return answer(503, `${problem}; no scrub was begun`);
+        }
+      },
     ],
   ]);
 }

@@ -7,6 +7,7 @@ import type { Publisher } from '../publish/publisher.ts';
 import { type Missing, prepareRollback, type RollbackInbox, type RollbackStep } from '../publish/rollback.ts';
 import type { HeldFile } from '../store/recalls.ts';
 import type { Store } from '../store/store.ts';
+import { writeProblemOf } from '../store/writable.ts';
 import type { Clock } from '../system/clock.ts';
 import { Mutex } from '../system/limit.ts';
 import type { Log } from '../system/log.ts';
@@ -89,7 +90,8 @@ export function operationHandlers(deps: OperateDeps): [string, ControlHandler][]
         } catch (error) {
           const known = error instanceof OperationError;
           if (!known) deps.log.error('operation_failed', { detail: messageOf(error) });
-          return { status: known ? 409 : 500, body: { message: messageOf(error) } };
+          const message = writeProblemOf(error) ?? messageOf(error);
+          return { status: known ? 409 : 500, body: { message } };
         }
       });
     };
@@ -113,6 +115,7 @@ async function rollback(
   const stamp = new Date(clock.now()).toISOString().slice(0, 19).replaceAll(/[-:]/g, '');
   const id = uniqueId(`${stamp}-rollback-${to}`, (candidate) => store.rollbacks.get(candidate) !== null);
   const prepared = await prepareRollback({ id, target: to, repository }, { ...deps, archive: publisher.archive });
+  let outcome: Parameters<typeof prepared.dispose>[0] = 'not begun';
   try {
     const { batch, missing, missingCount } = prepared;
     const told = { steps: prepared.steps.slice(0, stepsShown), missing, missing_count: missingCount };
@@ -128,7 +131,9 @@ async function rollback(
     if (dryRun) return answer(200, `would go back to ${where}; nothing was changed`);
     store.rollbacks.add({ batch: id, target: to, repository, who, why, atMs: clock.now() });
     try {
+      outcome = 'failed';
       const generation = await publisher.publish(batch);
+      outcome = 'published';
       log.warn('rolled_back', { to, generation: generation.number, repository, who, why });
       deps.servedChanged();
       return answer(200, `${where} is generation ${generation.number} now`, generation.number);
@@ -138,7 +143,7 @@ async function rollback(
       throw error;
     }
   } finally {
-    await prepared.dispose();
+    await prepared.dispose(outcome);
   }
 }
 

@@ -1,17 +1,19 @@
-/** Looks for a good copy of a damaged file: in our other trees, in the inboxes, at the mirrors. What it returns was read, hashed and verified. */
+/** Looks for a good copy of a damaged file: in our other trees, in the inboxes, at the mirrors, what costs least first. What it returns was read, hashed and verified. */
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, open, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { type FileHandle, mkdir, open, rm } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import type { MirrorConfig } from '../config/mirror-schema.ts';
 import type { InboxConfig } from '../config/schema.ts';
 import { messageOf } from '../errors.ts';
 import { Inbox } from '../ingest/walk.ts';
+import { createFetch, type FileFetch } from '../replicate/fetch.ts';
 import type { PublishedFile } from '../store/damage.ts';
 import type { Store } from '../store/store.ts';
 import { download } from '../system/download.ts';
 import { finishFile, makeDirectoryDurable, setMtimeDurable } from '../system/durable.ts';
 import type { Log } from '../system/log.ts';
+import { removeTree } from '../system/remove-tree.ts';
 import type { Verifier } from '../trust/verify.ts';
 
 export interface SourceDeps {
@@ -20,6 +22,12 @@ export interface SourceDeps {
   readonly verifier: Verifier;
   readonly inboxes: () => readonly InboxConfig[];
   readonly mirrors: () => readonly MirrorConfig[];
+  /** Does `work` on the mirror's account when no push is in its way; throws for one that cannot be reached now. */
+  readonly atMirror: (
+    mirror: MirrorConfig,
+    work: (signal: AbortSignal) => Promise<void>,
+    signal: AbortSignal,
+  ) => Promise<void>;
   readonly log: Log;
 }
 
@@ -76,7 +84,12 @@ async function* sources(
     const from = `mirror ${mirror.name}`;
     const { transport, url } = mirror;
     if (transport.type === 'directory') yield { from, take: (use) => takeLocal(join(transport.path, relative), use) };
-    else if (url !== null) yield { from, take: (use) => takeFetched(urlOf(url, relative), file, fetched, use, signal) };
+    else if (url !== null) yield { from, take: (use) => takeServed(urlOf(url, relative), file, fetched, use, signal) };
+  }
+  for (const mirror of deps.mirrors()) {
+    const account = createFetch(mirror.transport);
+    if (account === null) continue;
+    yield { from: `mirror ${mirror.name}`, take: (use) => takeSent(deps, mirror, account, file, fetched, use, signal) };
   }
 }
 
@@ -94,7 +107,7 @@ async function takeUploaded(path: string, file: PublishedFile, use: Use): Promis
   return await use(handle);
 }
 
-async function takeFetched(
+async function takeServed(
   url: string,
   file: PublishedFile,
   fetched: string,
@@ -107,6 +120,30 @@ async function takeFetched(
     return await use(handle);
   } finally {
     await rm(fetched, { force: true });
+  }
+}
+
+/** Over the account that we push with: it may be refused there, and costs more than a web server. */
+// oxlint-disable-next-line max-params -- one caller, above
+async function takeSent(
+  deps: SourceDeps,
+  mirror: MirrorConfig,
+  account: FileFetch,
+  file: PublishedFile,
+  fetched: string,
+  use: Use,
+  signal: AbortSignal,
+): Promise<boolean> {
+  try {
+    await removeTree(fetched);
+    await mkdir(fetched, { mode: 0o700 });
+    const path = `${file.repository}/${file.file}`;
+    await deps.atMirror(mirror, (inner) => account.fetch(path, file.size, fetched, { signal: inner }), signal);
+    await using handle = await open(join(fetched, basename(file.file)), fileFlags);
+    return await use(handle);
+  } finally {
+    await account.close();
+    await removeTree(fetched);
   }
 }
 

@@ -95,3 +95,18 @@ export class MirrorTurns {
     }
   }
 }
+
+/** Does `work` on the account of a mirror that we push to, whether it is in step or not. Throws for one that fails to be pushed to. */
+export async function atMirror(
+  config: MirrorConfig,
+  deps: TurnDeps & {
+    readonly targets: () => readonly { readonly config: MirrorConfig; readonly worker: MirrorWorker }[];
+  },
+  work: (signal: AbortSignal) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  const worker = deps.targets().find((one) => one.config.name === config.name)?.worker;
+  if (worker === undefined || worker.state.phase === 'waiting' || worker.state.phase === 'blocked')
+    throw new Error(`mirror ${config.name} is not reached now`);
+  await new MirrorTurns(config, worker, deps).far(work, signal);
+}

@@ -8,9 +8,10 @@ import { eachLimited, Wake } from '../system/limit.ts';
 import type { Pace } from '../system/read-paced.ts';
 import { runOnSchedule } from '../system/schedule.ts';
 import { nothingFound, type ScrubbedMirror, scrubMirror } from './scrub-mirror.ts';
+import { atMirror } from './scrub-turns.ts';
 import { mendDamaged, type PrimaryDeps, scrubPrimary } from './scrub-primary.ts';
 
-export interface ScrubDeps extends Omit<PrimaryDeps, 'root' | 'inboxes' | 'mirrors'> {
+export interface ScrubDeps extends Omit<PrimaryDeps, 'root' | 'inboxes' | 'mirrors' | 'atMirror'> {
   readonly clock: Clock;
   readonly random: () => number;
   /** As it is now. */
@@ -44,6 +45,7 @@ export class ScrubService {
       graceMs: publish.graceMs,
       inboxes: () => deps.config().inboxes,
       mirrors: () => deps.config().mirrors,
+      atMirror: (mirror, work, signal) => atMirror(mirror, deps, work, signal),
     };
     const last = deps.store.damage.lastRun();
     this.#report = { ...neverScrubbed, ...(last?.report as Partial<ScrubReport> | undefined), running: false };

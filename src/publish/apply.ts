@@ -89,8 +89,8 @@ async function switchPublic(files: Files, root: string, tree: string, aside: str
   await syncDirectory(root, files);
 }
 
-/** Makes `path` another name of `source`, replacing what is there in one step. */
-async function linkOver(files: Files, root: string, source: string, path: string): Promise<void> {
+/** Makes `path` another name of `source`, replacing what is there in one step; all absolute, below `root`. Not synced. */
+export async function linkOver(files: Files, root: string, source: string, path: string): Promise<void> {
   try {
     await files.link(source, path);
   } catch (error) {

@@ -3,11 +3,17 @@ import { join } from 'node:path';
 import { errnoOf } from '../errors.ts';
 import { syncDirectory } from '../system/durable.ts';
 import { diskFiles, type Files } from '../system/files.ts';
+import { isKeptCopies } from './rollback-copies.ts';
 
 const prefix = '.discarded-';
 
-/** True for what lies in `ingest/` only to be removed. */
-export function isDiscarded(name: string): boolean {
+/** Clears `ingest/` at a start of private copies that nobody will use: all but given up trees, which take long, and what a rollback keeps. */
+export async function clearIngest(root: string, files: Files): Promise<void> {
+  for (const name of await files.readdir(join(root, 'ingest')))
+    if (!isDiscarded(name) && !isKeptCopies(name)) await files.removeTree(join(root, 'ingest', name));
+}
+
+function isDiscarded(name: string): boolean {
   return name.startsWith(prefix);
 }
 

@@ -6,7 +6,8 @@ import { errnoOf } from '../errors.ts';
 import type { PublishedFile } from '../store/damage.ts';
 import type { Store } from '../store/store.ts';
 import { makeDirectoryDurable, syncDirectory } from '../system/durable.ts';
-import { makePublicDirectory } from './apply.ts';
+import { diskFiles } from '../system/files.ts';
+import { linkOver } from './apply.ts';
 
 export interface Mending {
   readonly root: string;
@@ -50,8 +51,7 @@ export async function mendTrees(mending: Mending): Promise<void> {
 
 async function putBack({ root, good }: Mending, path: string): Promise<void> {
   if (good === null) return;
-  await makePublicDirectory(dirname(path));
-  await linkOver(root, good, path);
+  await linkOver(diskFiles, root, good, path);
   await syncDirectory(dirname(path));
 }
 
@@ -62,16 +62,9 @@ async function replace(mending: Mending, path: string, there: Stats): Promise<vo
   if (there.isFile()) await linkOnce(path, aside);
   else await rename(path, aside);
   await syncDirectory(quarantine);
-  if (good !== null) await linkOver(root, good, path);
+  if (good !== null) await linkOver(diskFiles, root, good, path);
   else await rm(path, { force: true });
   await syncDirectory(dirname(path));
-}
-
-async function linkOver(root: string, good: string, path: string): Promise<void> {
-  const temporary = join(root, 'ingest', '.mend');
-  await rm(temporary, { force: true });
-  await link(good, temporary);
-  await rename(temporary, path);
 }
 
 async function linkOnce(from: string, to: string): Promise<void> {

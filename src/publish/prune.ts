@@ -4,6 +4,7 @@ import type { LeftPackage } from '../store/retention.ts';
 import type { Files } from '../system/files.ts';
 import type { IndexArchive } from './archive.ts';
 import { oldestServed, planKeptIndexes, type PruneLimit, pruneLimit } from './retention.ts';
+import { dropKeptCopies } from './rollback-copies.ts';
 import { removeFromTrees } from './trees.ts';
 
 export interface RetentionOptions {
@@ -113,6 +114,7 @@ export async function pruneOnce(
   nowMs: number,
 ): Promise<number> {
   const { store, archive, files } = deps;
+  await dropKeptCopies(root, files, nowMs - options.graceMs);
   await archive.prune(wantedIndexes(store, options, nowMs));
   const at = store.generations.current()?.number;
   const { untilMs } = limitNow(store, options, deps.mirrors, nowMs);

@@ -12,13 +12,14 @@ import type { Log } from '../system/log.ts';
 import { inPieces } from '../system/pieces.ts';
 import { applySteps, makePublicDirectory } from './apply.ts';
 import { IndexArchive } from './archive.ts';
-import { discard, isDiscarded, removeDiscarded } from './discard.ts';
+import { clearIngest, discard, removeDiscarded } from './discard.ts';
 import { chooseTree, nextMtimeSeconds, type TreeChoice, type TreeFacts } from './generation.ts';
 import { planTree, traceContent, traceFile } from './plan.ts';
 import { Leases } from './leases.ts';
 import type { Lease, PublisherOptions, VerifiedBatch } from './ports.ts';
 import { forecastPrune, type PruneForecast, pruneOnce } from './prune.ts';
 import { recallFromTrees } from './recall.ts';
+import { keepCopies } from './rollback-copies.ts';
 import { requireValid, stampIndexes } from './stamp.ts';
 import { asideName, removeStrangeTrees, servedTree } from './trees.ts';
 
@@ -78,7 +79,7 @@ export class Publisher {
       await this.#files.chmod(join(root, directory), mode);
     await this.archive.open();
     const served = await this.#served();
-    await this.#settleOpen(served);
+    if (await this.#settleOpen(served)) await keepCopies(root, this.#files);
     const known = this.#store.generations.trees();
     const there = await this.#files.readdir(join(root, 'trees'));
     if (served !== null && known.length === 0 && there.includes(served))
@@ -87,8 +88,7 @@ export class Publisher {
     await removeStrangeTrees(root, known, await this.#served(), this.#files);
     await this.archive.keepServed(this.#store.generations);
     await recallFromTrees(root, this.#store.recalls, this.#files);
-    for (const name of await this.#files.readdir(join(root, 'ingest')))
-      if (!isDiscarded(name)) await this.#files.removeTree(join(root, 'ingest', name));
+    await clearIngest(root, this.#files);
   }
 
   /** Removes the trees that were given up: takes long, and nobody waits for it. */
@@ -239,14 +239,14 @@ export class Publisher {
 
   /**
    * A generation was begun and not committed. Served already: only the record lacks. Recorded whole: its tree is brought up
-   * again from the start. Otherwise, when that fails, or when it would take as long as a whole tree, the intent is forgotten.
+   * again from the start. Otherwise, when that fails, or when it would take as long as a whole tree, the intent is forgotten: true.
    */
-  async #settleOpen(served: string | null): Promise<void> {
+  async #settleOpen(served: string | null): Promise<boolean> {
     const { journal, generations } = this.#store;
     const unfinished = journal.unfinished();
     if (unfinished !== null) await inPieces(journal.forget(unfinished));
     const pending = journal.pending();
-    if (pending === null) return;
+    if (pending === null) return false;
     const current = generations.current()?.tree ?? null;
     try {
       if (served !== pending.tree) {
@@ -265,10 +265,11 @@ export class Publisher {
         outcome: 'forgotten',
         detail: messageOf(error),
       });
-      return;
+      return true;
     }
     journal.commit(pending, current, this.#clock.now());
     this.#log.info('publish_recovered', { generation: pending.number, batch: pending.batch, outcome: 'finished' });
+    return false;
   }
 
   /** Packages of the served generation; 0 before the first. */

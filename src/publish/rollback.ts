@@ -12,12 +12,14 @@ import type { IndexRow } from '../store/generations.ts';
 import type { StagedRow } from '../store/staging.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
+import { diskFiles } from '../system/files.ts';
 import { inPieces } from '../system/pieces.ts';
 import { removeTree } from '../system/remove-tree.ts';
 import type { Keyring } from '../trust/keyring.ts';
 import type { PackageVerdict, Verifier } from '../trust/verify.ts';
 import type { IndexArchive } from './archive.ts';
 import type { VerifiedBatch, VerifiedChange } from './ports.ts';
+import { copies, copyName, keepCopies, keptCopies } from './rollback-copies.ts';
 import { planRollback } from './rollback-plan.ts';
 
 /** The inbox that an index came from, with the keys that may sign for it today. */
@@ -64,7 +66,8 @@ export interface PreparedRollback {
   readonly missing: readonly Missing[];
   /** All that is missing; `missing` may be cut off. */
   readonly missingCount: number;
-  dispose(): Promise<void>;
+  /** `failed`: the publish was begun and nothing came of it; the copies are kept for another try. */
+  dispose(outcome: 'published' | 'failed' | 'not begun'): Promise<void>;
 }
 
 export interface RollbackOrder {
@@ -75,21 +78,25 @@ export interface RollbackOrder {
 
 /** Names of what is missing that are told. */
 const missingShown = 50;
-/** Private copies lie here until the generation is out. No builder has such a name. */
-const copies = 'ingest/.rollback';
-
-/** One rollback at a time. Changes nothing that is served. Throws OperationError STATE for a generation that never was, or is served now, DISK_FULL where the reserve would be touched. */
+/** One rollback at a time. Changes nothing that is served. Throws OperationError STATE for a generation that is on no record, or is served now, DISK_FULL where the reserve would be touched. */
 export async function prepareRollback(order: RollbackOrder, deps: RollbackDeps): Promise<PreparedRollback> {
   const { generations } = deps.store;
   const current = generations.current()?.number ?? 0;
-  if (generations.publishedAt(order.target) === null || order.target >= current)
+  if (order.target >= current)
     throw new OperationError('STATE', `generation ${order.target}: expected one before the present one, ${current}`);
+  if (!generations.isOnRecord(order.target))
+    throw new OperationError(
+      'STATE',
+      `generation ${order.target}: is on no record, so nobody knows what it served: lockstepd history lists those that are`,
+    );
   await removeTree(join(deps.root, copies));
   await mkdir(join(deps.root, copies), { recursive: true, mode: 0o700 });
   const preparation = new Preparation(order, deps);
-  const dispose = async (): Promise<void> => {
+  const dispose: PreparedRollback['dispose'] = async (outcome) => {
     await preparation.drop();
+    if (outcome === 'failed') await keepCopies(deps.root, diskFiles);
     await removeTree(join(deps.root, copies));
+    if (outcome === 'published') await removeTree(join(deps.root, keptCopies));
   };
   try {
     const plan = planRollback(generations.indexesAt(order.target), generations.indexesAt(current), order.repository);
@@ -98,7 +105,7 @@ export async function prepareRollback(order: RollbackOrder, deps: RollbackDeps):
     await preparation.requireSpace();
     return { ...preparation.result(current), dispose };
   } catch (error) {
-    await dispose();
+    await dispose('not begun');
     throw error;
   }
 }
@@ -220,10 +227,11 @@ class Preparation {
   /** Takes a verified private name or copy of the package from wherever it still lies. */
   async #findPackage(index: IndexRow, row: StagedRow, inbox: RollbackInbox): Promise<boolean> {
     const { root, store } = this.#deps;
-    const source = `${copies}/${row.id}.apk`;
-    for (const tree of store.generations.trees()) {
-      const path = join(root, 'trees', tree.name, index.repository, row.file);
-      if (!(await linkIfThere(path, join(root, source)))) continue;
+    const name = copyName(index, row.file, row.entry.identity);
+    const source = `${copies}/${name}`;
+    const inTrees = store.generations.trees().map((tree) => `trees/${tree.name}/${index.repository}/${row.file}`);
+    for (const path of [...inTrees, `${keptCopies}/${name}`]) {
+      if (!(await linkIfThere(join(root, path), join(root, source)))) continue;
       await using handle = await open(join(root, source), constants.O_RDONLY | constants.O_NOFOLLOW);
       if (this.#take(row, source, await this.#verify(handle.fd, row, index, inbox))) return true;
       await rm(join(root, source), { force: true });

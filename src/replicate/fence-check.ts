@@ -62,7 +62,7 @@ export class MirrorFence {
   }
 
   #facts(): FenceFacts | null {
-    const { generations, mirrors } = this.#deps.store;
+    const { generations, mirrors, takeover } = this.#deps.store;
     const current = generations.current();
     if (!current) return null;
     const { serves, confirmed, unknownContent: strange, ahead: newer } = mirrors.get(this.#mirror);
@@ -70,7 +70,9 @@ export class MirrorFence {
     const { number: generation, publishedAtMs } = current;
     const lastOf = (path: string, sha256: string): number | null | undefined => {
       const range = generations.rangeOf(posix.dirname(path), sha256);
-      return range === null ? undefined : range.last;
+      if (range !== null) return range.last;
+      // Ours, from before the records were lost: a mirror that was behind then is brought up as any other.
+      return takeover.wasPublishedBefore(sha256) ? 0 : undefined;
     };
     const primary = this.#deps.primary ?? null;
     return { primary, generation, publishedAtMs, serves, confirmed, strange, newer, vouches, lastOf };

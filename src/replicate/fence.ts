@@ -29,7 +29,7 @@ export interface FenceFacts {
   readonly newer?: boolean;
   /** True when indexes that were never published here can be verified: then their signatures count, not what a trace says. */
   readonly vouches?: boolean;
-  /** The last generation that published this index, null while it is current, undefined: never published here. */
+  /** The last generation that published this index, null while it is current, 0: before the records were lost, undefined: never published here. */
   readonly lastOf: (path: string, sha256: string) => number | null | undefined;
 }
 

@@ -19,6 +19,8 @@ const compareContentsBelow = 64 * 1024 * 1024;
 const listingLimit = 64 * 1024 * 1024;
 
 /**
+ * After a power cut at the mirror its indexes name only what is there, and nothing that was confirmed is gone, where names reach
+ * the disk in the order of their changes (ext4, xfs) and its rsync knows --fsync (3.2.4). A removal may be undone.
  * `list` needs an account that may read: behind `rrsync -wo` it is refused (`option_refused`, permanent); then put everything,
  * rsync itself leaves out what is there. `remove` is refused behind `rrsync -no-del`. rrsync lets in one run at a time: a
  * second one is `busy`. Symbolic links to directories are followed where rsync at the mirror does; rrsync confines them to its
@@ -33,7 +35,7 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
     const send = (durably: boolean): Promise<void> =>
       run(
         callOptions,
-        waves.map((wave) => {
+        [...waves, ...(durably ? [lastSync(waves)] : [])].map((wave) => {
           const bytes = bytesOf([wave]);
           const compares = bytes <= compareContentsBelow;
           return {
@@ -122,6 +124,15 @@ export function createRsyncTransport(options: RsyncTransportOptions): Transport 
     check,
     close,
   };
+}
+
+/**
+ * rsync syncs a file before it renames it, and no directory. One file put once more has a sync after every rename that counts;
+ * it takes them along where the file system keeps the order of names (ext4, xfs). Its own last rename changes no byte.
+ */
+function lastSync(waves: readonly Wave[]): Wave {
+  const files = waves.at(-1) ?? [];
+  return files.length === 0 ? [] : [files.reduce((least, file) => (file.size < least.size ? file : least))];
 }
 
 /**

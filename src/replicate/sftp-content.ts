@@ -34,7 +34,7 @@ export function createSftpCheck(options: SftpTransportOptions): ContentCheck {
 }
 
 /** The first `size` bytes of a file, fewer when it is shorter, none when it is not there. What the reader takes its time for is no stall. */
-async function* readRemote(
+export async function* readRemote(
   { call }: SftpCaller,
   path: string,
   size: number,

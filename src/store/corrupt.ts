@@ -18,7 +18,7 @@ export function isDamage(error: unknown): boolean {
  * state that is put aside for a passing error of the disk is a state lost. SQLite's code 10 and its extensions.
  */
 export function isUnreadable(found: string): boolean {
-  const code = /unable to get the page\. error code=(\d+)/.exec(found)?.[1];
+  const code = /(?:unable to get the page\. error code=|returns error code )(\d+)/.exec(found)?.[1];
   return code !== undefined && (Number(code) & 0xff) === 10;
 }
 

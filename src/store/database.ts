@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from 'node:sqlite';
 import { messageOf, OperationError } from '../errors.ts';
-import { isUnreadable } from './corrupt.ts';
+import { isDamage, isUnreadable } from './corrupt.ts';
 import { copyDatabase, migrate, syncPath } from './migrate.ts';
 import { migrations } from './schema.ts';
 import { WriteWatch } from './writable.ts';
@@ -127,14 +127,20 @@ export function backUpDatabase(file: string, target: string): void {
     using db = new DatabaseSync(file, { readOnly: true, timeout: 5000 });
     copyDatabase(db, target);
   } catch (error) {
-    const detail = `cannot be copied from ${file}: ${messageOf(error)}: check both files' owners and free space`;
-    throw new OperationError('STATE', `backup ${target}: ${detail}`, { cause: error });
+    const hint = isDamage(error)
+      ? 'it is damaged: the daemon rebuilds it from the trees when it starts'
+      : 'check the owners and the free space of both';
+    const detail = `${file}: cannot be copied to ${dirname(target)}: ${messageOf(error)}: ${hint}`;
+    throw new OperationError('STATE', `backup: ${detail}`, { cause: error });
   }
 }
 
 /** Damage is found now and not when a batch is under way. Throws an error that `isDamage` knows, another one when the file cannot be read. */
 function checkContent(db: DatabaseSync): void {
-  const found = db.prepare('PRAGMA quick_check(1)').get()?.quick_check;
+  const look = (): unknown => db.prepare('PRAGMA quick_check(1)').get()?.quick_check;
+  let found = look();
+  // Of a page that could not be read it does not always say so; an error of the disk that passes damages nothing.
+  if (found !== 'ok') found = look();
   if (typeof found === 'string' && isUnreadable(found))
     throw new Error(`disk I/O error: ${found.replaceAll('\n', ' ')}`);
   if (found !== 'ok') throw Object.assign(new Error(String(found)), { errcode: corrupt });

@@ -104,6 +104,11 @@ export class GenerationStore {
     return row ? Number(row.published_at) : null;
   }
 
+  /** False for one that never was, and for one whose record was lost: nobody knows what it served. */
+  isOnRecord(number: number): boolean {
+    return this.#db.get("SELECT 1 FROM generation WHERE number = ? AND state = 'published'", number) !== undefined;
+  }
+
   /** The indexes that generation `at` serves. */
   indexesAt(at: number): IndexRow[] {
     return this.#db

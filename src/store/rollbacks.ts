@@ -43,13 +43,14 @@ export class RollbackStore {
     this.#db.run('DELETE FROM rollback WHERE batch = ?', batch);
   }
 
-  /** The rollback that took away the index with this digest, as long as no newer index came in its place. */
+  /** The rollback that took away the index with this digest, as long as no upload brought another one since. */
   awayFrom(repository: string, sha256: string): Rollback | null {
     return toRollback(
       this.#db.get(
         `SELECT r.* FROM (SELECT * FROM repository_index WHERE repository = ? AND sha256 = ? ORDER BY since DESC LIMIT 1) i
          JOIN generation g ON g.number = i.until JOIN rollback r ON r.batch = g.batch
-         WHERE NOT EXISTS (SELECT 1 FROM repository_index n WHERE n.repository = i.repository AND n.file = i.file AND n.since > i.until)`,
+         WHERE NOT EXISTS (SELECT 1 FROM repository_index n WHERE n.repository = i.repository AND n.file = i.file AND n.since > i.until
+           AND NOT EXISTS (SELECT 1 FROM generation m JOIN rollback b ON b.batch = m.batch WHERE m.number = n.since))`,
         repository,
         sha256,
       ),

@@ -8,6 +8,13 @@ const enoughWrites = 20;
 /** A write to the tables of candidates says nothing: they lie in a temporary file of their own. */
 const temporary = /^\s*(?:INSERT(?: OR \w+)? INTO|UPDATE|DELETE FROM)\s+(?:staged|leaving)\b/;
 
+/** What to tell of an error that says that state.db cannot be written; null: it says something else. */
+export function writeProblemOf(error: unknown): string | null {
+  if (!(error instanceof Error) || !('errcode' in error) || typeof error.errcode !== 'number') return null;
+  if (!unwritable.includes(error.errcode & 0xff)) return null;
+  return `state.db cannot be written: ${messageOf(error)}: make room on its disk, or look at what holds it`;
+}
+
 export class WriteWatch {
   #problem: { readonly sql: string; readonly detail: string; writes: number } | null = null;
 

@@ -14,6 +14,7 @@ import {
   symlink,
   unlink,
 } from 'node:fs/promises';
+import { errnoOf } from '../errors.ts';
 import { removeTree } from './remove-tree.ts';
 
 export interface FileFacts {
@@ -78,6 +79,14 @@ export const diskFiles: Files = {
   readlink,
   stat,
   lstat,
-  isDirectory: async (path) => (await lstat(path).catch(() => null))?.isDirectory() === true,
+  isDirectory: async (path) => {
+    try {
+      return (await lstat(path)).isDirectory();
+    } catch (error) {
+      // What cannot be looked at is not known to be none.
+      if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return false;
+      throw error;
+    }
+  },
   removeTree,
 };

@@ -16,10 +16,10 @@ export async function again(name: SceneName, place: Place, done: boolean): Promi
   found('after the fault', violation(directory, done ? after : before, uploads, damaged));
   try {
     if (done) found('recorded', recorded(place, after));
-    const end = (await restart(name, place, found)) ? after : 3;
-    found('after a restart', violation(directory, end, uploads));
-    for (const path of leftovers(directory, end, uploads)) found('left over', path);
-    found('in the end', recorded(place, end));
+    await restart(name, place, found);
+    found('after a restart', violation(directory, after, uploads));
+    for (const path of leftovers(directory, after, uploads)) found('left over', path);
+    found('in the end', recorded(place, after));
   } catch (error) {
     violations.push(`cannot restart: ${String(error)}`);
   }
@@ -35,22 +35,15 @@ function recorded({ directory, uploads }: Place, number: number): string | null 
 
 type Found = (when: string, what: string | null) => void;
 
-/**
- * False for a rollback that cannot be had any more: when it fails, the tree that it was made in is taken away, and with it
- * the bytes that a name had before. It must say so, and what is served stays.
- */
-async function restart(name: SceneName, place: Place, found: Found): Promise<boolean> {
+async function restart(name: SceneName, place: Place, found: Found): Promise<void> {
   const { directory, uploads } = place;
   const scene = scenes[name];
   const { after } = scene;
-  let possible = true;
   // What an operator asks for is asked for again; what the daemon does by itself it must do by itself.
   if (name === 'rollback') await (await Session.openQuiet(directory, place)).close();
   if (['rebuild', 'mend', 'adopt'].includes(name) || (name === 'rollback' && recorded(place, after) !== null)) {
     const { done, complaints } = await scene.go(place, async () => {});
-    possible = done || (name === 'rollback' && complaints.join(' ').includes('neither in a tree nor in the inbox'));
-    if (!possible) found('tried again', complaints.join(' '));
-    possible = done;
+    if (!done) found('tried again', complaints.join(' '));
   }
   const session = await Session.openQuiet(directory, place);
   try {
@@ -64,5 +57,4 @@ async function restart(name: SceneName, place: Place, found: Found): Promise<boo
   }
   // The private copies of a batch are taken away some time after it, or by the next start.
   await (await Session.openQuiet(directory, place)).close();
-  return possible;
 }

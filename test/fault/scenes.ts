@@ -135,11 +135,13 @@ async function rollback(place: Place, gate: () => Promise<void>): Promise<Report
         inboxOf: () => ({ config, keyring }),
       },
     );
+    let outcome: Parameters<typeof prepared.dispose>[0] = 'failed';
     try {
       if (prepared.batch === null) throw new Error(JSON.stringify(prepared.missing));
       await publisher.publish(prepared.batch);
+      outcome = 'published';
     } finally {
-      await prepared.dispose();
+      await prepared.dispose(outcome);
     }
     return true;
   });

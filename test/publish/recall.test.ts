@@ -121,6 +121,11 @@ test('an index that was rolled back from is known as such until a newer one come
   await world.publisher.publish(batch);
   assert.deepEqual(world.store.rollbacks.awayFrom(main, sha256), note);
   assert.deepEqual(world.store.rollbacks.of(3), note);
+  // Going back further is no newer upload.
+  const further = world.batch([await world.stage(main, { 'a@0': 'none' })]);
+  world.store.rollbacks.add({ ...note, batch: further.id });
+  await world.publisher.publish(further);
+  assert.deepEqual(world.store.rollbacks.awayFrom(main, sha256), note);
   await world.publish({ [main]: { 'a@3': 'three' } });
   assert.equal(world.store.rollbacks.awayFrom(main, sha256), null);
 });

@@ -12,6 +12,7 @@ test('a page that cannot be read is told from a page that is damaged', () => {
   assert.equal(isUnreadable(read.replace('8458', '10')), true);
   assert.equal(isUnreadable(read.replace('8458', '11')), false);
   assert.equal(isUnreadable('Tree 30 page 30: btreeInitPage() returns error code 11'), false);
+  assert.equal(isUnreadable('Tree 30 page 30: btreeInitPage() returns error code 266'), true);
   assert.equal(isDamage(new Error('disk I/O error: …')), false);
 });
 

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Primary, snapshot } from '../support/primary.ts';
+import { flipBit, scrub } from '../support/rot.ts';
 import { missingProgram } from '../support/sshd.ts';
 import { Webdav } from '../support/webdav.ts';
 
@@ -90,6 +91,16 @@ test('a mirror over WebDAV: two batches, indexes last, prune, and a killed rclon
   here.delete('main/x86_64/pkg-0-1.0-r0.apk');
   assert.deepEqual([...there.keys()].sort(), [...here.keys()].sort());
   assert.deepEqual(there, here);
+
+  // What rots on the primary, and in the inbox, is brought back from there.
+  const served = [...(await contents(primary.public))].filter(([path]) => here.has(path));
+  for (const root of [primary.public, primary.inbox])
+    for (const name of ['pkg-1-1.0-r0.apk', 'big-1.0-r0.apk']) await flipBit(join(root, 'main/x86_64', name));
+  const report = await scrub(primary);
+  assert.deepEqual([report.corrupt, report.repaired, report.damaged], [2, 2, []], primary.log.slice(-3000));
+  const mended = await contents(primary.public);
+  for (const [path, content] of served) assert.equal(mended.get(path), content, path);
+  assert.match(primary.log, /"event":"scrub_repaired".*"from":"mirror dav"/);
 });
 
 test('a server that is away, one that is frozen and a wrong remote: each its line', {

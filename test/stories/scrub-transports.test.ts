@@ -116,6 +116,39 @@ test('rot that leaves size and time alone is found and mended over sftp and over
   assert.ok((await primary.status()).mirrors.every((m) => m.state === 'in-sync'));
 });
 
+test('rot on the primary is mended over the account of a mirror without a URL, and never with its bad bytes', {
+  timeout: 120_000,
+}, async (t) => {
+  const missing = missingRrsync();
+  if (missing) return t.skip(`${missing} is not installed`);
+  const rrsync = findProgram('rrsync');
+  for (const [good, account] of Object.entries({ sftp: 'sftp internal-sftp', rsync: `rsync ${rrsync} ROOT` })) {
+    const { primary, at } = await start(t, {
+      writeonly: `rsync ${rrsync} -wo ROOT`,
+      rotten: 'sftp internal-sftp',
+      good: account,
+    });
+    const whole = await snapshot(primary.public);
+    const index = `${directory}/APKINDEX.tar.gz`;
+    for (const path of [pkg(2), pkg(5), index]) {
+      for (const root of [primary.public, primary.inbox]) await flipBit(join(root, path));
+      await flipBit(join(at('rotten'), path));
+    }
+    for (const root of [primary.public, primary.inbox, at('rotten')]) await rm(join(root, pkg(3)));
+    const report = await scrub(primary);
+    assert.deepEqual(
+      [report.corrupt, report.repaired, report.damaged],
+      [4, 4, []],
+      `${good}: ${primary.log.slice(-3000)}`,
+    );
+    assert.deepEqual(await snapshot(primary.public), whole);
+    assert.equal(primary.log.match(/"event":"scrub_repaired".*"from":"mirror good"/g)?.length, 4);
+    assert.deepEqual(await readdir(join(primary.root, 'ingest/.scrub')), []);
+    assert.ok((await primary.status()).mirrors.every((m) => m.state === 'in-sync'));
+    await primary.stop();
+  }
+});
+
 test('a rotten file is replaced and never away: whoever fetches it meanwhile gets bytes', async (t) => {
   const missing = missingRrsync();
   if (missing) return t.skip(`${missing} is not installed`);

@@ -134,6 +134,46 @@ test('an index that was published before the state was lost stays refused, thoug
   assert.equal((await primary.status()).generation, 4);
 });
 
+test('a mirror that was behind when the state was lost is brought in step: what it holds was ours', {
+  timeout: 60_000,
+}, async () => {
+  const { primary, repository, database } = await published();
+  await using _ = primary;
+  await primary.stop();
+  await primary.configure({});
+  await primary.start();
+  repository.set({ name: 'z', version: '1-r0', contentBytes: 500, seed: 7 });
+  await repository.write(primary.inbox);
+  await primary.untilGeneration(4);
+  await primary.stop();
+  await losses['is missing']?.(database);
+  await primary.configure({ mirrors: directoryMirror(primary) });
+  await primary.start();
+  await primary.untilInSync('disk', 4);
+});
+
+test('a generation whose record was lost cannot be gone back to: nothing is changed', { timeout: 60_000 }, async () => {
+  const { primary, repository, database } = await published();
+  await using _ = primary;
+  await primary.stop('SIGKILL');
+  await losses['is missing']?.(database);
+  await primary.start();
+  const before = await snapshot(primary.public);
+  const back = (to: number): ReturnType<Primary['control']> =>
+    primary.control('rollback', { to, repository: null, who: 'alice', why: 'x', dry_run: false });
+  for (const lost of [1, 2]) {
+    const { status, body } = await back(lost);
+    assert.equal(status, 409);
+    assert.match(JSON.stringify(body), /is on no record, so nobody knows what it served/);
+  }
+  assert.deepEqual(await snapshot(primary.public), before);
+  repository.set({ name: 'z', version: '1-r0', contentBytes: 500, seed: 7 });
+  await repository.write(primary.inbox);
+  await primary.untilGeneration(4);
+  assert.equal((await back(3)).status, 200);
+  await primary.untilGeneration(5);
+});
+
 test('after a rebuild the same inbox makes no generation', { timeout: 60_000 }, async () => {
   const { primary, database } = await published();
   await using _ = primary;
