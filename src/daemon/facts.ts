@@ -5,6 +5,7 @@ import { isInPart, isWhole, type Part } from '../config/part.ts';
 import { estimateSync } from '../observe/period.ts';
 import type { BrokerFacts } from '../observe/announcements.ts';
 import type { ScrubStatus } from '../observe/scrub.ts';
+import type { UpstreamFacts } from '../observe/upstreams.ts';
 import type { KeyProblemFacts, MirrorFacts, MirrorState, StatusFacts } from '../observe/status.ts';
 import type { MetricTargets } from '../observe/metrics.ts';
 import type { Config } from '../config/schema.ts';
@@ -32,10 +33,15 @@ interface FactSources {
   readonly keys: KeyJudge;
   readonly scrub: ScrubStatus;
   readonly announcements: readonly BrokerFacts[];
+  /** What the upstreams say, by the name of their inbox. */
+  readonly upstreams: ReadonlyMap<string, UpstreamFacts['says']>;
   readonly nowMs: number;
 }
 
-export function gatherFacts(store: Store, { mirrors, keys, scrub, announcements, nowMs }: FactSources): StatusFacts {
+export function gatherFacts(
+  store: Store,
+  { mirrors, keys, scrub, announcements, upstreams, nowMs }: FactSources,
+): StatusFacts {
   const current = store.generations.current();
   const number = current?.number ?? 0;
   return {
@@ -54,11 +60,18 @@ export function gatherFacts(store: Store, { mirrors, keys, scrub, announcements,
     })),
     mirrors: mirrors.map((mirror) => mirrorFacts(store, mirror, number, nowMs)),
     announcements,
+    upstreams: [...upstreams].map(([builder, says]) => upstreamFacts(store, builder, says)),
     batches: store.batches.recent(endedBatchesShown),
     keyProblems: keys.problems(),
     stateProblem: store.writeProblem(),
     scrub,
   };
+}
+
+function upstreamFacts(store: Store, builder: string, says: UpstreamFacts['says']): UpstreamFacts {
+  const newest = Math.max(0, ...store.generations.indexesBy(builder).map(({ since }) => since));
+  const publishedAtMs = newest === 0 ? null : store.generations.publishedAt(newest);
+  return { builder, says, generation: newest === 0 ? null : newest, publishedAtMs };
 }
 
 function mirrorFacts(

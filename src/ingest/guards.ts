@@ -2,6 +2,7 @@
 import type { PackageChange } from '../apk/changes.ts';
 import { compareDescriptions } from '../apk/description.ts';
 import type { GuardName, GuardSettings } from '../config/guards-schema.ts';
+import type { InboxConfig } from '../config/schema.ts';
 import { matchesAny } from '../config/template.ts';
 import type { VerificationCode } from '../errors.ts';
 import type { Reason } from '../store/batches.ts';
@@ -54,6 +55,8 @@ interface RolledBack {
 export interface GuardRules {
   readonly approval: 'if-held' | 'required';
   readonly guards: GuardSettings;
+  /** Absent: by a builder. */
+  readonly fedBy?: InboxConfig['fedBy'];
 }
 
 export interface Finding {
@@ -62,7 +65,7 @@ export interface Finding {
 }
 
 /** What the guards find in an index. The one that is served already passed them: nothing is found in it. */
-export function guardFindings(facts: GuardFacts, { approval, guards }: GuardRules): Finding[] {
+export function guardFindings(facts: GuardFacts, { approval, guards, fedBy }: GuardRules): Finding[] {
   if (facts.known?.current === true && facts.known.sha256 === facts.index.sha256) return [];
   const held = (code: VerificationCode, detail: string): Reason => ({ code, path: facts.repository, detail });
   const found: [GuardName, Reason][] = [];
@@ -94,7 +97,7 @@ export function guardFindings(facts: GuardFacts, { approval, guards }: GuardRule
   });
   if (approval === 'required')
     findings.push({ action: 'hold', reason: held('APPROVAL', `every batch of this inbox waits: ${summary(counts)}`) });
-  return [...replay(facts, guards), ...findings];
+  return [...replay(facts, guards).map((one) => (fedBy === 'upstream' ? askedInstead(one) : one)), ...findings];
 }
 
 export interface VanishedFacts {
@@ -176,6 +179,13 @@ function replay(facts: GuardFacts, guards: GuardSettings): Finding[] {
     return [{ action: 'reject', reason: reason(`replaced after ${served.last}; only a rollback may bring it back`) }];
   if (matchesAny(guards.mayVanish, repository)) return [];
   return [{ action: 'hold', reason: reason(`left after ${served.last} with its repository`) }];
+}
+
+/** An upstream may have rolled back. Nothing that can be proven tells that from a replay, so a person is asked. */
+function askedInstead({ action, reason }: Finding): Finding {
+  if (action === 'hold') return { action, reason };
+  const detail = `${reason.detail}: if the upstream's operator says that it was rolled back, approve it; otherwise it is a replay`;
+  return { action: 'hold', reason: { ...reason, detail } };
 }
 
 function rollbackText({ who, why, target }: RolledBack): string {

@@ -3,6 +3,7 @@ import { escapeText } from '../system/log.ts';
 import { renderAnnouncementsBlock } from './announcements-text.ts';
 import { renderScrubBlock } from './scrub-text.ts';
 import { type BatchStatus, isInStep, type MirrorStatus, type Status } from './status.ts';
+import { renderUpstreamsBlock } from './upstreams.ts';
 import { countText, overdueText, spanText, whenText } from './words.ts';
 
 export interface StatusTextOptions {
@@ -27,6 +28,7 @@ export function renderStatusText(status: Status, options: StatusTextOptions): st
     headline(status, options),
     mirrorTable(status, options),
     stateBlock(status, options),
+    renderUpstreamsBlock(status.upstreams, options.nowMs),
     renderAnnouncementsBlock(status.announcements, options.nowMs),
     keyBlock(status, options),
     renderScrubBlock(status.scrub),

@@ -6,6 +6,7 @@ import type { BatchState, Reason } from '../store/batches.ts';
 import { type AnnouncementStatus, announcementView, type BrokerFacts } from './announcements.ts';
 import type { SyncEstimate } from './period.ts';
 import type { ScrubStatus } from './scrub.ts';
+import { type UpstreamFacts, type UpstreamStatus, upstreamView } from './upstreams.ts';
 
 export const mirrorStates = ['in-sync', 'behind', 'pushing', 'waiting', 'blocked', 'unknown'] as const;
 export type MirrorState = (typeof mirrorStates)[number];
@@ -18,6 +19,7 @@ export interface StatusFacts {
   readonly repositories: readonly RepositoryFacts[];
   readonly mirrors: readonly MirrorFacts[];
   readonly announcements: readonly BrokerFacts[];
+  readonly upstreams: readonly UpstreamFacts[];
   readonly batches: readonly BatchFacts[];
   readonly keyProblems: readonly KeyProblemFacts[];
   /** Why state.db cannot be written; null when it can. */
@@ -98,6 +100,8 @@ export interface Status {
   readonly mirrors: readonly MirrorStatus[];
   /** The MQTT brokers that are told of each generation. */
   readonly announcements: readonly AnnouncementStatus[];
+  /** The inboxes that another lockstepd feeds. */
+  readonly upstreams: readonly UpstreamStatus[];
   /** The most recently changed first. */
   readonly batches: readonly BatchStatus[];
   readonly key_problems: readonly KeyProblemFacts[];
@@ -173,6 +177,7 @@ export function statusView(facts: StatusFacts, nowMs: number): Status {
     })),
     mirrors: facts.mirrors.map((m) => mirrorView(m, nowMs)),
     announcements: facts.announcements.map((broker) => announcementView(broker, instant)),
+    upstreams: facts.upstreams.map((upstream) => upstreamView(upstream, instant)),
     batches: facts.batches.toSorted((a, b) => b.updatedAtMs - a.updatedAtMs).map(batchView),
     key_problems: facts.keyProblems.map(({ builder, path, detail }) => ({ builder, path, detail })),
     state_problem: facts.stateProblem,
