@@ -64,10 +64,11 @@ export class MirrorPush implements PushPort {
     if (!first) return null;
     let lease = first;
     try {
+      // Before the fence, which may read beside what follows: not every transport can do two things at once.
+      await this.#recall.apply(signal);
       const gate = this.#fence.check(signal);
       // A push that fails before it comes to the indexes has nobody who listens.
       gate.catch(() => {});
-      await this.#recall.apply(signal);
       if (from === null || !this.transport.readsBeside) await gate;
       let [strangers, packages]: [readonly string[], Wave] = [[], []];
       if (from === null) ({ strangers, replacing: packages } = await this.#compare(lease, signal));
