@@ -83,6 +83,7 @@ const pure = [
   'daemon/scrub-sample.ts',
   'replicate/fence.ts',
   'observe/announcements.ts',
+  'observe/upstreams.ts',
   'observe/scrub.ts',
   'observe/status.ts',
   'observe/observation.ts',

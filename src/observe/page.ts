@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { escapeText } from '../system/log.ts';
 import { pageStyle } from './page-style.ts';
 import { type BatchStatus, isInStep, type MirrorStatus, type RepositoryStatus, type Status } from './status.ts';
-import { upstreamText } from './upstreams.ts';
+import { upstreamText } from './upstreams-text.ts';
 import { countText, overdueText, spanText, whenText } from './words.ts';
 
 const reasonsShown = 5;

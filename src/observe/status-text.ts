@@ -3,7 +3,7 @@ import { escapeText } from '../system/log.ts';
 import { renderAnnouncementsBlock } from './announcements-text.ts';
 import { renderScrubBlock } from './scrub-text.ts';
 import { type BatchStatus, isInStep, type MirrorStatus, type Status } from './status.ts';
-import { renderUpstreamsBlock } from './upstreams.ts';
+import { renderUpstreamsBlock } from './upstreams-text.ts';
 import { countText, overdueText, spanText, whenText } from './words.ts';
 
 export interface StatusTextOptions {
