@@ -62,6 +62,8 @@ test('status.json has the fields of the contract', () => {
         clock_skew_seconds: null,
       },
     ],
+    announcements: [],
+    upstreams: [],
     batches: [
       {
         id: 'b1',
