@@ -97,7 +97,7 @@ export function guardFindings(facts: GuardFacts, { approval, guards, fedBy }: Gu
   });
   if (approval === 'required')
     findings.push({ action: 'hold', reason: held('APPROVAL', `every batch of this inbox waits: ${summary(counts)}`) });
-  return [...replay(facts, guards).map((one) => (fedBy === 'upstream' ? askedInstead(one) : one)), ...findings];
+  return [...replay(facts, guards, fedBy === 'upstream'), ...findings];
 }
 
 export interface VanishedFacts {
@@ -160,32 +160,30 @@ export function judge(
   return open ? { kind: 'guarded', reasons } : { kind: 'clear' };
 }
 
+const askUpstream = 'approve only if the operator of the upstream says that it was rolled back there';
+
 /** An index that was replaced never comes back; the last one of a repository that left may, when somebody says so, and one of which no more is known. */
-function replay(facts: GuardFacts, guards: GuardSettings): Finding[] {
+function replay(facts: GuardFacts, guards: GuardSettings, fromUpstream: boolean): Finding[] {
   const { repository, index, known, served, rolledBack } = facts;
   if (served === null && facts.publishedBefore === true) {
     const lost = 'this index was published before the state was lost';
-    const detail = known?.current === true ? `${lost} and is not the one that is served` : lost;
-    return [
-      { action: known?.current === true ? 'reject' : 'hold', reason: { code: 'REPLAY', path: repository, detail } },
-    ];
+    const replaced = known?.current === true;
+    const detail = replaced ? `${lost} and is not the one that is served` : lost;
+    const action = replaced && !fromUpstream ? 'reject' : 'hold';
+    return [{ action, reason: { code: 'REPLAY', path: repository, detail } }];
   }
   if (served === null || served.last === null) return [];
   const was = `this index was published as generation ${served.first} and`;
   const reason = (detail: string): Reason => ({ code: 'REPLAY', path: repository, detail: `${was} ${detail}` });
   if (rolledBack)
     return [{ action: 'hold', reason: reason(`taken away: ${rollbackText(rolledBack)}; approve to publish it again`) }];
+  // The upstream may have rolled back, which nothing can prove: a person is asked.
+  if (known?.sha256 !== index.sha256 && fromUpstream)
+    return [{ action: 'hold', reason: reason(`replaced after ${served.last}; ${askUpstream}`) }];
   if (known?.sha256 !== index.sha256)
     return [{ action: 'reject', reason: reason(`replaced after ${served.last}; only a rollback may bring it back`) }];
   if (matchesAny(guards.mayVanish, repository)) return [];
   return [{ action: 'hold', reason: reason(`left after ${served.last} with its repository`) }];
-}
-
-/** An upstream may have rolled back. Nothing that can be proven tells that from a replay, so a person is asked. */
-function askedInstead({ action, reason }: Finding): Finding {
-  if (action === 'hold') return { action, reason };
-  const detail = `${reason.detail}: if the upstream's operator says that it was rolled back, approve it; otherwise it is a replay`;
-  return { action: 'hold', reason: { ...reason, detail } };
 }
 
 function rollbackText({ who, why, target }: RolledBack): string {

@@ -67,7 +67,7 @@ const attacks: readonly (readonly [string, string | null, (loot: Loot) => Promis
   ],
   [
     'the next index comes with an older package under the new name',
-    'INCOMPLETE',
+    'CONTROL_MISMATCH',
     async ({ newer, older, inbox }) => {
       await take(newer, inbox, index);
       await copyFile(join(older, 'main/x86_64/hello-1-r0.apk'), join(inbox, next));
@@ -91,7 +91,7 @@ const attacks: readonly (readonly [string, string | null, (loot: Loot) => Promis
   ],
   [
     'something follows the index',
-    'FORMAT_GZIP',
+    'FORMAT_TRAILING',
     async ({ newer, inbox }) => {
       await take(newer, inbox, next, index);
       await appendFile(join(inbox, index), 'evil');
@@ -99,7 +99,7 @@ const attacks: readonly (readonly [string, string | null, (loot: Loot) => Promis
   ],
   [
     'the index of one architecture lies at another',
-    'REPLAY',
+    'INDEX_ARCH',
     ({ inbox }) => copyFile(join(inbox, 'main/aarch64/APKINDEX.tar.gz'), join(inbox, index)),
   ],
   [

@@ -252,7 +252,10 @@ test('an upstream that rolls back is held by the leaf as a replay until somebody
   });
   assert.equal(back.status, 200, JSON.stringify(back.body));
   const { detail } = await heldFor(leaf, 'REPLAY');
-  assert.match(detail, /replaced after \d+; .*if the upstream's operator says that it was rolled back, approve it/);
+  assert.match(
+    detail,
+    /replaced after \d+; approve only if the operator of the upstream says that it was rolled back there/,
+  );
   assert.deepEqual(await contentOf(leaf.public), served, 'it serves on what it has');
   assert.equal((await leaf.status()).upstreams[0]?.indexes_lacking, 3);
   await leaf.stop();
