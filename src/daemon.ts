@@ -7,7 +7,7 @@ import { forgetBuilders } from './daemon/builders.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
 import { controlDepsOf } from './daemon/control-deps.ts';
 import { gatherFacts, statusLine, targetsOf } from './daemon/facts.ts';
-import { createInbox, type InboxParts } from './daemon/inboxes.ts';
+import { createInbox, type InboxParts, upstreamsOf } from './daemon/inboxes.ts';
 import { Fleet } from './daemon/fleet.ts';
 import { KeyKeeper } from './daemon/keys.ts';
 import { lockAll, openState } from './daemon/locks.ts';
@@ -314,6 +314,7 @@ export class Daemon {
       scrub: this.#scrub.status,
       announcements: this.#announcers.facts(),
       switching: this.#fleet.switching,
+      upstreams: upstreamsOf(this.#inboxes.values()),
       nowMs: this.#options.clock.now(),
     });
   }

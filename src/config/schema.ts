@@ -82,6 +82,8 @@ export interface Config {
 export interface InboxConfig {
   readonly builder: string;
   readonly path: string;
+  /** `upstream`: another lockstepd pushes there what it publishes. */
+  readonly fedBy: 'builder' | 'upstream';
   readonly repositories: readonly Template[];
   /** Directories of trusted public keys. */
   readonly keys: readonly KeySource[];
@@ -133,6 +135,7 @@ function parseSocket(written: string): Parsed<string> {
 const inbox = mapping('an inbox', {
   builder: name('a name'),
   path: text('a path below root', plainPath),
+  fed_by: oneOf('builder', 'upstream').prefault('builder'),
   repositories: listOf('path templates', text(templateExample, parseTemplate), 1),
   keys: keySources,
   settle: duration('0', '1d').prefault('5s'),
@@ -189,6 +192,7 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): C
     inboxes: written.inboxes.map((entry) => ({
       builder: entry.builder,
       path: resolve(root, entry.path),
+      fedBy: entry.fed_by,
       repositories: entry.repositories,
       keys: entry.keys,
       settleMs: entry.settle,

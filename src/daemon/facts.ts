@@ -5,6 +5,7 @@ import { estimateSync } from '../observe/period.ts';
 import type { BrokerFacts } from '../observe/announcements.ts';
 import type { SwitchStatus } from '../observe/switch.ts';
 import type { ScrubStatus } from '../observe/scrub.ts';
+import type { UpstreamFacts } from '../observe/upstreams.ts';
 import type { KeyProblemFacts, MirrorFacts, MirrorState, StatusFacts } from '../observe/status.ts';
 import type { MetricTargets } from '../observe/metrics.ts';
 import type { Config } from '../config/schema.ts';
@@ -34,12 +35,14 @@ interface FactSources {
   readonly scrub: ScrubStatus;
   readonly announcements: readonly BrokerFacts[];
   readonly switching?: SwitchStatus | null;
+  /** What the upstreams say, by the name of their inbox. */
+  readonly upstreams: ReadonlyMap<string, UpstreamFacts['says']>;
   readonly nowMs: number;
 }
 
 export function gatherFacts(
   store: Store,
-  { mirrors, keys, scrub, announcements, switching = null, nowMs }: FactSources,
+  { mirrors, keys, scrub, announcements, upstreams, switching = null, nowMs }: FactSources,
 ): StatusFacts {
   const current = store.generations.current();
   const number = current?.number ?? 0;
@@ -60,11 +63,18 @@ export function gatherFacts(
     mirrors: mirrors.map((mirror) => mirrorFacts(store, mirror, number, nowMs)),
     announcements,
     switching,
+    upstreams: [...upstreams].map(([builder, says]) => upstreamFacts(store, builder, says)),
     batches: store.batches.recent(endedBatchesShown),
     keyProblems: keys.problems(),
     stateProblem: store.writeProblem(),
     scrub,
   };
+}
+
+function upstreamFacts(store: Store, builder: string, says: UpstreamFacts['says']): UpstreamFacts {
+  const newest = Math.max(0, ...store.generations.indexesBy(builder).map(({ since }) => since));
+  const publishedAtMs = newest === 0 ? null : store.generations.publishedAt(newest);
+  return { builder, says, generation: newest === 0 ? null : newest, publishedAtMs };
 }
 
 function mirrorFacts(

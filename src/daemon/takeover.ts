@@ -1,6 +1,5 @@
 /** Serves a mirror in place of its first primary while that does not: asks what probes saw, remembers the answer, tells the worker. */
-import { traceFile } from '../publish/plan.ts';
-import { parseTrace } from '../publish/survey.ts';
+import { parseTrace, traceFile } from '../store/trace.ts';
 import { nextTakeover } from '../replicate/takeover.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';

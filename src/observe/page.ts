@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { escapeText } from '../system/log.ts';
 import { pageStyle } from './page-style.ts';
 import { type BatchStatus, isInStep, type MirrorStatus, type RepositoryStatus, type Status } from './status.ts';
+import { upstreamText } from './upstreams-text.ts';
 import { countText, overdueText, spanText, turnText, whenText } from './words.ts';
 
 const reasonsShown = 5;
@@ -32,7 +33,7 @@ export function renderPage(status: Status, nowMs: number): string {
 </head>
 <body>
 <main>
-${header(status, nowMs)}${stateNote(status)}
+${header(status, nowMs)}${stateNote(status)}${upstreamNotes(status, nowMs)}
 ${mirrorSection(status, nowMs)}
 ${batchSection(status, nowMs)}
 ${repositorySection(status)}
@@ -63,6 +64,11 @@ function stateNote({ state_problem: problem }: Status): string {
   return problem === null
     ? ''
     : `\n<p><strong>state.db cannot be written, nothing is published: ${html(problem)}</strong></p>`;
+}
+
+/** From whom this host gets its generations, where that is another lockstepd. */
+function upstreamNotes({ upstreams }: Status, nowMs: number): string {
+  return upstreams.map((upstream) => `\n<p>Upstream ${html(upstreamText(upstream, nowMs))}.</p>`).join('');
 }
 
 function toneOf(mirror: MirrorStatus, newest: number): Tone {

@@ -4,6 +4,7 @@ import { renderAnnouncementsBlock } from './announcements-text.ts';
 import { renderScrubBlock } from './scrub-text.ts';
 import { renderSwitchBlock } from './switch-text.ts';
 import { type BatchStatus, isInStep, type MirrorStatus, type Status } from './status.ts';
+import { renderUpstreamsBlock } from './upstreams-text.ts';
 import { countText, overdueText, spanText, turnText, whenText } from './words.ts';
 
 export interface StatusTextOptions {
@@ -28,6 +29,7 @@ export function renderStatusText(status: Status, options: StatusTextOptions): st
     headline(status, options),
     mirrorTable(status, options),
     stateBlock(status, options),
+    renderUpstreamsBlock(status.upstreams, options.nowMs),
     renderSwitchBlock(status.switch),
     renderAnnouncementsBlock(status.announcements, options.nowMs),
     keyBlock(status, options),

@@ -7,6 +7,7 @@ import { type AnnouncementStatus, announcementView, type BrokerFacts } from './a
 import type { SyncEstimate } from './period.ts';
 import type { ScrubStatus } from './scrub.ts';
 import { type SwitchStatus, type SwitchView, switchView } from './switch.ts';
+import { type UpstreamFacts, type UpstreamStatus, upstreamView } from './upstreams.ts';
 
 export const mirrorStates = ['in-sync', 'behind', 'pushing', 'waiting', 'blocked', 'unknown'] as const;
 export type MirrorState = (typeof mirrorStates)[number];
@@ -19,6 +20,7 @@ export interface StatusFacts {
   readonly repositories: readonly RepositoryFacts[];
   readonly mirrors: readonly MirrorFacts[];
   readonly announcements: readonly BrokerFacts[];
+  readonly upstreams: readonly UpstreamFacts[];
   /** How the newest generation goes out where mirrors switch together; null or absent: each by itself. */
   readonly switching?: SwitchStatus | null;
   readonly batches: readonly BatchFacts[];
@@ -105,6 +107,8 @@ export interface Status {
   readonly mirrors: readonly MirrorStatus[];
   /** The MQTT brokers that are told of each generation. */
   readonly announcements: readonly AnnouncementStatus[];
+  /** The inboxes that another lockstepd feeds. */
+  readonly upstreams: readonly UpstreamStatus[];
   /** How the newest generation goes out where mirrors switch together; null: each by itself. */
   readonly switch: SwitchView | null;
   /** The most recently changed first. */
@@ -189,6 +193,7 @@ export function statusView(facts: StatusFacts, nowMs: number): Status {
     })),
     mirrors: facts.mirrors.map((m) => mirrorView(m, nowMs)),
     announcements: facts.announcements.map((broker) => announcementView(broker, instant)),
+    upstreams: facts.upstreams.map((upstream) => upstreamView(upstream, instant)),
     switch: switchView(facts.switching ?? null, instant),
     batches: facts.batches.toSorted((a, b) => b.updatedAtMs - a.updatedAtMs).map(batchView),
     key_problems: facts.keyProblems.map(({ builder, path, detail }) => ({ builder, path, detail })),

@@ -2,16 +2,13 @@
 import { createHash } from 'node:crypto';
 import { posix } from 'node:path';
 import { TransportError } from '../errors.ts';
-import { traceFile } from '../publish/plan.ts';
-import { parseTrace } from '../publish/survey.ts';
+import { parseTrace, traceFile, traceLimit } from '../store/trace.ts';
 import { escapeText } from '../system/log.ts';
 import type { Standing } from './fellow.ts';
 import { type FenceFacts, type FenceVerdict, type Held, judge } from './fence.ts';
 import type { PushDeps } from './ports.ts';
 import type { Transport } from './transport.ts';
 
-/** A trace has about 200 bytes for each index; what is longer is none. */
-const traceLimit = 4 * 1024 * 1024;
 const indexLimit = 64 * 1024 * 1024;
 
 type FenceDeps = Pick<PushDeps, 'store' | 'log' | 'primary' | 'takes' | 'vouch' | 'shared'>;

@@ -1,5 +1,5 @@
 /** Decides whether a mirror's indexes may be replaced: from what lies there and from what was ever published here. Pure. */
-import type { Trace } from '../publish/survey.ts';
+import type { Trace } from '../store/trace.ts';
 import type { Standing } from './fellow.ts';
 
 /** What was found at the mirror. */

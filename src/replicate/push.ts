@@ -1,7 +1,7 @@
 /** One push to a mirror: packages, then indexes, then prune; and what it takes to know whether one is due. */
 import { stat } from 'node:fs/promises';
 import { join, posix } from 'node:path';
-import { traceFile } from '../publish/plan.ts';
+import { traceFile } from '../store/trace.ts';
 import type { Lease } from '../publish/ports.ts';
 import type { IndexRow } from '../store/generations.ts';
 import { MirrorFence } from './fence-check.ts';

@@ -244,6 +244,12 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     ['7:23: inboxes[0].missing_packages: "ignore", expected hold or publish'],
   ],
   [
+    'a feeder that is none',
+    '    keys:',
+    '    fed_by: mirror\n    keys:',
+    ['7:13: inboxes[0].fed_by: "mirror", expected builder or upstream'],
+  ],
+  [
     'an address without a port',
     'mirrors:',
     'listen: 127.0.0.1\nmirrors:',

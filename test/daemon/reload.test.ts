@@ -6,6 +6,7 @@ import type { Config, InboxConfig } from '../../src/config/schema.ts';
 import { planReload } from '../../src/daemon/reload.ts';
 
 const inbox = (builder: string): InboxConfig => ({
+  fedBy: 'builder',
   builder,
   path: `/srv/inbox/${builder}`,
   repositories: [],

@@ -64,6 +64,8 @@ test('status.json has the fields of the contract', () => {
         clock_skew_seconds: null,
       },
     ],
+    announcements: [],
+    upstreams: [],
     batches: [
       {
         id: 'b1',
@@ -74,9 +76,9 @@ test('status.json has the fields of the contract', () => {
         reasons: [{ code: 'SIG_BAD', path: 'main/x86_64/APKINDEX.tar.gz', detail: 'wrong' }],
       },
     ],
-    announcements: [],
     key_problems: [],
     state_problem: null,
+    switch: null,
     scrub: facts.scrub,
   });
 });

@@ -473,7 +473,7 @@ test('what a mirror need not hold is no lag', async () => {
   const facts = (): MirrorFacts => {
     const { worker, store } = world;
     const scrub = { ...neverScrubbed, damaged: [] };
-    const sources = { mirrors: [{ config, worker }], keys, scrub, announcements: [], nowMs: 0 };
+    const sources = { mirrors: [{ config, worker }], keys, scrub, announcements: [], upstreams: new Map(), nowMs: 0 };
     const [mirror] = gatherFacts(store, sources).mirrors;
     assert.ok(mirror);
     return mirror;
