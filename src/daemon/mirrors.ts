@@ -106,7 +106,7 @@ export function createMirror(
   const wakeProbe = (): void => probe?.wake();
   const throttles = [new Throttle(config.bytesPerSecond, clock), shared.throttle];
   const retries = {
-    log: common.log,
+    ...common,
     onRetry: (reason: PushFailureReason): void => {
       metrics.pushAttempt(name, 'retryable');
       metrics.pushFailed(name, reason);

@@ -5,6 +5,7 @@ import type { Lease } from '../publish/ports.ts';
 import type { SavedState } from '../store/mirror-states.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
+import type { Files } from '../system/files.ts';
 import type { Log } from '../system/log.ts';
 import type { Transport } from './transport.ts';
 
@@ -60,6 +61,8 @@ export interface PushDeps {
   /** The name under which this primary publishes. */
   readonly primary?: string;
   readonly clock: Clock;
+  /** Where the lease's directory lies; the disk. */
+  readonly files?: Pick<Files, 'stat'>;
   readonly log: Log;
   readonly events: {
     bytes(count: number): void;
