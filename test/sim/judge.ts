@@ -27,6 +27,8 @@ export interface JudgeOptions {
   readonly connections: number;
   readonly bytesPerSecond: number;
   readonly mirrors: number;
+  /** What our side knows of a mirror, for the report. */
+  readonly describe: (mirror: FarMirror) => string;
 }
 
 interface Record {
@@ -122,6 +124,11 @@ export class Judge implements Watcher {
     this.#recordOf(mirror).checked = true;
   }
 
+  /** It is known again that nothing is wrong: until then it may be left alone for as long as its last fault allows. */
+  pushWentWell(mirror: FarMirror): void {
+    if (mirror.fault === null) this.#recordOf(mirror).capMs = waitCapMs;
+  }
+
   askedForSlot(mirror: FarMirror): void {
     this.#recordOf(mirror).askedAtMs ??= this.#options.clock.monotonic();
   }
@@ -183,14 +190,14 @@ export class Judge implements Watcher {
         continue;
       }
       if (serves(mirror, record.target)) {
-        Object.assign(record, { target: newest, lateMs: 0, capMs: waitCapMs });
+        Object.assign(record, { target: newest, lateMs: 0 });
         continue;
       }
       if (!isUp || quietMsAt(mirror.traits.quiet, clock.now()) > 0) continue;
       record.lateMs += ms;
       if (record.capMs === waitCapMs) this.longestLateMs = Math.max(this.longestLateMs, record.lateMs);
       if (record.lateMs <= 2 * record.capMs) continue;
-      const late = `${mirror.name}: not at generation ${record.target.generation} after ${record.lateMs / 60_000} min without a fault`;
+      const late = `${mirror.name}: not at generation ${record.target.generation} after ${record.lateMs / 60_000} min without a fault (${this.#options.describe(mirror)})`;
       this.violate('converges', late);
       Object.assign(record, { target: newest, lateMs: 0 });
     }

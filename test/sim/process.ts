@@ -141,8 +141,8 @@ export class SimProcess {
         waits = nowMs === atMs ? waits + 1 : 0;
         atMs = nowMs;
         if (waits === spinning) judge.violate('no spinning', `${whose}: ${spinning} waits of no time`);
-        if (waits >= spinning || this.#dead) return await new Promise<never>(() => {});
-        await clock.sleep(ms, options);
+        if (this.#dead) await new Promise<never>(() => {});
+        await clock.sleep(waits < spinning ? ms : Math.max(ms, 60_000), options);
         if (this.#dead) await new Promise<never>(() => {});
       },
     };
@@ -190,9 +190,11 @@ export class SimProcess {
       force: () => push.force(),
       requireOurs: (signal) => push.requireOurs(signal),
       close: () => push.close(),
-      push: (signal) => {
+      push: async (signal) => {
         judge.tryBegan(mirror, 'push');
-        return push.push(signal);
+        const generation = await push.push(signal);
+        judge.pushWentWell(mirror);
+        return generation;
       },
       check: async (signal) => {
         judge.tryBegan(mirror, 'check');

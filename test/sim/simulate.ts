@@ -65,7 +65,13 @@ class SimFleet implements Disposable {
     this.#options = options;
     this.#dice = new Dice(options.seed);
     this.#primary = new SimPrimary(this.#dice.fork());
-    this.#judge = new Judge({ clock: this.#clock, connections, bytesPerSecond, mirrors: options.mirrors });
+    const describe = (mirror: FarMirror): string => {
+      const { phase, failures, lastFailure } = this.#process?.workers.get(mirror)?.worker.state ?? {};
+      const { confirmed } = this.#primary.store.mirrors.get(mirror.name);
+      return `${mirror.traits.kind}, ${phase}, confirmed ${confirmed}, ${failures} failures: ${lastFailure?.message}`;
+    };
+    const { mirrors } = options;
+    this.#judge = new Judge({ clock: this.#clock, connections, bytesPerSecond, mirrors, describe });
     const traits = this.#dice.fork();
     this.#mirrors = Array.from({ length: options.mirrors }, (_, n) => new FarMirror(traitsOf(n, traits), this.#judge));
   }
@@ -245,7 +251,12 @@ class SimFleet implements Disposable {
     for (const mirror of this.#mirrors) {
       const found = differences(mirror, newest, kept);
       const more = found.length > 1 ? ` and ${found.length - 1} more` : '';
-      if (found.length > 0) this.#judge.violate('exact at the end', `${mirror.name} (${mirror.traits.kind}): ${found[0]}${more}`);
+      const pruned = new Date(store.mirrors.get(mirror.name).prunedUntilMs).toISOString();
+      if (found.length > 0)
+        this.#judge.violate(
+          'exact at the end',
+          `${mirror.name} (${mirror.traits.kind}): ${found[0]}${more}, pruned up to ${pruned}`,
+        );
     }
     if (late > early * (1 + heapSlack.share) + heapSlack.bytes)
       this.#judge.violate('memory', `${late >> 10} KiB held at the end, ${early >> 10} KiB on day 5`);
