@@ -9,6 +9,7 @@ import { openStore, type Store } from '../../src/store/store.ts';
 import { toInstant } from '../../src/system/clock.ts';
 import type { FileFacts } from '../../src/system/files.ts';
 import type { Dice } from './dice.ts';
+import { type Forget, remembering } from './memo.ts';
 
 export const primaryName = 'primary';
 export const indexFile = 'APKINDEX.tar.gz';
@@ -54,6 +55,7 @@ const packagesAtFirst = 25;
 
 export class SimPrimary implements Disposable {
   readonly store: Store;
+  readonly #forget: Forget;
   readonly #directory = mkdtempSync(join(inMemory, 'lockstepd-sim-'));
   readonly #dice: Dice;
   readonly #views = new Map<number, View>();
@@ -65,7 +67,9 @@ export class SimPrimary implements Disposable {
 
   constructor(dice: Dice) {
     this.#dice = dice;
-    this.store = openStore(this.#directory);
+    const { store, forget } = remembering(openStore(this.#directory));
+    this.store = store;
+    this.#forget = forget;
   }
 
   get newest(): View | null {
@@ -166,6 +170,7 @@ export class SimPrimary implements Disposable {
     const times = { settleMs: null, copyMs: null, verifyMs: null };
     journal.commit(toEnd(journal.begin(intent, changes, { removals, times })), null, nowMs);
     for (const candidate of candidates) toEnd(staging.drop(candidate));
+    this.#forget(nowMs);
     const facts = { generation: number, primary: primaryName, publishedAt: toInstant(nowMs) };
     const text = traceContent(facts, generations.indexesAt(number));
     const trace = { id: `trace ${number}`, size: text.length, mtimeSeconds: number, text, since: number };

@@ -36,7 +36,7 @@ const connections = 16;
 const bytesPerSecond = 32 * 1024 * 1024;
 const graceMs = 6 * hourMs;
 const lookMs = 10 * minuteMs;
-const tickMs = minuteMs;
+const tickMs = 2 * minuteMs;
 /** The last faults have gone, and after them the last generation has come out: then everything must be as it should. */
 const calmMs = 36 * hourMs;
 const lastGenerationMs = 12 * hourMs;
