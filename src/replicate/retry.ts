@@ -23,6 +23,14 @@ export interface RetryDeps {
 
 /** `push`, tried up to three times with jitter where the connection broke or files changed on the way. */
 export function retrying(mirror: string, push: PushPort, { clock, random, log, onRetry }: RetryDeps): PushPort {
+  let begunMs = Number.NEGATIVE_INFINITY;
+  /** The worker knows when it began the first try of an attempt, not when the last one began. */
+  const begin = async (signal: AbortSignal): Promise<number | null> => {
+    const leftMs = begunMs + shortestWaitMs - clock.monotonic();
+    if (leftMs > 0) await clock.sleep(leftMs, { signal });
+    begunMs = clock.monotonic();
+    return await push.push(signal);
+  };
   return {
     transport: push.transport,
     isDue: () => push.isDue(),
@@ -31,7 +39,7 @@ export function retrying(mirror: string, push: PushPort, { clock, random, log, o
     requireOurs: (signal) => push.requireOurs(signal),
     close: () => push.close(),
     push: (signal) =>
-      pRetry(() => push.push(signal), {
+      pRetry(() => begin(signal), {
         retries: moreTries,
         // The wait is ours, below: that of p-retry goes by no clock that can be passed in.
         minTimeout: 0,

@@ -5,6 +5,7 @@ import type { MirrorState } from '../../src/replicate/mirror.ts';
 import type { PushPort } from '../../src/replicate/ports.ts';
 import type { Slots } from '../../src/replicate/slots.ts';
 import type { Transport } from '../../src/replicate/transport.ts';
+import { abortable } from '../../src/system/abortable.ts';
 import type { Dice } from './dice.ts';
 import { type FarMirror, isIndex, partsOf } from './far-mirror.ts';
 import type { Invariant } from './judge.ts';
@@ -29,9 +30,9 @@ function plainSlots(limit: number, leaks: boolean): Slots {
     if (next) next();
     else free++;
   };
-  const run = async <T>(_signal: AbortSignal, work: (alive: () => void) => Promise<T>): Promise<T> => {
+  const run = async <T>(signal: AbortSignal, work: (alive: () => void) => Promise<T>): Promise<T> => {
     if (free > 0) free--;
-    else await new Promise<void>((resolve) => queue.push(resolve));
+    else await abortable(new Promise<void>((resolve) => queue.push(resolve)), signal);
     try {
       const result = await work(() => {});
       release();
@@ -46,7 +47,14 @@ function plainSlots(limit: number, leaks: boolean): Slots {
 
 const hoarded: unknown[] = [];
 
-export const broken: Readonly<Record<string, { readonly sabotage: Sabotage; readonly by: Invariant }>> = {
+interface Broken {
+  readonly sabotage: Sabotage;
+  readonly by: Invariant;
+  /** How long it takes to be found out at most; 6 by default. */
+  readonly days?: number;
+}
+
+export const broken: Readonly<Record<string, Broken>> = {
   'indexes first': {
     by: 'index after packages',
     sabotage: {

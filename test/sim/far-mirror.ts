@@ -45,10 +45,9 @@ export class FarMirror {
   readonly directories = new Map<string, Map<string, Stored>>();
   readonly #watcher: Watcher;
   fault: FaultName | null = null;
-  /** When somebody else last changed its files, until a comparison has begun; null: nobody. */
-  tamperedAtMs: number | null = null;
-  /** When the push in hand began. */
-  pushBeganMs = 0;
+  /** Somebody else has changed its files, and no comparison has begun since. */
+  isTampered = false;
+  pushing = false;
   #backup: Map<string, Map<string, Stored>> | null = null;
 
   constructor(traits: MirrorTraits, watcher: Watcher) {
@@ -88,11 +87,11 @@ export class FarMirror {
   }
 
   /** Its admin puts the backup back; without one, everything is gone. */
-  tamper(nowMs: number, restore: boolean): void {
+  tamper(restore: boolean): void {
     const before = restore ? this.#backup : null;
     this.directories.clear();
     for (const [directory, files] of copyOf(before ?? new Map())) this.directories.set(directory, files);
-    this.tamperedAtMs = nowMs;
+    this.isTampered = true;
   }
 
   /** Paths of everything, the trace and indexes included. */

@@ -59,7 +59,7 @@ export function farTransport(mirror: FarMirror, deps: FarDeps): Transport {
   return {
     list: (directory, options) =>
       call(options, {}, async (link) => {
-        if (directory !== '.') mirror.tamperedAtMs = null;
+        if (directory !== '.') mirror.isTampered = false;
         const found = new Map(mirror.directories.get(directory));
         await link.pause(rttMs);
         return found;

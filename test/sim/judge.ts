@@ -110,7 +110,6 @@ export class Judge implements Watcher {
   tryBegan(mirror: FarMirror, what: 'check' | 'push'): void {
     const record = this.#recordOf(mirror);
     const nowMs = this.#options.clock.monotonic();
-    if (what === 'push') mirror.pushBeganMs = nowMs;
     const same = what === 'push' && record.checked;
     record.checked = false;
     if (same) return;
@@ -223,13 +222,9 @@ export class Judge implements Watcher {
     }
   }
 
-  /**
-   * Where a look costs as much as a push, or none is possible, what others do there is known when a probe has seen it; and
-   * nobody looks again in the middle of a push.
-   */
-  #isExcused({ tamperedAtMs, traits, pushBeganMs }: FarMirror): boolean {
-    if (tamperedAtMs === null) return false;
-    return traits.kind === 'rsync' || traits.kind === 'blind' || tamperedAtMs >= pushBeganMs;
+  /** Where a look costs as much as a push, or none is possible, what others do there is known when a probe has seen it. */
+  #isExcused({ isTampered, traits }: FarMirror): boolean {
+    return isTampered && (traits.kind === 'rsync' || traits.kind === 'blind');
   }
 
   #recordOf(mirror: FarMirror): Record {

@@ -2,6 +2,7 @@
 import type { Metrics } from '../../src/observe/metrics.ts';
 import type { IndexProbe, ProbeResult, Prober } from '../../src/observe/probe.ts';
 import { ProbeService } from '../../src/daemon/probes.ts';
+import { initialState } from '../../src/replicate/mirror.ts';
 import { limitTransport } from '../../src/replicate/limited.ts';
 import { type PushPort, storedStates } from '../../src/replicate/ports.ts';
 import { MirrorPush } from '../../src/replicate/push.ts';
@@ -72,6 +73,7 @@ export class SimProcess {
   kill(): void {
     this.#dead = true;
     this.#deps.judge.processEnded();
+    for (const mirror of this.#deps.mirrors) mirror.pushing = false;
   }
 
   #start(mirror: FarMirror, slots: Slots, shared: Throttle): void {
@@ -80,7 +82,7 @@ export class SimProcess {
     const { store } = primary;
     const clock = this.#clock(name);
     store.mirrors.open(name, 'far', takes('main/aarch64') ? '' : 'x86_64');
-    const random = sabotage.random?.(dice, () => worker.state) ?? dice.next;
+    const random = sabotage.random?.(dice, () => this.workers.get(mirror)?.worker.state ?? initialState) ?? dice.next;
     const common = { store, clock, random, log: silentLog };
     const throttles = [new Throttle(limit, clock), shared];
     const far = farTransport(mirror, { primary, clock, dice, onCall: this.#calls(mirror), onSent: judge.sent });
@@ -192,9 +194,14 @@ export class SimProcess {
       close: () => push.close(),
       push: async (signal) => {
         judge.tryBegan(mirror, 'push');
-        const generation = await push.push(signal);
-        judge.pushWentWell(mirror);
-        return generation;
+        mirror.pushing = true;
+        try {
+          const generation = await push.push(signal);
+          judge.pushWentWell(mirror);
+          return generation;
+        } finally {
+          mirror.pushing = false;
+        }
       },
       check: async (signal) => {
         judge.tryBegan(mirror, 'check');

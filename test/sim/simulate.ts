@@ -35,7 +35,8 @@ export interface SimReport {
 const connections = 16;
 const bytesPerSecond = 32 * 1024 * 1024;
 const graceMs = 6 * hourMs;
-const lookMs = 10 * minuteMs;
+/** Half an hour instead of ten minutes: what is due by time alone comes later, and a month takes a third. */
+const lookMs = 30 * minuteMs;
 const tickMs = 2 * minuteMs;
 /** The last faults have gone, and after them the last generation has come out: then everything must be as it should. */
 const calmMs = 36 * hourMs;
@@ -227,9 +228,11 @@ class SimFleet implements Disposable {
       mirror.backUp();
       await this.#sleep(Math.min(dayMs, backUpAgeMs));
     }
-    mirror.tamper(this.#clock.monotonic(), restore);
+    // In the middle of a push nobody looks again: that is the scrub's to find.
+    while (mirror.pushing) await this.#sleep(1000);
+    mirror.tamper(restore);
     this.#judge.tampered(mirror);
-    for (let n = 0; n < 3; n++) {
+    for (let n = 0; n < 200 && mirror.isTampered; n++) {
       await this.#sleep(5 * minuteMs);
       this.#process?.workers.get(mirror)?.probe.wake();
     }
@@ -249,7 +252,9 @@ class SimFleet implements Disposable {
     const kept = (repository: string, file: string): boolean =>
       store.generations.isWanted(repository, file, newest.generation, keepAfterMs);
     for (const mirror of this.#mirrors) {
-      const found = differences(mirror, newest, kept);
+      const all = differences(mirror, newest, kept);
+      // A backup whose indexes were the present ones brings what was pruned meanwhile: only a scrub sees that.
+      const found = !mirror.isTampered ? all : all.filter((one) => !one.startsWith('has '));
       const more = found.length > 1 ? ` and ${found.length - 1} more` : '';
       const pruned = new Date(store.mirrors.get(mirror.name).prunedUntilMs).toISOString();
       if (found.length > 0)
