@@ -29,7 +29,7 @@ export function retrying(mirror: string, push: PushPort, { clock, random, log, o
     const leftMs = begunMs + shortestWaitMs - clock.monotonic();
     if (leftMs > 0) await clock.sleep(leftMs, { signal });
     begunMs = clock.monotonic();
-    return await push.push(signal);
+    return push.push(signal);
   };
   return {
     transport: push.transport,

@@ -43,6 +43,22 @@ test('a push that was cut short is tried again, not more than once a second', as
   assert.deepEqual(at, [0, 1500, 4500]);
 });
 
+test('a push that is asked for right after the last try of another waits out the second', async () => {
+  const { port, at, clock } = failing([
+    ['closed', 'retryable'],
+    ['closed', 'retryable'],
+    ['closed', 'retryable'],
+  ]);
+  const push = retrying('paris', port, { clock, random, log: silentLog, onRetry: () => {} });
+  const ended = assert.rejects(push.push(signal), { reason: 'closed' });
+  await clock.advance(4600);
+  await ended;
+  const asked = push.push(signal);
+  await clock.advance(10_000);
+  assert.equal(await asked, 7);
+  assert.deepEqual(at, [0, 1500, 4500, 5500]);
+});
+
 for (const [reason, kind] of [
   ['timeout', 'retryable'],
   ['disk_full', 'retryable'],
@@ -63,7 +79,12 @@ test('an abort ends the wait between two tries with its reason', async () => {
     ['partial', 'retryable'],
   ]);
   const stop = new AbortController();
-  const push = retrying('paris', port, { clock, random, log: silentLog, onRetry: () => stop.abort(new Error('enough')) });
+  const push = retrying('paris', port, {
+    clock,
+    random,
+    log: silentLog,
+    onRetry: () => stop.abort(new Error('enough')),
+  });
   await assert.rejects(push.push(stop.signal), /enough/);
   assert.equal(at.length, 1);
 });

@@ -77,7 +77,8 @@ export const broken: Readonly<Record<string, Broken>> = {
           // What the new indexes replace is taken for gone already.
           const [path] = waves.flat().flatMap((file) => (isIndex(file.path) ? [file.path] : []));
           const named = path === undefined ? undefined : mirror.get(path)?.index?.packages.keys().next().value;
-          if (path !== undefined && named !== undefined) await transport.remove([`${partsOf(path)[0]}/${named}`], options);
+          if (path !== undefined && named !== undefined)
+            await transport.remove([`${partsOf(path)[0]}/${named}`], options);
           await transport.put(root, waves, options);
         },
       }),

@@ -1,7 +1,13 @@
 /** Reaches a simulated mirror through the port of the real transports: latency, rate, and all that can be wrong with a mirror. */
 import { TransportError } from '../../src/errors.ts';
 import { deadlineFor, withStallWatch } from '../../src/replicate/stall.ts';
-import { bytesOf, type Pace, type PushFile, type Transport, type TransportOptions } from '../../src/replicate/transport.ts';
+import {
+  bytesOf,
+  type Pace,
+  type PushFile,
+  type Transport,
+  type TransportOptions,
+} from '../../src/replicate/transport.ts';
 import type { Clock } from '../../src/system/clock.ts';
 import type { Dice } from './dice.ts';
 import type { FarMirror } from './far-mirror.ts';
@@ -43,7 +49,7 @@ export function farTransport(mirror: FarMirror, deps: FarDeps): Transport {
         };
         const link = new Link(mirror, { clock, dice, signal, alive, onSent: deps.onSent, pace: options.pace ?? null });
         await link.connect(bytes > 0);
-        return await work(link);
+        return work(link);
       });
     } finally {
       end();
@@ -173,7 +179,11 @@ class Link {
     } catch (error) {
       const left = { id: 'part', size: Math.floor(size / 2), mtimeSeconds: 0 };
       const suffix = dice.whole(0x100000, 0xffffff).toString(16);
-      if (dice.chance(0.5)) this.#mirror.rename(path.replace(/[^/]+$/, (name) => `.${name}.lockstepd-${suffix}`), left);
+      if (dice.chance(0.5))
+        this.#mirror.rename(
+          path.replace(/[^/]+$/, (name) => `.${name}.lockstepd-${suffix}`),
+          left,
+        );
       throw error;
     }
   }

@@ -104,7 +104,8 @@ export class Judge implements Watcher {
   tampered(mirror: FarMirror): void {
     const { newest } = this.#recordOf(mirror);
     newest.clear();
-    for (const path of mirror.paths()) if (isIndex(path) || isTrace(path)) newest.set(path, mirror.get(path)?.since ?? 0);
+    for (const path of mirror.paths())
+      if (isIndex(path) || isTrace(path)) newest.set(path, mirror.get(path)?.since ?? 0);
   }
 
   tryBegan(mirror: FarMirror, what: 'check' | 'push'): void {
@@ -115,7 +116,8 @@ export class Judge implements Watcher {
     if (same) return;
     this.tries++;
     const agoMs = nowMs - record.lastTryMs;
-    if (agoMs < secondMs) this.violate('one try a second', `${mirror.name}: a ${what} ${agoMs} ms after the try before`);
+    if (agoMs < secondMs)
+      this.violate('one try a second', `${mirror.name}: a ${what} ${agoMs} ms after the try before`);
     record.lastTryMs = nowMs;
   }
 
@@ -150,7 +152,8 @@ export class Judge implements Watcher {
     const count = [...this.#calls].filter(isCounted).length;
     this.mostCalls = Math.max(this.mostCalls, count);
     const { connections, clock } = this.#options;
-    if (count > connections) this.violate('connections', `${count} calls side by side, expected at most ${connections}`);
+    if (count > connections)
+      this.violate('connections', `${count} calls side by side, expected at most ${connections}`);
     const alive = (): void => {
       const ms = clock.monotonic();
       call.passed ||= ms - call.aliveMs >= silentMs;
@@ -255,7 +258,11 @@ function served(mirror: FarMirror): number {
 }
 
 /** What the mirror lacks of `view` or has beside it, without what is `kept` for its grace; an empty list when it is exact. */
-export function differences(mirror: FarMirror, view: View, kept: (repository: string, file: string) => boolean): string[] {
+export function differences(
+  mirror: FarMirror,
+  view: View,
+  kept: (repository: string, file: string) => boolean,
+): string[] {
   const found: string[] = [];
   for (const [repository, index] of view.indexes) {
     if (!mirror.traits.takes(repository)) continue;

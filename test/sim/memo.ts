@@ -27,7 +27,9 @@ export function remembering(store: Store): { readonly store: Store; readonly for
   for (const name of methodsOf(store.generations)) {
     const ask = bound(store.generations, name);
     const isKept = (byGeneration as readonly string[]).includes(name);
-    generations[name] = isKept ? (...given: unknown[]) => remembered(`${name} ${JSON.stringify(given)}`, () => ask(...given)) : ask;
+    generations[name] = isKept
+      ? (...given: unknown[]) => remembered(`${name} ${JSON.stringify(given)}`, () => ask(...given))
+      : ask;
   }
   const remembered = (key: string, ask: () => unknown): unknown => {
     if (!answers.has(key)) {
@@ -55,7 +57,9 @@ export function remembering(store: Store): { readonly store: Store; readonly for
     rows.set(mirror, row);
     return row;
   };
-  const recalls = Object.assign(Object.create(store.recalls), { newest: () => (newestRecall ??= store.recalls.newest()) });
+  const recalls = Object.assign(Object.create(store.recalls), {
+    newest: () => (newestRecall ??= store.recalls.newest()),
+  });
   const forget = (publishedAtMs: number): void => {
     times.push(publishedAtMs);
     answers.clear();
@@ -76,7 +80,7 @@ function methodsOf(from: object): string[] {
 
 function bound(from: object, name: string): (...given: unknown[]) => unknown {
   const method = Reflect.get(from, name) as (...given: unknown[]) => unknown;
-  return (...given) => Reflect.apply(method, from, given) as unknown;
+  return (...given) => Reflect.apply(method, from, given);
 }
 
 function isGenerator(answer: unknown): answer is Iterable<unknown> {

@@ -77,7 +77,11 @@ export class SimPrimary implements Disposable {
   }
 
   readonly lease = (): Lease | null =>
-    this.#newest && { generation: this.#newest.generation, directory: `/${this.#newest.generation}`, release: () => {} };
+    this.#newest && {
+      generation: this.#newest.generation,
+      directory: `/${this.#newest.generation}`,
+      release: () => {},
+    };
 
   readonly stat = async (path: string): Promise<FileFacts> => {
     const { size, mtimeSeconds } = this.contentOf(dirname(path), basename(path));
@@ -90,7 +94,8 @@ export class SimPrimary implements Disposable {
   contentOf(directory: string, path: string): Stored {
     const view = this.#views.get(Number(directory.slice(1)));
     const index = view?.indexes.get(dirname(path));
-    const found = path === traceFile ? view?.trace : path.endsWith('.apk') ? index?.index?.packages.get(basename(path)) : index;
+    const found =
+      path === traceFile ? view?.trace : path.endsWith('.apk') ? index?.index?.packages.get(basename(path)) : index;
     if (!found) throw new Error(`${directory}/${path}: not in this generation`);
     return found;
   }
@@ -99,7 +104,8 @@ export class SimPrimary implements Disposable {
   publish(nowMs: number): View {
     const dice = this.#dice;
     const first = this.#newest === null;
-    if (!first && this.#held.size > 2 && dice.chance(0.02)) return this.#leave(dice.pick([...this.#held.keys()]), nowMs);
+    if (!first && this.#held.size > 2 && dice.chance(0.02))
+      return this.#leave(dice.pick([...this.#held.keys()]), nowMs);
     const changing = first ? repositories : dice.shuffled(repositories).slice(0, dice.chance(0.3) ? 2 : 1);
     for (const repository of changing) this.#change(repository);
     return this.#commit(changing, [], nowMs);
@@ -160,7 +166,12 @@ export class SimPrimary implements Disposable {
       }
       const { size, mtimeSeconds } = stored;
       const facts = { description: null, newestBuildTime: null, source: null, builder: 'b', signedBy: 'k' };
-      return { repository, candidate, base, index: { ...facts, file: indexFile, sha256, size, mtimeSeconds, packages: packages.size } } as const;
+      return {
+        repository,
+        candidate,
+        base,
+        index: { ...facts, file: indexFile, sha256, size, mtimeSeconds, packages: packages.size },
+      } as const;
     });
     const removals = leaving.map((repository) => {
       const base = generations.indexOf(repository, indexFile)?.since as number;

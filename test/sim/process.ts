@@ -217,7 +217,8 @@ function proberOf(mirror: FarMirror, clock: Clock): Prober {
   const answerOf = (path: string): IndexProbe => {
     const [repository] = partsOf(path);
     const sha256 = mirror.indexOf(repository)?.index?.sha256;
-    if (mirror.fault === 'down' || mirror.fault === 'dns' || mirror.fault === 'black hole') return { failed: 'no answer' };
+    if (mirror.fault === 'down' || mirror.fault === 'dns' || mirror.fault === 'black hole')
+      return { failed: 'no answer' };
     return sha256 === undefined ? { absent: true } : { sha256 };
   };
   const probe: Prober['probe'] = async ({ indexes }, options): Promise<ProbeResult> => {

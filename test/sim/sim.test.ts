@@ -15,7 +15,10 @@ for (const { seed, mirrors, days, name } of [
     const { violations, ...rest } = await simulate({ seed, mirrors, days });
     t.diagnostic(`npm run sim -- --seed ${seed} --mirrors ${mirrors} --days ${days}: ${JSON.stringify(rest)}`);
     assert.deepEqual(violations, []);
-    assert.ok(rest.generations > days && rest.faults > mirrors / 4 && rest.tries > mirrors * days, 'something happened');
+    assert.ok(
+      rest.generations > days && rest.faults > mirrors / 4 && rest.tries > mirrors * days,
+      'something happened',
+    );
   });
 }
 
@@ -28,6 +31,9 @@ for (const [name, { sabotage, by, days = 6 }] of Object.entries(broken)) {
 }
 
 test('the same seed tells the same story', async () => {
-  const [first, second] = [await simulate({ seed: 7, mirrors: 10, days: 2 }), await simulate({ seed: 7, mirrors: 10, days: 2 })];
+  const [first, second] = [
+    await simulate({ seed: 7, mirrors: 10, days: 2 }),
+    await simulate({ seed: 7, mirrors: 10, days: 2 }),
+  ];
   assert.deepEqual({ ...first, heapBytes: [] }, { ...second, heapBytes: [] });
 });

@@ -93,8 +93,7 @@ class SimFleet implements Disposable {
     this.#act(() => this.#ticking());
     for (let atMs = 0; atMs < endMs; atMs += hourMs) {
       await this.#clock.advance(hourMs);
-      const failure = this.#failure as { readonly error: unknown } | null;
-      if (failure) throw failure.error;
+      if (this.#failure) throw this.#failure.error;
       if (untilFirst && this.#judge.violations.length > 0) break;
       if (sampleMs.some((ms) => ms > atMs && ms <= atMs + hourMs)) heapBytes.push(heapUsed());
     }

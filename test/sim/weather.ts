@@ -57,13 +57,18 @@ export function temperOf(dice: Dice): number {
 export function nextSpell(dice: Dice): Spell {
   const total = spells.reduce((sum, [, weight]) => sum + weight, 0);
   let left = dice.between(0, total);
-  const [fault, , fromMs, toMs] = spells.find(([, weight]) => (left -= weight) < 0) ?? (spells[0] as (typeof spells)[0]);
+  const [fault, , fromMs, toMs] =
+    spells.find(([, weight]) => (left -= weight) < 0) ?? ['down', 1, minuteMs, hourMs];
   return { fault, lastsMs: fromMs * (toMs / Math.max(1, fromMs)) ** dice.next() };
 }
 
 /** Something that hits many mirrors at once: a cable, a name server. */
 export function nextBurst(dice: Dice): { readonly fault: FaultName; readonly share: number; readonly lastsMs: number } {
-  return { fault: dice.pick(burstFaults), share: dice.between(0.1, 1), lastsMs: dice.between(2 * minuteMs, 4 * hourMs) };
+  return {
+    fault: dice.pick(burstFaults),
+    share: dice.between(0.1, 1),
+    lastsMs: dice.between(2 * minuteMs, 4 * hourMs),
+  };
 }
 
 function two(n: number): string {
