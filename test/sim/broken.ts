@@ -1,5 +1,5 @@
 /** Daemons that do one thing wrong: each must be found out, by the invariant that is about it. */
-import type { Lease } from '../../src/publish/ports.ts';
+import { traceFile } from '../../src/publish/plan.ts';
 import { waitCapMs } from '../../src/replicate/backoff.ts';
 import type { MirrorState } from '../../src/replicate/mirror.ts';
 import type { PushPort } from '../../src/replicate/ports.ts';
@@ -7,9 +7,8 @@ import type { Slots } from '../../src/replicate/slots.ts';
 import type { Transport } from '../../src/replicate/transport.ts';
 import { abortable } from '../../src/system/abortable.ts';
 import type { Dice } from './dice.ts';
-import { type FarMirror, isIndex, partsOf } from './far-mirror.ts';
+import { type FarMirror, isIndex, isTrace, partsOf } from './far-mirror.ts';
 import type { Invariant } from './judge.ts';
-import type { SimPrimary } from './primary.ts';
 
 /** Takes the place of a part of the process. */
 export interface Sabotage {
@@ -18,7 +17,6 @@ export interface Sabotage {
   readonly random?: (dice: Dice, state: () => MirrorState) => () => number;
   readonly slots?: (limit: number) => Slots;
   readonly bytesPerSecond?: (limit: number) => number;
-  readonly lease?: (primary: SimPrimary) => Lease | null;
 }
 
 /** A limit without what makes Slots fair; `leaks`: a call that fails keeps its slot. */
@@ -45,12 +43,13 @@ function plainSlots(limit: number, leaks: boolean): Slots {
   return { run, setLimit: () => {} } as unknown as Slots;
 }
 
+/** Kept for as long as the process lasts, as a leak is. */
 const hoarded: unknown[] = [];
 
 interface Broken {
   readonly sabotage: Sabotage;
   readonly by: Invariant;
-  /** How long it takes to be found out at most; 6 by default. */
+  /** How long it is played; 6 by default. */
   readonly days?: number;
 }
 
@@ -84,14 +83,17 @@ export const broken: Readonly<Record<string, Broken>> = {
       }),
     },
   },
-  'an old lease': {
+  'a put that comes late': {
     by: 'never older',
     sabotage: {
-      lease: (primary) => {
-        const lease = primary.lease();
-        const generation = (lease?.generation ?? 0) - (lease && lease.generation % 7 === 0 ? 2 : 0);
-        return lease && { ...lease, generation, directory: `/${generation}` };
-      },
+      transport: (transport, mirror) => ({
+        ...transport,
+        put: async (root, waves, options) => {
+          const before = mirror.get(traceFile);
+          await transport.put(root, waves, options);
+          if (before && waves.flat().some(({ path }) => isTrace(path))) mirror.rename(traceFile, before);
+        },
+      }),
     },
   },
   'jitter without a cap': {
@@ -127,13 +129,14 @@ export const broken: Readonly<Record<string, Broken>> = {
   'a limiter that leaks slots': { by: 'no starvation', sabotage: { slots: (limit) => plainSlots(limit, true) } },
   'a limiter that lets more in': { by: 'connections', sabotage: { slots: (limit) => plainSlots(limit + 1, false) } },
   'a throttle that is too wide': { by: 'bandwidth', sabotage: { bytesPerSecond: (limit) => limit * 1.5 } },
-  'a worker that keeps what it listed': {
+  'a worker that keeps something of each put': {
     by: 'memory',
+    days: 4,
     sabotage: {
       transport: (transport) => ({
         ...transport,
         put: (root, waves, options) => {
-          hoarded.push(waves.map((wave) => wave.map((file) => ({ ...file, path: `${file.path}.kept` }))));
+          hoarded.push(Array.from({ length: 2000 }, (_, n) => n + 0.5));
           return transport.put(root, waves, options);
         },
       }),

@@ -89,7 +89,7 @@ export class SimProcess {
     const transport = sabotage.transport?.(far, mirror) ?? far;
     const push = new MirrorPush(name, this.#asking(mirror, limitTransport(transport, slots, throttles)), {
       ...common,
-      lease: () => this.#lease(),
+      lease: primary.lease,
       files: primary,
       graceMs,
       takes,
@@ -116,11 +116,6 @@ export class SimProcess {
     });
     this.workers.set(mirror, { worker, probe });
     for (const service of [worker, probe]) this.#running.push(this.#run(service));
-  }
-
-  #lease(): ReturnType<SimPrimary['lease']> {
-    const { primary, sabotage } = this.#deps;
-    return sabotage.lease?.(primary) ?? primary.lease();
   }
 
   async #run(service: { run(signal: AbortSignal): Promise<void> }): Promise<void> {

@@ -7,7 +7,7 @@ import { simulate } from './simulate.ts';
 const drawn = Number(process.env.SIM_SEED ?? Math.floor(Math.random() * 2 ** 31));
 
 for (const { seed, mirrors, days, name } of [
-  { seed: 20_261_123, mirrors: 12, days: 30, name: 'a month of twelve mirrors' },
+  { seed: 20_261_123, mirrors: 10, days: 30, name: 'a month of ten mirrors' },
   { seed: 2, mirrors: 10, days: 6, name: 'six days with a clock that is set back' },
   { seed: drawn, mirrors: 60, days: 4, name: `four days of sixty mirrors, seed ${drawn}` },
 ]) {

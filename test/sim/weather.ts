@@ -57,8 +57,7 @@ export function temperOf(dice: Dice): number {
 export function nextSpell(dice: Dice): Spell {
   const total = spells.reduce((sum, [, weight]) => sum + weight, 0);
   let left = dice.between(0, total);
-  const [fault, , fromMs, toMs] =
-    spells.find(([, weight]) => (left -= weight) < 0) ?? ['down', 1, minuteMs, hourMs];
+  const [fault, , fromMs, toMs] = spells.find(([, weight]) => (left -= weight) < 0) ?? ['down', 1, minuteMs, hourMs];
   return { fault, lastsMs: fromMs * (toMs / Math.max(1, fromMs)) ** dice.next() };
 }
 
