@@ -131,7 +131,7 @@ export const broken: Readonly<Record<string, Broken>> = {
   'a throttle that is too wide': { by: 'bandwidth', sabotage: { bytesPerSecond: (limit) => limit * 1.5 } },
   'a worker that keeps something of each put': {
     by: 'memory',
-    days: 4,
+    days: 3,
     sabotage: {
       transport: (transport) => ({
         ...transport,
