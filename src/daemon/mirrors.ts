@@ -137,7 +137,7 @@ export function createMirror(
   const wakeProbe = (): void => probe?.wake();
   const throttles = [new Throttle(config.bytesPerSecond, clock), shared.throttle];
   const retries = {
-    log: common.log,
+    ...common,
     onRetry: (failure: Failure): void => {
       metrics.pushAttempt(name, 'retryable');
       metrics.pushFailed(name, failure.reason);

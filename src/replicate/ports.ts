@@ -5,6 +5,7 @@ import type { Lease } from '../publish/ports.ts';
 import type { SavedState } from '../store/mirror-states.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
+import type { Files } from '../system/files.ts';
 import type { Log } from '../system/log.ts';
 import type { Vouch } from './fellow.ts';
 import type { TogetherPort } from './together.ts';
@@ -70,6 +71,8 @@ export interface PushDeps {
   /** Absent: indexes follow their packages at once. */
   readonly together?: TogetherPort;
   readonly clock: Clock;
+  /** Where the lease's directory lies; the disk. */
+  readonly files?: Pick<Files, 'stat'>;
   readonly log: Log;
   readonly events: {
     bytes(count: number): void;

@@ -1,9 +1,9 @@
 /** One push to a mirror: packages, then indexes, then prune; and what it takes to know whether one is due. */
-import { stat } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { traceFile } from '../store/trace.ts';
 import type { Lease } from '../publish/ports.ts';
 import type { IndexRow } from '../store/generations.ts';
+import { diskFiles } from '../system/files.ts';
 import { MirrorFence } from './fence-check.ts';
 import { filesOf, indexFilesOf, isOursToRemove, planComparison, refuseDamaged, splitReplacing } from './plan.ts';
 import type { PushDeps, PushPort } from './ports.ts';
@@ -167,7 +167,7 @@ export class MirrorPush implements PushPort {
 
   async #indexes(lease: Lease, from: number): Promise<Wave> {
     const indexes = this.#indexesAt(lease.generation).filter((index) => index.since > from);
-    const { size, mtimeMs } = await stat(join(lease.directory, traceFile));
+    const { size, mtimeMs } = await (this.#deps.files ?? diskFiles).stat(join(lease.directory, traceFile));
     const trace: PushFile = { path: traceFile, size, mtimeSeconds: Math.floor(mtimeMs / 1000) };
     return [...indexFilesOf(indexes), trace];
   }

@@ -323,6 +323,17 @@ test('packages leave the mirror when the grace period is over, not before', asyn
   assert.ok(world.transport.files.has('main/x86_64/a-1-r0.apk'));
 });
 
+test('what leaves after the clock was set back is pruned, though its time was pruned before', async () => {
+  await using world = await createWorld(0);
+  await world.publish('a', 'b');
+  await world.untilInStep();
+  world.store.mirrors.pruned('paris', Date.now() + 86_400_000);
+  await world.publish('a');
+  await world.untilInStep();
+  for (let i = 0; i < 100 && world.transport.files.has('main/x86_64/b-1-r0.apk'); i++) await sleep(10);
+  assert.ok(!world.transport.files.has('main/x86_64/b-1-r0.apk'));
+});
+
 test('an account that may not delete is in step all the same', async () => {
   await using world = await createWorld(0);
   world.transport.fault = (call) =>
