@@ -7,6 +7,7 @@ import { type Duplex, duplexPair } from 'node:stream';
 import test, { type TestContext } from 'node:test';
 import { array, assert as check, infiniteStream, nat, property, uint8Array } from 'fast-check';
 import { uploadFiles } from '../../src/replicate/sftp-upload.ts';
+import { systemClock } from '../../src/system/clock.ts';
 import { SftpSession } from '../../src/system/ssh-sftp.ts';
 import {
   attributes,
@@ -61,6 +62,7 @@ function upload(
     sourceRoot,
     waves: [[{ path: 'a', size, mtimeSeconds: 1 }]],
     fsync: true,
+    clock: systemClock,
     signal,
     onBytes: () => {},
   });
