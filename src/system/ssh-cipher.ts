@@ -1,17 +1,20 @@
 /** Makes the AES-GCM ciphers of an ssh2 client cheaper, packet by packet the same bytes on the wire; decides nothing about keys or algorithms. */
-import { type CipherGCMTypes, createCipheriv, createSecretKey, type KeyObject, randomFillSync } from 'node:crypto';
-import type { Client } from 'ssh2';
+import { type CipherGCMTypes, createCipheriv, createSecretKey, randomFillSync } from 'node:crypto';
 
-/** The outbound AES-GCM cipher of ssh2 1.17, as far as it is used here. */
-interface GcmCipher {
+/** The outbound cipher of ssh2 1.17, as far as it is changed here. */
+interface Cipher {
   outSeqno: number;
-  _dead: boolean;
-  _encSSLName: string;
-  _encKey: Buffer | KeyObject;
-  _encIV: Buffer;
-  _onWrite: (bytes: Buffer) => void;
   allocPacket: (payloadLength: number) => Buffer;
   encrypt: (packet: Buffer) => void;
+}
+
+/** The private fields of its AES-GCM cipher. */
+interface GcmFields {
+  readonly algorithm: CipherGCMTypes;
+  readonly key: Buffer;
+  /** Shared with the cipher and counted up in place. */
+  readonly iv: Buffer;
+  readonly write: (bytes: Buffer) => void;
 }
 
 /** The random bytes of padding are fetched so many at a time. */
@@ -28,18 +31,18 @@ const tagLength = 16;
  * us. The fields are private ones of ssh2 1.17: where they are not as expected, as after a new key exchange, all works as
  * before. Call it once the client is ready.
  */
-export function easeCiphers(client: Client): void {
+export function easeCiphers(client: object): void {
   const protocol = fieldOf(client, '_protocol');
   const decipher = fieldOf(protocol, '_decipher');
   const decipherKey = fieldOf(decipher, '_decipherKey');
   if (Buffer.isBuffer(decipherKey)) Reflect.set(decipher as object, '_decipherKey', createSecretKey(decipherKey));
   const cipher = fieldOf(protocol, '_cipher');
-  if (isGcmCipher(cipher)) easeOutbound(cipher);
+  const fields = gcmFieldsOf(cipher);
+  if (fields) easeOutbound(cipher as Cipher, fields);
 }
 
-function easeOutbound(cipher: GcmCipher): void {
-  const key = createSecretKey(cipher._encKey as Buffer);
-  const algorithm = cipher._encSSLName as CipherGCMTypes;
+function easeOutbound(cipher: Cipher, { algorithm, key: keyBytes, iv, write }: GcmFields): void {
+  const key = createSecretKey(keyBytes);
   const padding = Buffer.allocUnsafeSlow(paddingStock);
   let paddingUsed = paddingStock;
   // ssh2 fills a packet and has it encrypted in one go, so the plain text can lie in the same memory each time.
@@ -64,21 +67,21 @@ function easeOutbound(cipher: GcmCipher): void {
   };
 
   cipher.encrypt = (packet) => {
-    if (cipher._dead) return;
-    const one = createCipheriv(algorithm, key, cipher._encIV);
+    if (fieldOf(cipher, '_dead') === true) return;
+    const one = createCipheriv(algorithm, key, iv);
     const head = packet.subarray(0, 4);
     one.setAAD(head);
     const body = one.update(packet.subarray(4));
     one.final();
     const tag = one.getAuthTag();
     if (body.length < reusedFrom) {
-      cipher._onWrite(Buffer.concat([head, body, tag], 4 + body.length + tagLength));
+      write(Buffer.concat([head, body, tag], 4 + body.length + tagLength));
     } else {
-      cipher._onWrite(Buffer.from(head));
-      cipher._onWrite(body);
-      cipher._onWrite(tag);
+      write(Buffer.from(head));
+      write(body);
+      write(tag);
     }
-    nextIv(cipher._encIV);
+    nextIv(iv);
     cipher.outSeqno = (cipher.outSeqno + 1) >>> 0;
   };
 }
@@ -92,17 +95,17 @@ function nextIv(iv: Buffer): void {
   }
 }
 
-function isGcmCipher(value: unknown): value is GcmCipher {
-  const iv = fieldOf(value, '_encIV');
-  return (
-    /^aes-(?:128|256)-gcm$/.test(String(fieldOf(value, '_encSSLName'))) &&
-    Buffer.isBuffer(fieldOf(value, '_encKey')) &&
-    Buffer.isBuffer(iv) &&
-    iv.length === 12 &&
-    typeof fieldOf(value, '_dead') === 'boolean' &&
-    typeof fieldOf(value, 'outSeqno') === 'number' &&
-    ['_onWrite', 'allocPacket', 'encrypt'].every((name) => typeof fieldOf(value, name) === 'function')
-  );
+/** Undefined for another cipher, or another ssh2. */
+function gcmFieldsOf(cipher: unknown): GcmFields | undefined {
+  const [algorithm, key, iv] = ['_encSSLName', '_encKey', '_encIV'].map((name) => fieldOf(cipher, name));
+  const write = fieldOf(cipher, '_onWrite');
+  if (algorithm !== 'aes-128-gcm' && algorithm !== 'aes-256-gcm') return undefined;
+  if (!Buffer.isBuffer(key) || !Buffer.isBuffer(iv) || iv.length !== 12 || typeof write !== 'function')
+    return undefined;
+  if (typeof fieldOf(cipher, '_dead') !== 'boolean' || typeof fieldOf(cipher, 'outSeqno') !== 'number')
+    return undefined;
+  if (!['allocPacket', 'encrypt'].every((name) => typeof fieldOf(cipher, name) === 'function')) return undefined;
+  return { algorithm, key, iv, write: (bytes) => void Reflect.apply(write, cipher, [bytes]) };
 }
 
 function fieldOf(holder: unknown, field: string): unknown {
