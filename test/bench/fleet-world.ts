@@ -40,7 +40,7 @@ export async function seed(world: World, name: string): Promise<void> {
   const tree = treeOf(world, name);
   await rm(tree, { recursive: true, force: true });
   await mkdir(tree, { recursive: true });
-  await run(['cp', '-al', join(world.directory, 'srv/public/.'), tree]);
+  await run(['cp', '-al', `${join(world.directory, 'srv/public')}/.`, tree]);
 }
 
 export async function configureFleet(world: World, sshd: Sshd, mirrors: readonly FleetMirror[]): Promise<string> {

@@ -100,4 +100,8 @@ async function serve(options: FarLinkOptions): Promise<number[]> {
   );
 }
 
-if (!isMainThread) parentPort?.postMessage(await serve(workerData as FarLinkOptions));
+if (!isMainThread) {
+  const ports = await serve(workerData as FarLinkOptions);
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
+  parentPort?.postMessage(ports);
+}
