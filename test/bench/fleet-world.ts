@@ -20,7 +20,7 @@ export const mirrorCount = 8;
 const packagesInABatch = 20;
 const packageBytes = 75_000;
 
-/** Forced commands for `startSshd`: one account for each rsync mirror, one for all the rest. */
+/** Forced commands for `startSshd`: rrsync with its tree for each of `names`, one account for all the rest. */
 export function accounts(world: World, names: readonly string[]): Record<string, string | null> {
   const own = names.map((name) => [name, `rrsync -wo ${treeOf(world, name)}`] as const);
   return {
@@ -91,34 +91,32 @@ export async function untilAllServe(world: World, names: readonly string[], repo
   return Math.max(...(await Promise.all(moments)));
 }
 
-export function sshCommand(sshd: Sshd, port: number): string {
+export function sshCommand(sshd: Sshd, port: number, account = 'plain'): string {
   const options = ['StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'LogLevel=ERROR', 'IdentitiesOnly=yes'];
   const flags = [...options, 'ControlPath=none'].map((one) => `-o ${one}`).join(' ');
-  return `ssh -c aes128-gcm@openssh.com -p ${port} -i ${sshd.identity('plain')} ${flags}`;
+  return `ssh -c aes128-gcm@openssh.com -p ${port} -i ${sshd.identity(account)} ${flags}`;
 }
 
-/** `rsync -a --delete-delay --delay-updates` of the whole tree, without rrsync at the far side. */
+/** `rsync -a --delete-delay --delay-updates` of the whole tree, into an account of the kind that our rsync mirrors have. */
 export async function fullRsync(world: World, sshd: Sshd, name: string, port: number): Promise<void> {
-  await rsync(world, sshd, name, port, ['-a', '--delete-delay', '--delay-updates']);
+  const target = `${sshd.user}@127.0.0.1:/`;
+  await rsync(world, ['-a', '--delete-delay', '--delay-updates', '-e', sshCommand(sshd, port, name)], target);
 }
 
-/** The two rsync runs of Debian's ftpsync, with its options: everything but the indexes, then all with removals. */
+/**
+ * The two rsync runs of Debian's ftpsync, with its options but pushed, and without rrsync at the far side: everything but the
+ * indexes, then all with removals.
+ */
 export async function ftpsync(world: World, sshd: Sshd, name: string, port: number): Promise<void> {
   const common = ['-prltHSB8192', '--safe-links', '--chmod=D755,F644', '--stats', '--timeout=3600'];
-  await rsync(world, sshd, name, port, [...common, '--exclude=APKINDEX.tar.gz', '--exclude=lockstep.json']);
-  await rsync(world, sshd, name, port, [
-    ...common,
-    '--max-delete=40000',
-    '--delay-updates',
-    '--delete',
-    '--delete-delay',
-  ]);
+  const target = `${sshd.user}@127.0.0.1:${treeOf(world, name)}/`;
+  const all = [...common, '-e', sshCommand(sshd, port)];
+  await rsync(world, [...all, '--exclude=APKINDEX.tar.gz', '--exclude=lockstep.json'], target);
+  await rsync(world, [...all, '--max-delete=40000', '--delay-updates', '--delete', '--delete-delay'], target);
 }
 
-async function rsync(world: World, sshd: Sshd, name: string, port: number, options: readonly string[]): Promise<void> {
-  const source = `${join(world.directory, 'srv/public')}/`;
-  const target = `${sshd.user}@127.0.0.1:${treeOf(world, name)}/`;
-  await run(['rsync', ...options, '-e', sshCommand(sshd, port), source, target]);
+async function rsync({ directory }: World, options: readonly string[], target: string): Promise<void> {
+  await run(['rsync', ...options, `${join(directory, 'srv/public')}/`, target]);
 }
 
 /** lsyncd from `source` to all of the trees; ready once `source` is watched and all are in step. */

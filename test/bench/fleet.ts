@@ -51,7 +51,7 @@ interface Fleet {
 
 if (sections.some((one) => ['near', 'far', 'hole'].includes(one))) {
   await using world = await createWorld(Number(settings.packages));
-  await using sshd = await startSshd(accounts(world, names('rsync')));
+  await using sshd = await startSshd(accounts(world, [...names('rsync'), ...names('full')]));
   await using first = new BenchDaemon(await configure(world, null, null));
   await first.event('batch_published', 1);
   await first.stop();
