@@ -11,7 +11,7 @@ import { BenchDaemon, configure, createWorld } from './world.ts';
 const ticksPerSecond = 100;
 
 export async function benchIdle(count: number, restMs: number): Promise<string> {
-  await using world = await createWorld(1000);
+  await using world = await createWorld(100);
   const { directory } = world;
   await using first = new BenchDaemon(await configure(world, null, null));
   await first.event('batch_published', 1);
