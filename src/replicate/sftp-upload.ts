@@ -2,10 +2,12 @@
 import type { FileHandle } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { abortable } from '../system/abortable.ts';
+import type { Clock } from '../system/clock.ts';
 import type { SftpSession } from '../system/ssh-sftp.ts';
-import { createWriteBlock, openFlag, SftpStatusError, status, type WriteBlock } from '../system/ssh-sftp-wire.ts';
+import { openFlag, SftpStatusError, status, type WriteBlock } from '../system/ssh-sftp-wire.ts';
+import { BlockPool } from './block-pool.ts';
 import { explainFailure } from './sftp-failure.ts';
-import { openSource, readSource } from './source.ts';
+import { openSource, QuickReads, readSource } from './source.ts';
 import { temporaryName } from './temporary.ts';
 import type { Pace, PushFile, Wave } from './transport.ts';
 
@@ -18,6 +20,7 @@ export interface Upload {
   /** What the files of the last wave wait for besides those before them. */
   readonly gate?: Promise<void> | undefined;
   readonly fsync: boolean;
+  readonly clock: Clock;
   readonly signal: AbortSignal;
   /** Told of bytes that the other side has confirmed, and with 0 of any other sign of life. */
   readonly onBytes: (bytes: number) => void;
@@ -26,8 +29,6 @@ export interface Upload {
 
 /** Files open at a time at the far side (OpenSSH gives out at least 100 handles). */
 const maxOpenFiles = 64;
-/** File bytes in memory and in flight. */
-const maxBytesInFlight = 4 * 1024 * 1024;
 const fileMode = 0o644;
 const directoryMode = 0o755;
 
@@ -38,7 +39,7 @@ const directoryMode = 0o755;
 export async function uploadFiles(upload: Upload): Promise<void> {
   const { waves, session, signal } = upload;
   const makeDirectory = directoryMaker(upload);
-  const pool = new BlockPool(session.maxWriteBytes);
+  const sources = { pool: new BlockPool(session.maxWriteBytes), quick: new QuickReads(upload.clock) };
   const failed = new AbortController();
   const stop = AbortSignal.any([signal, failed.signal]);
   const files = inOrder(waves, upload.gate);
@@ -47,7 +48,7 @@ export async function uploadFiles(upload: Upload): Promise<void> {
   const work = async (): Promise<void> => {
     // Taken in the order of the waves: who waits for an earlier wave waits for files that others have begun.
     for (let one = files[next++]; one && !stop.aborted; one = files[next++]) {
-      await new FileUpload(upload, one.file, pool, stop, places).run(makeDirectory, one.turn);
+      await new FileUpload(upload, one.file, sources, stop, places).run(makeDirectory, one.turn);
       one.placed();
     }
   };
@@ -91,12 +92,18 @@ async function bothOf(one: Promise<void>, other: Promise<void>): Promise<void> {
   await Promise.all([one, other]);
 }
 
+/** What all files of an upload are read with. */
+interface Sources {
+  readonly pool: BlockPool;
+  readonly quick: QuickReads;
+}
+
 class FileUpload {
   readonly #upload: Upload;
   readonly #file: PushFile;
   readonly #finalPath: string;
   readonly #temporaryPath: string;
-  readonly #pool: BlockPool;
+  readonly #sources: Sources;
   readonly #stop: AbortSignal;
   /** How many files of the upload have yet to be renamed. */
   readonly #places: { left: number };
@@ -104,39 +111,33 @@ class FileUpload {
   #handle: Buffer | undefined;
   #closeSent = false;
 
-  constructor(upload: Upload, file: PushFile, pool: BlockPool, stop: AbortSignal, places: { left: number }) {
+  constructor(upload: Upload, file: PushFile, sources: Sources, stop: AbortSignal, places: { left: number }) {
     this.#upload = upload;
     this.#file = file;
     this.#finalPath = posix.join(upload.root, file.path);
     this.#temporaryPath = posix.join(posix.dirname(this.#finalPath), temporaryName(posix.basename(file.path)));
-    this.#pool = pool;
+    this.#sources = sources;
     this.#stop = stop;
     this.#places = places;
     this.#syncs = upload.fsync && upload.session.extensions.has('fsync@openssh.com');
   }
 
   async run(makeDirectory: (directory: string) => Promise<void>, turn: Promise<void>): Promise<void> {
-    const { session, onBytes, sourceRoot } = this.#upload;
-    // The other side opens its file while we open and read ours.
-    const opening = this.#openTemporary(makeDirectory);
-    opening.catch(() => {});
-    let source: FileHandle | undefined;
+    const { session, onBytes } = this.#upload;
+    const source: { handle?: FileHandle } = {};
     try {
-      source = await openSource(sourceRoot, this.#file);
-      const first = await this.#readBlock(source, 0);
-      this.#handle = await opening;
+      this.#handle = await this.#openTemporary(makeDirectory);
       onBytes(0);
-      await this.#write(this.#handle, source, first);
+      await this.#write(this.#handle, source);
       await abortable(turn, this.#stop);
       await this.#place(this.#handle);
       onBytes(0);
     } catch (error) {
-      this.#handle ??= await opening.catch(() => undefined);
       const failure = this.#stop.aborted ? error : await explainFailure(error, session, this.#upload.root);
       await this.#discard();
       throw failure;
     } finally {
-      await source?.close();
+      await source.handle?.close();
     }
   }
 
@@ -157,19 +158,20 @@ class FileUpload {
    * Everything but the rename goes out without waiting: what reaches a temporary file after a failed write does no harm. The
    * rename waits for each answer, because nothing obliges a server to skip it when a write before it has failed.
    */
-  async #write(handle: Buffer, source: FileHandle, first: WriteBlock): Promise<void> {
+  async #write(handle: Buffer, source: { handle?: FileHandle }): Promise<void> {
     const { session, onBytes } = this.#upload;
     const { size, mtimeSeconds } = this.#file;
+    const { pool } = this.#sources;
     const answers = new Answers();
-    for (let offset = 0, block = first; offset < size; ) {
+    for (let offset = 0; offset === 0 || offset < size; ) {
+      const block = await this.#readBlock(source, offset);
       answers.throwIfFailed();
-      const sent = block;
-      const { length } = sent.data;
-      const written = session.write(handle, offset, sent).then(() => onBytes(length));
-      // Given back after a failure too: we may be waiting for it below, and must come to see the failure.
-      answers.add(written.finally(() => this.#pool.give(sent)));
+      const { length } = block.data;
+      if (length === 0) break;
+      const written = session.write(handle, offset, block, () => pool.give(block)).then(() => onBytes(length));
+      // Settled after a failure too: we may be waiting for room, and must come to see the failure.
+      answers.add(written.finally(() => pool.settle(length)));
       offset += length;
-      if (offset < size) block = await this.#readBlock(source, offset);
     }
     answers.add(session.setHandleAttributes(handle, { permissions: fileMode, mtimeSeconds }));
     if (this.#syncs) answers.add(session.sync(handle));
@@ -196,11 +198,17 @@ class FileUpload {
     answers.add(this.#upload.session.close(handle));
   }
 
-  async #readBlock(source: FileHandle, offset: number): Promise<WriteBlock> {
-    const block = await this.#pool.take(this.#file.size - offset, this.#stop);
-    await readSource(source, block.data, offset, this.#file);
-    const onWait = (): void => this.#upload.onBytes(0);
-    await this.#upload.pace?.(block.data.length, { signal: this.#stop, onWait });
+  async #readBlock(source: { handle?: FileHandle }, offset: number): Promise<WriteBlock> {
+    const { sourceRoot, pace, onBytes } = this.#upload;
+    const { pool, quick } = this.#sources;
+    const block = await pool.take(this.#file.size - offset, this.#stop);
+    const isWhole = block.data.length === this.#file.size;
+    if (!isWhole || !quick.read(sourceRoot, this.#file, block.data)) {
+      source.handle ??= await openSource(sourceRoot, this.#file);
+      await readSource(source.handle, block.data, offset, this.#file);
+    }
+    const onWait = (): void => onBytes(0);
+    await pace?.(block.data.length, { signal: this.#stop, onWait });
     return block;
   }
 
@@ -235,44 +243,6 @@ class Answers {
   async settled(): Promise<void> {
     await Promise.all(this.#all);
     this.throwIfFailed();
-  }
-}
-
-/**
- * Memory for file bytes on their way, bounded for one upload. A block that is read and then not sent, because its file could
- * not be opened, is not given back: the upload ends then.
- */
-class BlockPool {
-  readonly #fullLength: number;
-  readonly #spare: WriteBlock[] = [];
-  #free = maxBytesInFlight;
-  #waiting: { readonly length: number; readonly go: () => void }[] = [];
-
-  constructor(fullLength: number) {
-    this.#fullLength = fullLength;
-  }
-
-  /** A block for the next of `left` bytes, as soon as there is room. */
-  async take(left: number, signal: AbortSignal): Promise<WriteBlock> {
-    const length = Math.min(left, this.#fullLength);
-    if (this.#waiting.length > 0 || this.#free < length) {
-      await abortable(new Promise<void>((go) => this.#waiting.push({ length, go })), signal);
-    } else {
-      this.#free -= length;
-    }
-    const spare = length === this.#fullLength ? this.#spare.pop() : undefined;
-    return spare ?? createWriteBlock(length);
-  }
-
-  give(block: WriteBlock): void {
-    const { length } = block.data;
-    if (length === this.#fullLength) this.#spare.push(block);
-    this.#free += length;
-    for (let first = this.#waiting[0]; first && first.length <= this.#free; first = this.#waiting[0]) {
-      this.#free -= first.length;
-      this.#waiting.shift();
-      first.go();
-    }
   }
 }
 

@@ -1,6 +1,7 @@
 /** The sftp transport: files travel over one kept SFTP session, all in flight, and are renamed into place when every answer is good. */
 import { posix } from 'node:path';
 import { TransportError } from '../errors.ts';
+import { systemClock } from '../system/clock.ts';
 import type { SftpSession } from '../system/ssh-sftp.ts';
 import { openFlag, SftpStatusError, status } from '../system/ssh-sftp-wire.ts';
 import { createSftpCaller, type SftpConnection, type SftpTransportOptions } from './sftp-call.ts';
@@ -24,7 +25,7 @@ const regularFile = 0o100000;
  * Throws TypeError for a target without a valid host key pin.
  */
 export function createSftpTransport(options: SftpTransportOptions, connection?: SftpConnection): Transport {
-  const { target, path: root, fsync = true } = options;
+  const { target, path: root, fsync = true, clock = systemClock } = options;
   const { call, close } = createSftpCaller(options, connection);
 
   return {
@@ -38,7 +39,7 @@ export function createSftpTransport(options: SftpTransportOptions, connection?: 
         (session, signal, onBytes) => {
           const { gate, pace } = callOptions;
           if (!session.extensions.has('posix-rename@openssh.com')) throw noRename(target.host);
-          return uploadFiles({ session, root, sourceRoot, waves, gate, fsync, signal, onBytes, pace });
+          return uploadFiles({ session, root, sourceRoot, waves, gate, fsync, clock, signal, onBytes, pace });
         },
         bytesOf(waves),
       ),

@@ -133,11 +133,17 @@ export function createWriteBlock(length: number, memory = Buffer.allocUnsafeSlow
 /** The WRITE packet around the block's data. Throws RangeError for a handle of more than 256 bytes. */
 export function encodeWrite(id: number, handle: Buffer, offset: number, block: WriteBlock): Buffer {
   const { data, memory } = block;
-  const head = encodePacket(packet.write, uint32(id), text(handle), uint64(offset), uint32(data.length));
-  if (head.length > writeHead) throw new RangeError('SFTP handle longer than 256 bytes');
-  head.writeUInt32BE(head.length - 4 + data.length);
-  head.copy(memory, writeHead - head.length);
-  return memory.subarray(writeHead - head.length, writeHead + data.length);
+  if (handle.length > 256) throw new RangeError('SFTP handle longer than 256 bytes');
+  const start = writeHead - (4 + 1 + 4 + 4 + handle.length + 8 + 4);
+  let at = memory.writeUInt32BE(writeHead - start - 4 + data.length, start);
+  at = memory.writeUInt8(packet.write, at);
+  at = memory.writeUInt32BE(id, at);
+  at = memory.writeUInt32BE(handle.length, at);
+  at += handle.copy(memory, at);
+  at = memory.writeUInt32BE(Math.floor(offset / 2 ** 32), at);
+  at = memory.writeUInt32BE(offset % 2 ** 32, at);
+  memory.writeUInt32BE(data.length, at);
+  return memory.subarray(start, writeHead + data.length);
 }
 
 /** Reads the fields of one packet in order. Every method throws RangeError when the packet is too short. */

@@ -39,11 +39,19 @@ interface Answer {
   readonly fields: FieldReader;
 }
 
+/** Bytes for the channel, and who wants to know that it has taken them. */
+interface Outgoing {
+  readonly bytes: Buffer;
+  readonly onTaken: (() => void) | undefined;
+}
+
 /** Small packets are joined up to this many bytes before they are handed to the channel. */
 const joinLimit = 16 * 1024;
+/** So many bytes leave at once, without waiting for the turn of the event loop to end: the other side works while we go on. */
+const flushLimit = 64 * 1024;
 
 /**
- * Requests go out in the order of the calls; those of one turn of the event loop leave together. Every method rejects with
+ * Requests go out in the order of the calls; small ones of one turn of the event loop leave together. Every method rejects with
  * SftpStatusError when the other side refuses, and with the reason of the loss when the session ends.
  */
 export class SftpSession {
@@ -55,7 +63,8 @@ export class SftpSession {
   readonly #together: (write: () => void) => void;
   readonly #pending = new Map<number, Pending>();
   readonly #splitter: PacketSplitter;
-  #outbox: Buffer[] = [];
+  #outbox: Outgoing[] = [];
+  #outboxBytes = 0;
   #nextId = 1;
   #lost: Error | undefined;
 
@@ -109,9 +118,21 @@ export class SftpSession {
     return handleOf(await answer);
   }
 
-  /** Writes the block's data; its memory must stay untouched until the promise settles. */
-  async write(handle: Buffer, offset: number, block: WriteBlock): Promise<void> {
-    expectOk(await this.#send('write', (id) => encodeWrite(id, handle, offset, block)));
+  /**
+   * Writes the block's data; its memory must stay untouched until `onTaken` is called, once and at the latest when the promise
+   * settles: then the data has left, encrypted, while the answer is still to come.
+   */
+  async write(handle: Buffer, offset: number, block: WriteBlock, onTaken: () => void): Promise<void> {
+    let taken = false;
+    const take = (): void => {
+      if (!taken) onTaken();
+      taken = true;
+    };
+    try {
+      expectOk(await this.#send('write', (id) => encodeWrite(id, handle, offset, block), take));
+    } finally {
+      take();
+    }
   }
 
   async setHandleAttributes(handle: Buffer, value: SftpAttributes): Promise<void> {
@@ -206,34 +227,41 @@ export class SftpSession {
     return this.#send(request, (id) => encodePacket(type, uint32(id), ...fields));
   }
 
-  #send(request: string, encode: (id: number) => Buffer): Promise<Answer> {
+  #send(request: string, encode: (id: number) => Buffer, onTaken?: () => void): Promise<Answer> {
     if (this.#lost) return Promise.reject(this.#lost);
     const id = this.#nextId;
     this.#nextId = (this.#nextId % 0xffffffff) + 1;
     if (this.#outbox.length === 0) process.nextTick(() => this.#flush());
-    this.#outbox.push(encode(id));
-    return new Promise((resolve, reject) => this.#pending.set(id, { request, resolve, reject }));
+    const bytes = encode(id);
+    this.#outbox.push({ bytes, onTaken });
+    this.#outboxBytes += bytes.length;
+    const answer = new Promise<Answer>((resolve, reject) => this.#pending.set(id, { request, resolve, reject }));
+    if (this.#outboxBytes >= flushLimit) this.#flush();
+    return answer;
   }
 
   #flush(): void {
     const packets = this.#outbox;
+    if (packets.length === 0) return;
     this.#outbox = [];
+    this.#outboxBytes = 0;
     if (this.#lost) return;
     this.#together(() => {
-      let small: Buffer[] = [];
-      let bytes = 0;
-      const hand = (): void => {
-        if (small.length > 0) this.#channel.write(small.length === 1 ? small[0] : Buffer.concat(small));
-        small = [];
-        bytes = 0;
-      };
-      for (const one of packets) {
-        if (bytes + one.length > joinLimit) hand();
-        small.push(one);
-        bytes += one.length;
-      }
-      hand();
+      for (const group of planGroups(packets)) this.#hand(group);
     });
+  }
+
+  #hand(group: readonly Outgoing[]): void {
+    const channel = this.#channel;
+    const [first] = group;
+    if (group.length === 1 && first?.onTaken) {
+      channel.write(first.bytes, first.onTaken);
+      // Within the window the channel has encrypted it by now, and need not be waited for.
+      if (channel.writableLength === 0) first.onTaken();
+      return;
+    }
+    channel.write(group.length === 1 ? first?.bytes : Buffer.concat(group.map(({ bytes }) => bytes)));
+    for (const { onTaken } of group) onTaken?.();
   }
 
   #receive(chunk: Buffer): void {
@@ -270,6 +298,22 @@ export interface SftpSessionOptions {
   readonly together: (write: () => void) => void;
   /** Why the channel was closed, asked when it is. */
   readonly reasonOfLoss: () => Error;
+}
+
+/** Neighbours that are joined before they are handed over. */
+function planGroups(packets: readonly Outgoing[]): Outgoing[][] {
+  const groups: Outgoing[][] = [];
+  let bytes = joinLimit;
+  for (const one of packets) {
+    bytes += one.bytes.length;
+    if (bytes <= joinLimit) {
+      groups.at(-1)?.push(one);
+    } else {
+      groups.push([one]);
+      bytes = one.bytes.length;
+    }
+  }
+  return groups;
 }
 
 function handleOf({ type, fields }: Answer): Buffer {

@@ -1,11 +1,12 @@
 /** The one warm SSH connection to a mirror: connects when needed, checks the host key against its pins, is shared by all who use that mirror. */
-import { createHash, createSecretKey, timingSafeEqual } from 'node:crypto';
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { connect as connectTcp, type Socket } from 'node:net';
 import type { Duplex, Readable } from 'node:stream';
 import ssh2, { type CipherAlgorithm, type ClientChannel } from 'ssh2';
 import { errnoOf, messageOf, TransportError } from '../errors.ts';
 import { abortable } from './abortable.ts';
+import { easeCiphers } from './ssh-cipher.ts';
 import { SftpSession } from './ssh-sftp.ts';
 
 export interface SshTarget {
@@ -184,25 +185,6 @@ function parseFingerprint(fingerprint: string): Buffer {
   const match = /^SHA256:([A-Za-z0-9+/]{43})=?$/.exec(fingerprint);
   if (!match) throw new TypeError(`host key ${JSON.stringify(fingerprint)}: expected SHA256: and 43 characters`);
   return Buffer.from(match[1] ?? '', 'base64');
-}
-
-/**
- * ssh2 makes an AES-GCM cipher for every packet and hands Node the key as bytes; as a key object it costs Node a quarter of
- * the time, which is much of what a small push costs us. The fields are private ones of ssh2 1.17: where they are not as
- * expected, as after a new key exchange, all works as before.
- */
-function easeCiphers(client: ssh2.Client): void {
-  const fieldOf = (holder: unknown, field: string): unknown =>
-    typeof holder === 'object' && holder !== null ? Reflect.get(holder, field) : undefined;
-  const protocol = fieldOf(client, '_protocol');
-  for (const [half, field] of [
-    ['_cipher', '_encKey'],
-    ['_decipher', '_decipherKey'],
-  ] as const) {
-    const holder = fieldOf(protocol, half);
-    const key = fieldOf(holder, field);
-    if (Buffer.isBuffer(key)) Reflect.set(holder as object, field, createSecretKey(key));
-  }
 }
 
 async function readIdentity(path: string): Promise<Buffer> {

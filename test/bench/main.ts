@@ -12,6 +12,7 @@ import { makePackage } from '../../src/apk/make.ts';
 import { childEnvironment, exec } from '../../src/system/exec.ts';
 import { Verifier } from '../../src/trust/verify.ts';
 import { startSshd, type Sshd } from '../support/sshd.ts';
+import { median, timed } from './figures.ts';
 import {
   accountOf,
   BenchDaemon,
@@ -230,17 +231,4 @@ async function benchVerification(): Promise<void> {
   } finally {
     await rm(file);
   }
-}
-
-async function timed(work: () => Promise<void>): Promise<number> {
-  const started = performance.now();
-  await work();
-  return performance.now() - started;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  const [low, high] = [sorted[middle - 1] ?? Number.NaN, sorted[middle] ?? Number.NaN];
-  return sorted.length % 2 === 1 ? high : (low + high) / 2;
 }

@@ -88,6 +88,7 @@ export function stateOf({ directory }: World): { readonly database: string; read
 export interface LogEvent {
   readonly event: string;
   readonly generation?: number;
+  readonly mirror?: string;
   readonly seconds?: number;
   readonly time: string;
 }
@@ -95,10 +96,13 @@ export interface LogEvent {
 /** The real daemon as a process; its log is read as it comes. */
 export class BenchDaemon implements AsyncDisposable {
   readonly #child: ChildProcess;
+  readonly #tolerant: boolean;
   readonly #events: LogEvent[] = [];
   #tail = '';
 
-  constructor(configFile: string) {
+  /** `tolerant`: of mirrors that fail. */
+  constructor(configFile: string, options: { readonly tolerant?: boolean } = {}) {
+    this.#tolerant = options.tolerant ?? false;
     this.#child = spawn(process.execPath, [main, 'run', '--config', configFile], {
       stdio: ['ignore', 'pipe', 'inherit'],
       env: childEnvironment(unitEnvironment),
@@ -115,13 +119,16 @@ export class BenchDaemon implements AsyncDisposable {
   }
 
   /** Waits for an event with at least this generation; throws when it does not come. */
-  async event(name: string, generation: number, timeoutMs = 900_000): Promise<LogEvent> {
+  async event(name: string, generation: number, timeoutMs = 900_000, mirror?: string): Promise<LogEvent> {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
-      const found = this.#events.find((e) => e.event === name && (e.generation ?? 0) >= generation);
+      const found = this.#events.find(
+        (e) => e.event === name && (e.generation ?? 0) >= generation && (mirror === undefined || e.mirror === mirror),
+      );
       if (found) return found;
       const failed = this.#events.find(
-        (e) => e.event.endsWith('_failed') || e.event === 'batch_held' || e.event === 'batch_rejected',
+        (e) =>
+          (!this.#tolerant && e.event.endsWith('_failed')) || e.event === 'batch_held' || e.event === 'batch_rejected',
       );
       if (failed) throw new Error(`the daemon says ${JSON.stringify(failed)}`);
       if (performance.now() > deadline || this.#child.exitCode !== null)
@@ -130,6 +137,10 @@ export class BenchDaemon implements AsyncDisposable {
         setTimeout(done, 5);
       });
     }
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
   }
 
   /** The most memory that the process has ever had, in MB. */

@@ -35,7 +35,12 @@ test('a push that was cut short is tried again, not more than once a second', as
     ['closed', 'retryable'],
   ]);
   const retried: string[] = [];
-  const push = retrying('paris', port, { clock, random, log: silentLog, onRetry: ({ reason }) => retried.push(reason) });
+  const push = retrying('paris', port, {
+    clock,
+    random,
+    log: silentLog,
+    onRetry: ({ reason }) => retried.push(reason),
+  });
   const pushed = push.push(signal);
   await clock.advance(10_000);
   assert.equal(await pushed, 7);

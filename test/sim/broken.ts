@@ -1,5 +1,5 @@
 /** Daemons that do one thing wrong: each must be found out, by the invariant that is about it. */
-import { traceFile } from '../../src/publish/plan.ts';
+import { traceFile } from '../../src/store/trace.ts';
 import { waitCapMs } from '../../src/replicate/backoff.ts';
 import type { MirrorState } from '../../src/replicate/mirror.ts';
 import type { PushPort } from '../../src/replicate/ports.ts';

@@ -1,6 +1,6 @@
 /** A simulated mirror: its files, its link, what is wrong with it at the moment. Who watches sees each change of a name. */
 import type { QuietWindow } from '../../src/config/quiet.ts';
-import { traceFile } from '../../src/publish/plan.ts';
+import { traceFile } from '../../src/store/trace.ts';
 import { indexFile, type Stored } from './primary.ts';
 
 /**

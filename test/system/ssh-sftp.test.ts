@@ -3,13 +3,15 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Duplex, duplexPair } from 'node:stream';
+import { Duplex, duplexPair } from 'node:stream';
 import test, { type TestContext } from 'node:test';
 import { array, assert as check, infiniteStream, nat, property, uint8Array } from 'fast-check';
 import { uploadFiles } from '../../src/replicate/sftp-upload.ts';
+import { systemClock } from '../../src/system/clock.ts';
 import { SftpSession } from '../../src/system/ssh-sftp.ts';
 import {
   attributes,
+  createWriteBlock,
   encodePacket,
   FieldReader,
   PacketSplitter,
@@ -61,6 +63,7 @@ function upload(
     sourceRoot,
     waves: [[{ path: 'a', size, mtimeSeconds: 1 }]],
     fsync: true,
+    clock: systemClock,
     signal,
     onBytes: () => {},
   });
@@ -163,4 +166,51 @@ test('attributes survive the way over the wire', () => {
   ]) {
     assert.deepEqual(new FieldReader(attributes(value)).attributes(), value);
   }
+});
+
+/** A session over a channel of which the test takes each write itself, with a server that says nothing more. */
+async function startOn(
+  write: (chunk: Buffer, done: () => void) => void,
+): Promise<{ session: SftpSession; channel: Duplex }> {
+  const channel = new Duplex({ read: () => {}, write: (chunk: Buffer, _encoding, done) => write(chunk, done) });
+  const opening = SftpSession.open(channel, { together: (work) => work(), reasonOfLoss: () => new Error('lost') });
+  channel.push(encodePacket(packet.version, uint32(3)));
+  return { session: await opening, channel };
+}
+
+test('much data leaves at once and its memory is free again, before the turn of the event loop ends', async () => {
+  let bytes = 0;
+  const { session, channel } = await startOn((chunk, done) => {
+    bytes += chunk.length;
+    done();
+  });
+  const handle = Buffer.from('h');
+  const taken: string[] = [];
+  const answers = [
+    session.write(handle, 0, createWriteBlock(100), () => taken.push('small')),
+    session.write(handle, 100, createWriteBlock(100_000), () => taken.push('large')),
+  ];
+  assert.deepEqual(taken, ['small', 'large']);
+  assert.ok(bytes > 100_100, `${bytes} bytes left`);
+  channel.destroy();
+  for (const answer of answers) await assert.rejects(answer, /lost/);
+  assert.deepEqual(taken, ['small', 'large']);
+});
+
+test('memory that the channel still holds is not free before it is taken', async () => {
+  const held: (() => void)[] = [];
+  const { session, channel } = await startOn((chunk, done) => {
+    // The hello is of no interest.
+    if (chunk.length < 100) done();
+    else held.push(done);
+  });
+  let taken = 0;
+  const answer = session.write(Buffer.from('h'), 0, createWriteBlock(100_000), () => taken++);
+  assert.equal(taken, 0);
+  held.shift()?.();
+  await new Promise(setImmediate);
+  assert.equal(taken, 1);
+  channel.destroy();
+  await assert.rejects(answer, /lost/);
+  assert.equal(taken, 1);
 });

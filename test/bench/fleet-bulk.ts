@@ -1,0 +1,71 @@
+/** A first sync of 1 GiB by each transport, against `rsync -a` over ssh with the same cipher. */
+import { randomBytes } from 'node:crypto';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createRsyncTransport } from '../../src/replicate/rsync.ts';
+import { createSftpTransport } from '../../src/replicate/sftp.ts';
+import type { PushFile, Transport } from '../../src/replicate/transport.ts';
+import { startSshd } from '../support/sshd.ts';
+import { run, sshCommand } from './fleet-world.ts';
+import { median, timed } from './figures.ts';
+
+const fileBytes = 16 * 1024 * 1024;
+const fileCount = 64;
+
+export async function benchBulk(rounds: number): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'lockstepd-bench-'));
+  const [source, target] = [join(directory, 'source'), join(directory, 'target')];
+  await using sshd = await startSshd({ plain: null, sftp: 'internal-sftp', rsync: `rrsync -wo ${target}` });
+  try {
+    await mkdir(join(source, 'r'), { recursive: true });
+    const files: PushFile[] = [];
+    for (let n = 0; n < fileCount; n++) {
+      const path = `r/big-${n}.apk`;
+      await writeFile(join(source, path), randomBytes(fileBytes));
+      files.push({ path, size: fileBytes, mtimeSeconds: 1_700_000_000 });
+    }
+    const { host, port, user, hostKeyFingerprint } = sshd;
+    const targetOf = (account: string) => ({
+      host,
+      port,
+      user,
+      identity: sshd.identity(account),
+      hostKeys: [hostKeyFingerprint],
+    });
+    const ours: Record<'sftp' | 'rsync', Transport> = {
+      sftp: createSftpTransport({ target: targetOf('sftp'), path: target }),
+      rsync: createRsyncTransport({ target: targetOf('rsync'), path: '/' }),
+    };
+    const measure = async (work: () => Promise<void>): Promise<number> => {
+      await rm(target, { recursive: true, force: true });
+      await mkdir(target);
+      await run(['sync']);
+      return timed(work);
+    };
+    const rows: { plain: number; sftp: number; rsync: number }[] = [];
+    for (let round = 0; round <= rounds; round++) {
+      const row = {
+        plain: await measure(() =>
+          run(['rsync', '-a', '-e', sshCommand(sshd, port), `${source}/`, `${user}@127.0.0.1:${target}/`]),
+        ),
+        sftp: await measure(() => put(ours.sftp, source, files)),
+        rsync: await measure(() => put(ours.rsync, source, files)),
+      };
+      if (round > 0) rows.push(row);
+    }
+    for (const transport of Object.values(ours)) await transport.close();
+    const lines = (['plain', 'sftp', 'rsync'] as const).map((key) => {
+      const speed = (fileBytes * fileCount) / 1e3 / median(rows.map((row) => row[key]));
+      const ratio = median(rows.map((row) => row.plain / row[key]));
+      return `| ${key === 'plain' ? 'rsync -a over ssh' : key} | ${speed.toFixed(0)} | ${ratio.toFixed(2)} |`;
+    });
+    return ['| way | MB/s | against rsync -a |', '|---|---|---|', ...lines].join('\n');
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+async function put(transport: Transport, source: string, files: readonly PushFile[]): Promise<void> {
+  await transport.put(source, [files], { signal: new AbortController().signal });
+}
