@@ -97,7 +97,7 @@ export class Primary implements AsyncDisposable {
 
   /** Starts the daemon, with `env` added to ours, and waits until it is ready; `on` is put before the command, see netns.ts. */
   async start(env: Readonly<Record<string, string>> = {}, on: readonly string[] = []): Promise<void> {
-    const [program = '', ...args] = [...on, process.execPath, main, 'run', '--config', this.configFile];
+    const [program, ...args] = [...on, process.execPath, main, 'run', '--config', this.configFile];
     const child = spawn(program, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...env },
