@@ -98,6 +98,7 @@ test('without a good copy the file is taken out, told and not pushed; a mirror k
     [pkg(2)],
   );
   assert.deepEqual([report.corrupt, report.repaired], [1, 0]);
+  assert.equal(report.mirrors[0]?.outcome, 'done', 'what is left is compared');
   assert.ok(
     Object.values(await inTrees(primary, pkg(2))).every((bytes) => bytes === null),
     'bad bytes are reachable nowhere',
