@@ -7,7 +7,7 @@ import { forgetBuilders } from './daemon/builders.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
 import { controlDepsOf } from './daemon/control-deps.ts';
 import { gatherFacts, statusLine, targetsOf } from './daemon/facts.ts';
-import { createInbox, type InboxParts } from './daemon/inboxes.ts';
+import { createInbox, type InboxParts, upstreamsOf } from './daemon/inboxes.ts';
 import { Fleet } from './daemon/fleet.ts';
 import { KeyKeeper } from './daemon/keys.ts';
 import { lockAll, openState } from './daemon/locks.ts';
@@ -96,7 +96,9 @@ export class Daemon {
       supervisor: this.#supervisor,
     };
     this.#announcers = new Announcers({ ...options, ...parts });
-    this.#fleet = new Fleet({ ...options, ...parts, prober, config: () => this.#config });
+    const keyring = (builder: string) => this.#keys.keyring(builder);
+    const trust = { keyring, verifier: this.#verifier };
+    this.#fleet = new Fleet({ ...options, ...parts, ...trust, prober, config: () => this.#config });
     const onChange = (builder: string): void => this.#inboxes.get(builder)?.service.wake();
     this.#keys = new KeyKeeper({ store: this.#store, clock, log, onChange });
     const [{ root }, { batches }] = [config, this.#store];
@@ -107,7 +109,7 @@ export class Daemon {
       publisher: this.#publisher,
       verifier: this.#verifier,
       config: () => this.#config,
-      targets: () => this.#fleet.pushed(),
+      targets: () => this.#fleet.served(),
     });
     // Nobody may be waiting yet when the first service fails.
     this.#failure.promise.catch(() => {});
@@ -311,6 +313,8 @@ export class Daemon {
       keys: this.#keys,
       scrub: this.#scrub.status,
       announcements: this.#announcers.facts(),
+      switching: this.#fleet.switching,
+      upstreams: upstreamsOf(this.#inboxes.values()),
       nowMs: this.#options.clock.now(),
     });
   }

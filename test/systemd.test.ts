@@ -141,10 +141,40 @@ test('sshd accepts the snippet for builders and confines them', async (t) => {
   assert.match(tested.stdout, /^authorizedkeysfile \/etc\/lockstepd\/authorized_keys\.d\/%u$/m);
 });
 
+test('sshd accepts the snippet of a leaf: the account for sftp sees only its inbox', async (t) => {
+  const directory = scratch(t);
+  const key = join(directory, 'host');
+  const made = await run(t, ['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-f', key]);
+  if (made === null) return;
+  const file = join(directory, 'sshd_config');
+  writeFileSync(file, `HostKey ${key}\n${readFileSync(join(repository, 'config/sshd/leaf.conf'), 'utf8')}`);
+  const sshd = await run(t, ['sh', '-c', 'PATH=$PATH:/usr/sbin; command -v sshd']);
+  if (sshd?.code !== 0) return t.skip('sshd absent');
+  for (const [user, root, command] of [
+    ['repofeed-example', 'none', 'none'],
+    ['sftpfeed-example', '/srv/feed/%u', 'internal-sftp -d /inbox'],
+  ] as const) {
+    const client = `user=${user},host=h,addr=192.0.2.1`;
+    const tested = await exec([sshd.stdout.trim(), '-T', '-f', file, '-C', client], { timeoutMs: 30_000 });
+    if (tested.stderr.includes('/run/sshd')) return t.skip('/run/sshd absent, without which sshd tests nothing');
+    passed(tested);
+    const lines = tested.stdout.split('\n');
+    for (const line of [
+      'disableforwarding yes',
+      'maxsessions 10',
+      `chrootdirectory ${root}`,
+      `forcecommand ${command}`,
+      'authorizedkeysfile /etc/lockstepd/authorized_keys.d/%u',
+    ])
+      assert.ok(lines.includes(line), `${user}: ${line}`);
+  }
+});
+
 test('the lines for authorized_keys carry a key and restrict it', async (t) => {
   for (const [name, count] of [
     ['authorized_keys.builder', 1],
     ['authorized_keys.mirror', 3],
+    ['authorized_keys.upstream', 2],
   ] as const) {
     const file = join(repository, 'config/sshd', name);
     const lines = readFileSync(file, 'utf8')

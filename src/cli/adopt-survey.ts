@@ -7,7 +7,7 @@ import { keyringOf } from '../config/key-scope.ts';
 import type { Config, InboxConfig } from '../config/schema.ts';
 import { errnoOf, type VerificationCode } from '../errors.ts';
 import type { VerifiedChange } from '../publish/ports.ts';
-import { traceFile } from '../publish/plan.ts';
+import { traceFile } from '../store/trace.ts';
 import { findServedIndexes, ownerOf, type ServedIndex, walkFiles } from '../publish/survey.ts';
 import type { StagedRow } from '../store/staging.ts';
 import type { Store } from '../store/store.ts';

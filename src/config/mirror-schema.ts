@@ -5,6 +5,7 @@ import { identityExample, identityPath, parseIdentity } from './identity.ts';
 import { type MirrorLimits, mirrorLimits, toMirrorLimits } from './mirror-limits-schema.ts';
 import { absolutePath, name, plainPath } from './names.ts';
 import { type RcloneTransportConfig, rcloneTransport, toRcloneTransport } from './rclone-schema.ts';
+import { cannotTakeOver, takeoverAfter, takeoverNeedsUrl } from './takeover-schema.ts';
 import { needsUrl, type PullTransportConfig, triggerFields, type TriggerTransportConfig } from './trigger-schema.ts';
 import type { Parsed } from './units.ts';
 
@@ -13,6 +14,8 @@ export interface MirrorConfig extends MirrorLimits {
   /** What users fetch from, with a slash at its end; null when nothing is to be probed. */
   readonly url: string | null;
   readonly transport: TransportConfig;
+  /** Another primary serves it: ours waits until what users see is older than this; null: ours serves it. */
+  readonly takeoverAfterMs: number | null;
 }
 
 interface SshTransportConfig {
@@ -119,16 +122,20 @@ export const mirror = mapping('a mirror', {
   name: name('a name'),
   url: text(urlExample, parseUrl).optional(),
   transport,
+  takeover_after: takeoverAfter,
   ...mirrorLimits,
-}).superRefine(({ url, transport: { type } }, context) => {
-  const missing = url === undefined ? needsUrl(type) : null;
+}).superRefine(({ url, transport: { type }, takeover_after: after }, context) => {
+  const missing = url === undefined ? (needsUrl(type) ?? (after === undefined ? null : takeoverNeedsUrl)) : null;
   if (missing !== null) context.addIssue({ code: 'custom', path: ['url'], message: missing });
+  const pointless = after === undefined ? null : cannotTakeOver(type);
+  if (pointless !== null) context.addIssue({ code: 'custom', path: ['takeover_after'], message: pointless });
 });
 
 /** A mirror as the other rooms read it. */
 export function toMirror(written: z.output<typeof mirror>, context: SchemaContext): MirrorConfig {
-  const { name: called, url = null } = written;
-  return { name: called, url, transport: toTransport(written.transport, context), ...toMirrorLimits(written) };
+  const { name: called, url = null, takeover_after: takeoverAfterMs = null } = written;
+  const to = toTransport(written.transport, context);
+  return { name: called, url, transport: to, takeoverAfterMs, ...toMirrorLimits(written) };
 }
 
 function toTransport(written: z.output<typeof transport>, context: SchemaContext): TransportConfig {

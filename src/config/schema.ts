@@ -34,6 +34,7 @@ import {
   toQuotas,
 } from './quota-schema.ts';
 import { type ScrubSettings, scrub, toScrub } from './scrub-schema.ts';
+import { type SwitchSettings, switching, toSwitch } from './switch-schema.ts';
 import { parseTemplate, type Template, templateExample } from './template.ts';
 import { cronExample, type Parsed, parseCron } from './units.ts';
 
@@ -65,6 +66,7 @@ export interface Config {
   readonly quarantine: QuarantineLimits;
   readonly mirrors: readonly MirrorConfig[];
   readonly limits: Limits;
+  readonly switch: SwitchSettings;
   /** MQTT brokers that are told of each generation. */
   readonly announce: readonly AnnounceConfig[];
   readonly schedule: {
@@ -80,6 +82,8 @@ export interface Config {
 export interface InboxConfig {
   readonly builder: string;
   readonly path: string;
+  /** `upstream`: another lockstepd pushes there what it publishes. */
+  readonly fedBy: 'builder' | 'upstream';
   readonly repositories: readonly Template[];
   /** Directories of trusted public keys. */
   readonly keys: readonly KeySource[];
@@ -131,6 +135,7 @@ function parseSocket(written: string): Parsed<string> {
 const inbox = mapping('an inbox', {
   builder: name('a name'),
   path: text('a path below root', plainPath),
+  fed_by: oneOf('builder', 'upstream').prefault('builder'),
   repositories: listOf('path templates', text(templateExample, parseTemplate), 1),
   keys: keySources,
   settle: duration('0', '1d').prefault('5s'),
@@ -162,6 +167,7 @@ const document = mapping('a configuration', {
   quarantine,
   mirrors: orAbsent([], listOf('mirrors', mirror, 0)),
   limits,
+  switch: switching,
   announce: orAbsent([], listOf('brokers', announce, 0)),
   schedule: section({
     rescan: duration('1s', '1d').prefault('60s'),
@@ -186,6 +192,7 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): C
     inboxes: written.inboxes.map((entry) => ({
       builder: entry.builder,
       path: resolve(root, entry.path),
+      fedBy: entry.fed_by,
       repositories: entry.repositories,
       keys: entry.keys,
       settleMs: entry.settle,
@@ -211,6 +218,7 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): C
     quarantine: toQuarantine(written.quarantine),
     mirrors: written.mirrors.map((entry) => toMirror(entry, context)),
     limits: toLimits(written.limits),
+    switch: toSwitch(written.switch),
     announce: written.announce.map((entry) => toAnnounce(entry, context)),
     schedule: { rescanMs: schedule.rescan, probeMs: schedule.probe, scrub: schedule.scrub ?? null },
     scrub: toScrub(written.scrub),

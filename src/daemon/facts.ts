@@ -1,14 +1,16 @@
 /** Gathers what the status page, the metrics and the command line show, from the store and the workers. */
 import type { KeyState } from '../config/key-scope.ts';
 import type { MirrorConfig } from '../config/mirror-schema.ts';
-import { isInPart, isWhole, type Part } from '../config/part.ts';
 import { estimateSync } from '../observe/period.ts';
 import type { BrokerFacts } from '../observe/announcements.ts';
+import type { SwitchStatus } from '../observe/switch.ts';
 import type { ScrubStatus } from '../observe/scrub.ts';
+import type { UpstreamFacts } from '../observe/upstreams.ts';
 import type { KeyProblemFacts, MirrorFacts, MirrorState, StatusFacts } from '../observe/status.ts';
 import type { MetricTargets } from '../observe/metrics.ts';
 import type { Config } from '../config/schema.ts';
 import { blockOf, breakerOf, type MirrorState as WorkerState } from '../replicate/mirror.ts';
+import { missingSince, withinPart } from './held.ts';
 import type { IndexRow } from '../store/generations.ts';
 import type { Store } from '../store/store.ts';
 
@@ -32,10 +34,16 @@ interface FactSources {
   readonly keys: KeyJudge;
   readonly scrub: ScrubStatus;
   readonly announcements: readonly BrokerFacts[];
+  readonly switching?: SwitchStatus | null;
+  /** What the upstreams say, by the name of their inbox. */
+  readonly upstreams: ReadonlyMap<string, UpstreamFacts['says']>;
   readonly nowMs: number;
 }
 
-export function gatherFacts(store: Store, { mirrors, keys, scrub, announcements, nowMs }: FactSources): StatusFacts {
+export function gatherFacts(
+  store: Store,
+  { mirrors, keys, scrub, announcements, upstreams, switching = null, nowMs }: FactSources,
+): StatusFacts {
   const current = store.generations.current();
   const number = current?.number ?? 0;
   return {
@@ -54,11 +62,19 @@ export function gatherFacts(store: Store, { mirrors, keys, scrub, announcements,
     })),
     mirrors: mirrors.map((mirror) => mirrorFacts(store, mirror, number, nowMs)),
     announcements,
+    switching,
+    upstreams: [...upstreams].map(([builder, says]) => upstreamFacts(store, builder, says)),
     batches: store.batches.recent(endedBatchesShown),
     keyProblems: keys.problems(),
     stateProblem: store.writeProblem(),
     scrub,
   };
+}
+
+function upstreamFacts(store: Store, builder: string, says: UpstreamFacts['says']): UpstreamFacts {
+  const newest = Math.max(0, ...store.generations.indexesBy(builder).map(({ since }) => since));
+  const publishedAtMs = newest === 0 ? null : store.generations.publishedAt(newest);
+  return { builder, says, generation: newest === 0 ? null : newest, publishedAtMs };
 }
 
 function mirrorFacts(
@@ -68,27 +84,32 @@ function mirrorFacts(
   nowMs: number,
 ): MirrorFacts {
   const row = store.mirrors.get(config.name);
-  const missingSince = (generation: number | null): number | null =>
-    generation !== null && generation >= newest ? null : store.generations.publishedAt((generation ?? 0) + 1);
   const state = worker?.state ?? null;
   const observed = withinPart(store, config.part, row.observed, newest);
-  const held = worker ? withinPart(store, config.part, row.confirmed, newest) : observed;
+  const isStandby = config.takeoverAfterMs !== null && row.takenOverAtMs === null;
+  const held = worker && !isStandby ? withinPart(store, config.part, row.confirmed, newest) : observed;
   const block = state && blockOf(state);
   const failure = state?.lastFailure ?? null;
-  const observedMissingSinceMs = row.observedAtMs === null ? null : missingSince(observed);
+  const observedMissingSinceMs = row.observedAtMs === null ? null : missingSince(store, observed, newest);
   return {
     name: config.name,
     transport: config.transport.type,
-    state: state ? stateOf(state, held, newest) : standing(row.unknownContent ? null : held, newest),
+    state:
+      state && !(isStandby && isIdle(state))
+        ? stateOf(state, held, newest)
+        : standing(row.unknownContent ? null : held, newest),
     generation: held,
-    pushedMissingSinceMs: missingSince(held),
+    pushedMissingSinceMs: missingSince(store, held, newest),
     observedGeneration: observed,
     observedMissingSinceMs,
     observedAtMs: row.observedAtMs,
     observedUnknownContent: row.unknownContent,
     lastSuccessAtMs: row.lastSuccessAtMs,
     nextAttemptAtMs: worker?.nextAttemptAtMs ?? null,
-    waitsFor: state?.phase === 'waiting' ? state.why : null,
+    waitsFor:
+      state?.phase === 'waiting' ? state.why : isStandby ? 'standby' : row.staged !== newest ? null : 'together',
+    takeoverAfterMs: config.takeoverAfterMs,
+    takenOverAtMs: config.takeoverAfterMs === null ? null : row.takenOverAtMs,
     breaker: state ? breakerOf(state) : 'closed',
     blockedBy: block?.by ?? null,
     blockNote: block?.note ?? null,
@@ -99,14 +120,6 @@ function mirrorFacts(
       ? null
       : estimateSync({ moments: store.syncs.of(config.name), missingSinceMs: observedMissingSinceMs, nowMs }),
   };
-}
-
-/** The newest generation of which a mirror that holds `generation` lacks nothing: what is not in its part it need not have. */
-function withinPart(store: Store, part: Part, generation: number | null, newest: number): number | null {
-  if (generation === null || generation >= newest || isWhole(part)) return generation;
-  const changed = store.mirrors.changedAfter(generation, newest);
-  const missing = changed.filter(({ repository }) => isInPart(part, repository)).map((one) => one.generation);
-  return missing.length === 0 ? newest : Math.min(...missing) - 1;
 }
 
 function stateOf(state: WorkerState, confirmed: number | null, newest: number): MirrorState {
@@ -124,6 +137,11 @@ function stateOf(state: WorkerState, confirmed: number | null, newest: number): 
     default:
       return state satisfies never;
   }
+}
+
+/** The worker has nothing to do, or only waits for its start. */
+function isIdle(state: WorkerState): boolean {
+  return state.phase === 'in-sync' || state.phase === 'behind' || (state.phase === 'waiting' && state.why === 'pace');
 }
 
 function standing(held: number | null, newest: number): MirrorState {

@@ -4,9 +4,17 @@ import type { MirrorWorker } from '../replicate/worker.ts';
 import type { Clock } from '../system/clock.ts';
 import { createMirror, type MirrorDeps, type MirrorParts, SharedLimits, sourceOf } from './mirrors.ts';
 import type { MirrorSource } from './facts.ts';
+import type { SwitchStatus } from '../observe/switch.ts';
+import type { Vouch } from '../replicate/fellow.ts';
+import type { Member } from '../replicate/together.ts';
+import { memberOf } from './members.ts';
 import type { Supervisor } from './supervisor.ts';
+import { Together } from './together.ts';
+import { createVouch, type VouchDeps } from './vouch.ts';
 
-export interface FleetDeps extends Omit<MirrorDeps, 'graceMs' | 'primary' | 'probeMs' | 'shared'> {
+export interface FleetDeps
+  extends Omit<MirrorDeps, 'graceMs' | 'primary' | 'probeMs' | 'shared' | 'together' | 'vouch'>,
+    VouchDeps {
   readonly clock: Clock;
   readonly supervisor: Supervisor;
   /** The configuration as it is now. */
@@ -17,10 +25,16 @@ export class Fleet {
   readonly #deps: FleetDeps;
   readonly #mirrors = new Map<string, MirrorParts>();
   readonly #limits: SharedLimits;
+  readonly #together: Together;
+  readonly #vouch: Vouch;
+  #started = false;
 
   constructor(deps: FleetDeps) {
     this.#deps = deps;
     this.#limits = new SharedLimits(deps.config(), deps.clock);
+    this.#vouch = createVouch(deps);
+    const members = (): Member[] => [...this.#mirrors.values()].flatMap((parts) => memberOf(parts, deps.store) ?? []);
+    this.#together = new Together({ ...deps, members, onGo: () => this.#wakeWorkers() });
   }
 
   get names(): string[] {
@@ -36,6 +50,19 @@ export class Fleet {
     return [...this.#mirrors.values()].flatMap(({ config, worker }) => (worker ? [{ config, worker }] : []));
   }
 
+  /** Those of them that no other primary serves at the moment. */
+  served(): ReturnType<Fleet['pushed']> {
+    const { mirrors } = this.#deps.store;
+    return this.pushed().filter(
+      ({ config: { name, takeoverAfterMs } }) => takeoverAfterMs === null || mirrors.get(name).takenOverAtMs !== null,
+    );
+  }
+
+  /** How the newest generation goes out where mirrors switch together; null: each by itself. */
+  get switching(): SwitchStatus | null {
+    return this.#together.status;
+  }
+
   sources(): MirrorSource[] {
     return [...this.#mirrors.values()].map(sourceOf);
   }
@@ -48,12 +75,23 @@ export class Fleet {
       const { name } = mirror;
       if (this.#mirrors.has(name)) continue;
       const { graceMs, primary } = publish;
-      const deps = { ...common, graceMs, primary, probeMs: schedule.probeMs, shared: this.#limits };
+      const deps = {
+        ...common,
+        graceMs,
+        primary,
+        probeMs: schedule.probeMs,
+        shared: this.#limits,
+        together: this.#together.portOf(name),
+        vouch: this.#vouch,
+      };
       const { worker, probe } = createMirror(mirror, deps);
       this.#mirrors.set(name, { config: mirror, worker, probe });
       if (worker) supervisor.start(`mirror:${name}`, (signal) => worker.run(signal));
       if (probe) supervisor.start(`probe:${name}`, (signal) => probe.run(signal));
     }
+    if (this.#started) this.#together.configure();
+    else supervisor.start('switch', (signal) => this.#together.run(signal));
+    this.#started = true;
   }
 
   /** The services of these have been ended, and the limits may be others. */
@@ -64,6 +102,11 @@ export class Fleet {
 
   /** A new generation may be out. */
   wake(): void {
+    this.#together.review();
+    this.#wakeWorkers();
+  }
+
+  #wakeWorkers(): void {
     for (const { worker } of this.pushed()) worker.wake();
   }
 

@@ -2,6 +2,7 @@
 import type { InboxConfig } from '../config/schema.ts';
 import type { IngestDeps } from '../ingest/ports.ts';
 import { InboxService } from '../ingest/service.ts';
+import type { UpstreamStatement } from '../ingest/upstream.ts';
 import { IndexWatcher } from '../ingest/watch.ts';
 import type { Metrics } from '../observe/metrics.ts';
 
@@ -10,6 +11,12 @@ export interface InboxParts {
   readonly service: InboxService;
   /** One for each inbox: the events of one builder must not drown those of another. */
   readonly watcher: IndexWatcher;
+}
+
+/** What the upstreams among these say, by the name of their inbox. */
+export function upstreamsOf(inboxes: Iterable<InboxParts>): ReadonlyMap<string, UpstreamStatement | null> {
+  const fed = [...inboxes].filter(({ config }) => config.fedBy === 'upstream');
+  return new Map(fed.map(({ config, service }) => [config.builder, service.upstream]));
 }
 
 export function createInbox(config: InboxConfig, deps: Omit<IngestDeps, 'events'>, metrics: Metrics): InboxParts {

@@ -13,6 +13,9 @@ import { limitTransport } from '../replicate/limited.ts';
 import { storedStates } from '../replicate/ports.ts';
 import { MirrorPush } from '../replicate/push.ts';
 import { retrying } from '../replicate/retry.ts';
+import { onlyWhen } from '../replicate/standby.ts';
+import type { Vouch } from '../replicate/fellow.ts';
+import type { TogetherPort } from '../replicate/together.ts';
 import { Slots } from '../replicate/slots.ts';
 import { createTrigger } from '../replicate/trigger.ts';
 import { TriggerPush } from '../replicate/trigger-push.ts';
@@ -23,7 +26,9 @@ import type { Log } from '../system/log.ts';
 import { Throttle } from '../system/throttle.ts';
 import type { MirrorSource } from './facts.ts';
 import { followObservation, type Seen } from './follow.ts';
+import { missingSince, withinPart } from './held.ts';
 import { ProbeService } from './probes.ts';
+import { Takeover } from './takeover.ts';
 
 /** So that hundreds of mirrors do not all come in the second of a start; a few come at once. */
 const startSpreadMs = 20;
@@ -60,6 +65,8 @@ export interface MirrorDeps {
   readonly publisher: Publisher;
   readonly metrics: Metrics;
   readonly prober: Prober;
+  readonly vouch: Vouch;
+  readonly together: TogetherPort;
   readonly graceMs: number;
   /** The name of this primary; null: that of the host. */
   readonly primary: string | null;
@@ -83,13 +90,16 @@ export function sourceOf({ config, worker, probe }: MirrorParts): MirrorSource {
   return { config, worker, clockSkewSeconds: probe?.clockSkewSeconds ?? null };
 }
 
+const maxTraceBytes = 4 * 1024 * 1024;
+
 /** Neither runs yet; the store knows where the mirror is and what it takes. */
 export function createMirror(
   config: MirrorConfig,
-  { publisher, metrics, prober, graceMs, primary, probeMs, shared, ...common }: MirrorDeps,
+  { publisher, metrics, prober, vouch, together, graceMs, primary: named, probeMs, shared, ...common }: MirrorDeps,
 ): { readonly worker: MirrorWorker | null; readonly probe: ProbeService | null } {
   const { store, clock } = common;
-  const { name, url, part, transport } = config;
+  const { name, url, part, transport, takeoverAfterMs } = config;
+  const primary = named ?? hostname();
   store.mirrors.open(name, placeOf(transport, url), partText(part));
   const takes = (repository: string): boolean => isInPart(part, repository);
   const propagated = (generation: number): void => {
@@ -98,16 +108,36 @@ export function createMirror(
   };
   const following = { store, takes, now: () => clock.now(), onConfirmed: propagated };
   const pulls = transport.type === 'trigger' || transport.type === 'pull';
-  const watching = pulls
-    ? { onSeen: (seen: Seen): void => followObservation(name, seen, following) }
-    : { onDrift: (): void => worker.wake() };
+  const takeover =
+    takeoverAfterMs === null || url === null
+      ? null
+      : new Takeover(name, {
+          ...common,
+          afterMs: takeoverAfterMs,
+          primary,
+          read: (path, signal) => prober.read(url, path, { maxBytes: maxTraceBytes, signal }),
+          missingSinceMs: () => {
+            const newest = store.generations.current()?.number ?? 0;
+            return missingSince(store, withinPart(store, part, store.mirrors.get(name).observed, newest), newest);
+          },
+          onTakeover: () => worker.wake(),
+        });
+  // What others push there is known by what is seen.
+  const onSeen = (seen: Seen): void => {
+    if (pulls || takeover?.isOurs === false) followObservation(name, seen, following);
+  };
+  const watching = {
+    ...(pulls || takeover ? { onSeen } : {}),
+    ...(pulls ? {} : { vouch, onDrift: (): void => worker.wake() }),
+    ...(takeover && { onAnswer: (signal: AbortSignal) => takeover.look(signal) }),
+  };
   const probeDeps = { ...common, prober, metrics, everyMs: probeMs, takes, ...watching };
   const probe = url === null ? null : new ProbeService(name, url, probeDeps);
   if (transport.type === 'pull') return { worker: null, probe };
   const wakeProbe = (): void => probe?.wake();
   const throttles = [new Throttle(config.bytesPerSecond, clock), shared.throttle];
   const retries = {
-    log: common.log,
+    ...common,
     onRetry: (failure: Failure): void => {
       metrics.pushAttempt(name, 'retryable');
       metrics.pushFailed(name, failure.reason);
@@ -116,7 +146,10 @@ export function createMirror(
   };
   const push =
     transport.type === 'trigger'
-      ? new TriggerPush(name, createTrigger(transport, clock), { ...common, ...transport, probe: wakeProbe })
+      ? onlyWhen(
+          () => together.mayShow(store.generations.current()?.number ?? 0),
+          new TriggerPush(name, createTrigger(transport, clock), { ...common, ...transport, probe: wakeProbe }),
+        )
       : retrying(
           name,
           new MirrorPush(
@@ -127,7 +160,12 @@ export function createMirror(
               lease: () => publisher.lease(),
               graceMs,
               takes,
-              primary: primary ?? hostname(),
+              primary,
+              vouch,
+              together,
+              // A named primary is one of several.
+              shared: named !== null || takeover !== null,
+              prunes: takeover === null,
               events: {
                 bytes: (count) => metrics.pushedBytes(name, count),
                 confirmed: (generation) => {
@@ -139,7 +177,7 @@ export function createMirror(
           ),
           retries,
         );
-  const worker = new MirrorWorker(name, push, {
+  const worker = new MirrorWorker(name, takeover === null ? push : onlyWhen(() => takeover.isOurs, push), {
     ...common,
     states: storedStates(store, name, JSON.stringify(transport)),
     quiet: config.quiet,

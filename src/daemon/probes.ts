@@ -1,8 +1,10 @@
 /** Probes one mirror now and then and records which generation its users get. */
+import { createHash } from 'node:crypto';
 import { messageOf } from '../errors.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { observedGeneration, type RepositoryObservation, type ServedIndex } from '../observe/observation.ts';
 import type { IndexProbe, Prober } from '../observe/probe.ts';
+import type { Standing, Vouch } from '../replicate/fellow.ts';
 import type { IndexRow } from '../store/generations.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
@@ -25,6 +27,10 @@ export interface ProbeDeps {
   readonly onDrift?: () => void;
   /** Told of each answered probe before it is written down. */
   readonly onSeen?: (seen: Seen) => void;
+  /** Told of each probe that was answered once it is written down. */
+  readonly onAnswer?: (signal: AbortSignal) => Promise<void>;
+  /** Says whose an index is that was never published here; absent: nobody's whom we know. */
+  readonly vouch?: Vouch;
 }
 
 /** What a probe saw again and again is not looked into more often: a cache before the mirror may show old indexes for hours. */
@@ -32,6 +38,8 @@ const sameDriftMs = 3_600_000;
 
 /** A confirmed push is looked at after this long: web servers cache file attributes for a moment. */
 const afterPushMs = 200;
+
+const maxIndexBytes = 64 * 1024 * 1024;
 
 export class ProbeService {
   readonly #mirror: string;
@@ -41,6 +49,8 @@ export class ProbeService {
   #unknownLogged = false;
   #clockSkewSeconds: number | null = null;
   readonly #drift = new DriftWatch(sameDriftMs);
+  /** By path of the index: one entry each. */
+  readonly #standings = new Map<string, { readonly asked: string; readonly standing: Standing }>();
 
   constructor(mirror: string, url: string, deps: ProbeDeps) {
     this.#mirror = mirror;
@@ -95,10 +105,13 @@ export class ProbeService {
       });
       return;
     }
-    const seen = rows.map((row, n) => this.#place(row, result.indexes.get(indexes[n] ?? '') ?? { absent: true }));
+    const seen: RepositoryObservation[] = [];
+    for (const [n, row] of rows.entries())
+      seen.push(await this.#place(row, result.indexes.get(indexes[n] ?? '') ?? { absent: true }, signal));
     const observation = observedGeneration(seen, current.number);
     this.#deps.onSeen?.({ ...observation, indexes: result.indexes });
     store.mirrors.observe(this.#mirror, observation, clock.now());
+    await this.#deps.onAnswer?.(signal);
     if (observation.unknownContent && !this.#unknownLogged) {
       log.error('mirror_content_unknown', {
         mirror: this.#mirror,
@@ -116,19 +129,37 @@ export class ProbeService {
     this.#deps.onDrift?.();
   }
 
-  #place(row: IndexRow, answer: IndexProbe): RepositoryObservation {
+  async #place(row: IndexRow, answer: IndexProbe, signal: AbortSignal): Promise<RepositoryObservation> {
     const { generations } = this.#deps.store;
     const { repository, file } = row;
     return {
       path: `${repository}/${file}`,
-      served: this.#served(repository, answer),
+      served: await this.#served(row, answer, signal),
       firstGeneration: generations.firstGenerationOf(repository, file) ?? 1,
     };
   }
 
-  #served(repository: string, answer: IndexProbe): ServedIndex {
+  async #served(row: IndexRow, answer: IndexProbe, signal: AbortSignal): Promise<ServedIndex> {
     if (!('sha256' in answer)) return 'absent';
-    const range = this.#deps.store.generations.rangeOf(repository, answer.sha256);
-    return range ? { lastGeneration: range.last } : 'unknown';
+    const range = this.#deps.store.generations.rangeOf(row.repository, answer.sha256);
+    if (range) return { lastGeneration: range.last };
+    const standing = await this.#standing(`${row.repository}/${row.file}`, row.sha256, answer.sha256, signal);
+    if (standing === 'untrusted') return 'unknown';
+    return standing === 'older' ? { lastGeneration: row.since - 1 } : 'newer';
+  }
+
+  /** What was answered of the same two indexes before still holds. */
+  async #standing(path: string, ours: string, theirs: string, signal: AbortSignal): Promise<Standing> {
+    const { vouch, prober } = this.#deps;
+    if (!vouch) return 'untrusted';
+    const asked = `${ours} ${theirs}`;
+    const known = this.#standings.get(path);
+    if (known?.asked === asked) return known.standing;
+    const bytes = await prober.read(this.#url, path, { maxBytes: maxIndexBytes, signal });
+    // Another one by now: the next probe sees it.
+    if (bytes === null || createHash('sha256').update(bytes).digest('hex') !== theirs) return 'untrusted';
+    const standing = await vouch(path, bytes, signal);
+    this.#standings.set(path, { asked, standing });
+    return standing;
   }
 }

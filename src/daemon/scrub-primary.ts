@@ -3,7 +3,7 @@ import { lstat, opendir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf, messageOf, OperationError } from '../errors.ts';
 import { mendTrees } from '../publish/mend.ts';
-import { traceFile } from '../publish/plan.ts';
+import { traceFile } from '../store/trace.ts';
 import type { Publisher } from '../publish/publisher.ts';
 import { isTemporary } from '../replicate/plan.ts';
 import type { PublishedFile, TreeCursor } from '../store/damage.ts';

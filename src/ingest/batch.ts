@@ -46,6 +46,8 @@ export interface InboxFacts {
   readonly uploading: boolean;
   /** Nothing that was found has changed for the settle time. */
   readonly settled: boolean;
+  /** What lies there is all that belongs together, as far as anybody says what does. */
+  readonly whole: boolean;
   readonly missingPackages: 'hold' | 'publish';
 }
 
@@ -57,14 +59,15 @@ export interface BatchDecision {
 }
 
 /**
- * While an upload runs, everything waits. Afterwards closed repositories go out together at once; anything else waits
+ * While an upload runs, everything waits. Afterwards closed repositories go out together at once, unless more is said to come;
+ * anything else waits
  * until nothing has changed for the settle time, because a transfer without a visible lock may still be bringing it. The
  * indexes of one repository share a fate, that of the one which fares worst: clients of either see the same packages.
  */
 export function planBatch(assessments: readonly Assessment[], facts: InboxFacts): BatchDecision {
   const fate = (a: Assessment): keyof BatchDecision => {
     if (facts.uploading) return 'wait';
-    if (a.kind === 'closed') return 'publish';
+    if (a.kind === 'closed') return facts.whole || facts.settled ? 'publish' : 'wait';
     if (!facts.settled) return 'wait';
     if (a.kind === 'leaving') return 'publish';
     if (a.kind === 'refused') return 'reject';

@@ -2,6 +2,7 @@
 import type { PackageChange } from '../apk/changes.ts';
 import { compareDescriptions } from '../apk/description.ts';
 import type { GuardName, GuardSettings } from '../config/guards-schema.ts';
+import type { InboxConfig } from '../config/schema.ts';
 import { matchesAny } from '../config/template.ts';
 import type { VerificationCode } from '../errors.ts';
 import type { Reason } from '../store/batches.ts';
@@ -54,6 +55,8 @@ interface RolledBack {
 export interface GuardRules {
   readonly approval: 'if-held' | 'required';
   readonly guards: GuardSettings;
+  /** Absent: by a builder. */
+  readonly fedBy?: InboxConfig['fedBy'];
 }
 
 export interface Finding {
@@ -62,7 +65,7 @@ export interface Finding {
 }
 
 /** What the guards find in an index. The one that is served already passed them: nothing is found in it. */
-export function guardFindings(facts: GuardFacts, { approval, guards }: GuardRules): Finding[] {
+export function guardFindings(facts: GuardFacts, { approval, guards, fedBy }: GuardRules): Finding[] {
   if (facts.known?.current === true && facts.known.sha256 === facts.index.sha256) return [];
   const held = (code: VerificationCode, detail: string): Reason => ({ code, path: facts.repository, detail });
   const found: [GuardName, Reason][] = [];
@@ -94,7 +97,7 @@ export function guardFindings(facts: GuardFacts, { approval, guards }: GuardRule
   });
   if (approval === 'required')
     findings.push({ action: 'hold', reason: held('APPROVAL', `every batch of this inbox waits: ${summary(counts)}`) });
-  return [...replay(facts, guards), ...findings];
+  return [...replay(facts, guards, fedBy === 'upstream'), ...findings];
 }
 
 export interface VanishedFacts {
@@ -157,21 +160,26 @@ export function judge(
   return open ? { kind: 'guarded', reasons } : { kind: 'clear' };
 }
 
+const askUpstream = 'approve only if the operator of the upstream says that it was rolled back there';
+
 /** An index that was replaced never comes back; the last one of a repository that left may, when somebody says so, and one of which no more is known. */
-function replay(facts: GuardFacts, guards: GuardSettings): Finding[] {
+function replay(facts: GuardFacts, guards: GuardSettings, fromUpstream: boolean): Finding[] {
   const { repository, index, known, served, rolledBack } = facts;
   if (served === null && facts.publishedBefore === true) {
     const lost = 'this index was published before the state was lost';
-    const detail = known?.current === true ? `${lost} and is not the one that is served` : lost;
-    return [
-      { action: known?.current === true ? 'reject' : 'hold', reason: { code: 'REPLAY', path: repository, detail } },
-    ];
+    const replaced = known?.current === true;
+    const detail = replaced ? `${lost} and is not the one that is served` : lost;
+    const action = replaced && !fromUpstream ? 'reject' : 'hold';
+    return [{ action, reason: { code: 'REPLAY', path: repository, detail } }];
   }
   if (served === null || served.last === null) return [];
   const was = `this index was published as generation ${served.first} and`;
   const reason = (detail: string): Reason => ({ code: 'REPLAY', path: repository, detail: `${was} ${detail}` });
   if (rolledBack)
     return [{ action: 'hold', reason: reason(`taken away: ${rollbackText(rolledBack)}; approve to publish it again`) }];
+  // The upstream may have rolled back, which nothing can prove: a person is asked.
+  if (known?.sha256 !== index.sha256 && fromUpstream)
+    return [{ action: 'hold', reason: reason(`replaced after ${served.last}; ${askUpstream}`) }];
   if (known?.sha256 !== index.sha256)
     return [{ action: 'reject', reason: reason(`replaced after ${served.last}; only a rollback may bring it back`) }];
   if (matchesAny(guards.mayVanish, repository)) return [];

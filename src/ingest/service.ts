@@ -27,6 +27,7 @@ import { applyQuotas } from './quotas.ts';
 import { RetiredCandidates } from './retired.ts';
 import { problemOf, ScopeWatch } from './scope.ts';
 import { Surveyor } from './surveyor.ts';
+import { type UpstreamStatement, UpstreamTrace } from './upstream.ts';
 import { VanishedIndexes } from './vanished.ts';
 import { Inbox } from './walk.ts';
 
@@ -41,6 +42,7 @@ export class InboxService {
   readonly #candidates = new Map<string, Candidate>();
   readonly #vanished: VanishedIndexes;
   readonly #scope: ScopeWatch;
+  readonly #upstream: UpstreamTrace;
   /** Index files that are known to be published, by path: the value of stat then. */
   readonly #published = new Map<string, string>();
   /** The last look at the inbox was taken while an upload ran. */
@@ -63,6 +65,7 @@ export class InboxService {
     this.#ledger = new Ledger(config.builder, { ...deps, batches: deps.store.batches });
     this.#vanished = new VanishedIndexes(config, deps);
     this.#scope = new ScopeWatch(config, deps.rescanMs);
+    this.#upstream = new UpstreamTrace(config, deps.store.generations);
   }
 
   /** When the loop last got anywhere, on the monotonic clock: proof of life. */
@@ -77,6 +80,11 @@ export class InboxService {
       return found === undefined || found.isPublished() ? null : found;
     };
     return { candidate, assess: (path) => candidate(path)?.assess() ?? this.#vanished.assessOne(path) };
+  }
+
+  /** What the upstream of this inbox says of what it brought last; null for a builder's. */
+  get upstream(): UpstreamStatement | null {
+    return this.#upstream.statement;
   }
 
   /** Something may have happened: look soon. */
@@ -135,12 +143,15 @@ export class InboxService {
     await this.#lookout.seeUpload();
     this.#surveyedInUpload = this.#lookout.uploading;
     const survey = await this.#surveyor.survey(inbox);
+    const trace = await this.#upstream.look(inbox);
     this.#lookout.pace(this.#deps.clock.monotonic() - startedAt);
     this.#glance.set([
       ...survey.indexes.map(({ path, seen }) => ({ path, stat: seen.stat })),
       ...survey.absent.map((path) => ({ path, stat: 'absent' })),
+      ...trace,
     ]);
-    const newlyWatched = this.#deps.events.watch(survey.watchable.map((path) => join(this.#config.path, path)));
+    const watchable = [...survey.watchable, ...trace.map(({ path }) => path)];
+    const newlyWatched = this.#deps.events.watch(watchable.map((path) => join(this.#config.path, path)));
     await this.#readIndexes(inbox, survey.indexes, announced, signal);
     for (const candidate of this.#candidates.values()) if (await candidate.look(inbox)) this.#lookout.changed();
     for (const candidate of this.#replaced.splice(0)) await candidate.drop();
@@ -200,13 +211,15 @@ export class InboxService {
 
   /** Copies, publishes, holds, rejects. True when something still waits. */
   async #settleBatches(inbox: Inbox, problems: readonly Assessment[], signal: AbortSignal): Promise<boolean> {
-    const first = planBatch(this.#assess(problems), await this.#facts());
+    const open = this.#assess(problems);
+    const first = planBatch(open, await this.#facts(open));
     const startedAt = this.#deps.clock.monotonic();
     for (const { index } of first.publish) await this.#candidates.get(index)?.copy(inbox);
     const copyMs = this.#deps.clock.monotonic() - startedAt;
     if (first.publish.length > 0) this.#deps.events.stage('copy', copyMs / 1000);
     signal.throwIfAborted();
-    const decision = planBatch(this.#assess(problems), await this.#facts());
+    const assessed = this.#assess(problems);
+    const decision = planBatch(assessed, await this.#facts(assessed));
     const copied = decision.publish.filter(
       ({ index }) =>
         first.publish.some((one) => one.index === index) && this.#candidates.get(index)?.hasUncopied() !== true,
@@ -290,12 +303,13 @@ export class InboxService {
     this.#retired.add(candidate);
   }
 
-  async #facts(): Promise<InboxFacts> {
+  async #facts(open: readonly Assessment[]): Promise<InboxFacts> {
     await this.#lookout.seeUpload();
     return {
       // What came after the survey is not known: the upload may have ended since, its batch is not the half that was seen.
       uploading: this.#lookout.uploading || this.#surveyedInUpload,
       settled: this.#lookout.unchangedMs >= this.#config.settleMs,
+      whole: this.#upstream.isWhole(open),
       missingPackages: this.#config.missingPackages,
     };
   }

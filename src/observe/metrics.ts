@@ -188,14 +188,16 @@ export class Metrics {
   }
 
   #setMirrors(facts: StatusFacts, nowMs: number): void {
-    const { mirrorGeneration, lag, behind, behindSince, state, breaker, blocked, unknown } = this.#now;
-    for (const gauge of [mirrorGeneration, lag, behind, behindSince, state, breaker, blocked, unknown]) gauge.reset();
+    const { mirrorGeneration, lag, behind, behindSince, state, breaker, blocked, unknown, takenOver } = this.#now;
+    const perMirror = [mirrorGeneration, lag, behind, behindSince, state, breaker, blocked, unknown, takenOver];
+    for (const gauge of perMirror) gauge.reset();
     this.#setSyncs(facts);
     for (const mirror of facts.mirrors) {
       const pushed = { mirror: mirror.name, view: 'pushed' };
       for (const each of mirrorStates) state.set({ mirror: mirror.name, state: each }, mirror.state === each ? 1 : 0);
       breaker.set({ mirror: mirror.name }, breakerStates.indexOf(mirror.breaker));
       blocked.set({ mirror: mirror.name }, mirror.blockedBy === null ? 0 : 1);
+      if (mirror.takeoverAfterMs != null) takenOver.set({ mirror: mirror.name }, mirror.takenOverAtMs == null ? 0 : 1);
       lag.set(pushed, secondsSince(mirror.pushedMissingSinceMs, nowMs));
       behindSince.set(pushed, (mirror.pushedMissingSinceMs ?? 0) / 1000);
       if (mirror.generation !== null) {
@@ -298,6 +300,7 @@ function gauges(registry: Registry) {
     state: make('mirror_state', '1 for the state that the mirror is in.', ['mirror', 'state']),
     breaker: make('mirror_breaker_state', '0 closed, 1 half-open, 2 open: no whole push is tried.', ['mirror']),
     blocked: make('mirror_blocked', '1 when no push is tried before a person has done something.', ['mirror']),
+    takenOver: make('mirror_taken_over', '1 while this primary serves the mirror in place of its first.', ['mirror']),
     syncPeriod: make('mirror_sync_period_seconds', 'How often a mirror that pulls seems to do so.', ['mirror']),
     nextSync: make('mirror_next_sync_timestamp_seconds', 'When a mirror that pulls is expected to do so next.', [
       'mirror',

@@ -2,8 +2,8 @@
 
 /** What a mirror serves as the index of one repository, looked up by SHA-256 in our history. */
 export type ServedIndex =
-  /** One of our indexes: the last generation that published it (the later one after a rollback), null for the present one. */
-  { readonly lastGeneration: number | null } | 'unknown' | 'absent';
+  /** `newer`: another primary's, by a trusted key, newer than ours. Else one of our indexes: the last generation that published it (the later one after a rollback), null for the present one. */
+  { readonly lastGeneration: number | null } | 'unknown' | 'absent' | 'newer';
 
 export interface RepositoryObservation {
   readonly path: string;
@@ -17,6 +17,8 @@ export interface Observation {
   readonly generation: number | null;
   /** True when at least one index is not of our history: a mirror that was tampered with, or another writer. */
   readonly unknownContent: boolean;
+  /** True when at least one index is newer than ours. */
+  readonly ahead?: true;
 }
 
 /**
@@ -28,6 +30,7 @@ export function observedGeneration(seen: readonly RepositoryObservation[], newes
   return {
     generation: dated.length === 0 ? null : Math.min(...dated),
     unknownContent: seen.some((repository) => repository.served === 'unknown'),
+    ...(seen.some((repository) => repository.served === 'newer') && { ahead: true }),
   };
 }
 
@@ -44,6 +47,7 @@ export function holdsExactly(
 /** The newest generation for which this repository's index is not too old; null when it has no age. */
 function newestServed({ served, firstGeneration }: RepositoryObservation, newest: number): number | null {
   if (served === 'unknown') return null;
+  if (served === 'newer') return newest;
   if (served === 'absent') return Math.min(newest, firstGeneration - 1);
   return Math.min(newest, served.lastGeneration ?? newest);
 }

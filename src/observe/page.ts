@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto';
 import { escapeText } from '../system/log.ts';
 import { pageStyle } from './page-style.ts';
 import { type BatchStatus, isInStep, type MirrorStatus, type RepositoryStatus, type Status } from './status.ts';
-import { countText, overdueText, spanText, whenText } from './words.ts';
+import { upstreamText } from './upstreams-text.ts';
+import { countText, overdueText, spanText, turnText, whenText } from './words.ts';
 
 const reasonsShown = 5;
 const batchesShown = 20;
@@ -32,7 +33,7 @@ export function renderPage(status: Status, nowMs: number): string {
 </head>
 <body>
 <main>
-${header(status, nowMs)}${stateNote(status)}
+${header(status, nowMs)}${stateNote(status)}${upstreamNotes(status, nowMs)}
 ${mirrorSection(status, nowMs)}
 ${batchSection(status, nowMs)}
 ${repositorySection(status)}
@@ -65,6 +66,11 @@ function stateNote({ state_problem: problem }: Status): string {
     : `\n<p><strong>state.db cannot be written, nothing is published: ${html(problem)}</strong></p>`;
 }
 
+/** From whom this host gets its generations, where that is another lockstepd. */
+function upstreamNotes({ upstreams }: Status, nowMs: number): string {
+  return upstreams.map((upstream) => `\n<p>Upstream ${html(upstreamText(upstream, nowMs))}.</p>`).join('');
+}
+
 function toneOf(mirror: MirrorStatus, newest: number): Tone {
   if (mirror.state === 'blocked' || mirror.observed_unknown_content) return 'bad';
   if (mirror.state === 'unknown' && mirror.generation === null && mirror.last_error === null) return 'idle';
@@ -83,7 +89,7 @@ function mirrorSection(status: Status, nowMs: number): string {
       observedCell(mirror, status.generation),
       when(mirror.last_success_at, nowMs),
       when(mirror.next_attempt_at ?? mirror.next_sync_at, nowMs),
-      html([overdueText(mirror), mirror.last_error].filter((text) => text !== null).join('; ')),
+      html([overdueText(mirror), turnText(mirror), mirror.last_error].filter((text) => text !== null).join('; ')),
     ]);
   });
   return table('Mirrors', columns, rows);

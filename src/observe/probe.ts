@@ -103,6 +103,37 @@ export class Prober {
     };
   }
 
+  /** One file of the mirror, at most `maxBytes` long; null when it is absent or there is no answer. */
+  async read(
+    base: string,
+    path: string,
+    options: { readonly maxBytes: number; readonly signal: AbortSignal },
+  ): Promise<Buffer | null> {
+    const url = indexUrl(base, path);
+    if (url === null) return null;
+    const [http, https] = [new HttpAgent(), new HttpsAgent()];
+    const signal = AbortSignal.any([options.signal, AbortSignal.timeout(this.#options.timeoutMs)]);
+    try {
+      const response = await this.#get(url, undefined, { http, https, signal, skewSeconds: null }, signal);
+      if (response.statusCode !== 200) return null;
+      const chunks: Buffer[] = [];
+      let length = 0;
+      for await (const chunk of response as AsyncIterable<Buffer>) {
+        length += chunk.length;
+        if (length > options.maxBytes) return null;
+        chunks.push(chunk);
+      }
+      return Buffer.concat(chunks);
+    } catch {
+      // What goes wrong at the mirror is no answer.
+      options.signal.throwIfAborted();
+      return null;
+    } finally {
+      http.destroy();
+      https.destroy();
+    }
+  }
+
   async #probeIndex(
     url: URL | null,
     known: Remembered | undefined,

@@ -2,8 +2,10 @@
 import { escapeText } from '../system/log.ts';
 import { renderAnnouncementsBlock } from './announcements-text.ts';
 import { renderScrubBlock } from './scrub-text.ts';
+import { renderSwitchBlock } from './switch-text.ts';
 import { type BatchStatus, isInStep, type MirrorStatus, type Status } from './status.ts';
-import { countText, overdueText, spanText, whenText } from './words.ts';
+import { renderUpstreamsBlock } from './upstreams-text.ts';
+import { countText, overdueText, spanText, turnText, whenText } from './words.ts';
 
 export interface StatusTextOptions {
   /** True: colours for a terminal. */
@@ -27,6 +29,8 @@ export function renderStatusText(status: Status, options: StatusTextOptions): st
     headline(status, options),
     mirrorTable(status, options),
     stateBlock(status, options),
+    renderUpstreamsBlock(status.upstreams, options.nowMs),
+    renderSwitchBlock(status.switch),
     renderAnnouncementsBlock(status.announcements, options.nowMs),
     keyBlock(status, options),
     renderScrubBlock(status.scrub),
@@ -62,9 +66,13 @@ function mirrorTable(status: Status, options: StatusTextOptions): string {
 
 function mirrorRow(mirror: MirrorStatus, nowMs: number): string[] {
   const unknown = mirror.observed_unknown_content ? 'serves an index that was never published' : null;
-  const reasons = [unknown, skewText(mirror.clock_skew_seconds), overdueText(mirror), mirror.last_error].filter(
-    (text) => text !== null,
-  );
+  const reasons = [
+    unknown,
+    skewText(mirror.clock_skew_seconds),
+    overdueText(mirror),
+    turnText(mirror),
+    mirror.last_error,
+  ].filter((text) => text !== null);
   return [
     escapeText(mirror.name),
     mirror.state,

@@ -6,6 +6,8 @@ import type { BatchState, Reason } from '../store/batches.ts';
 import { type AnnouncementStatus, announcementView, type BrokerFacts } from './announcements.ts';
 import type { SyncEstimate } from './period.ts';
 import type { ScrubStatus } from './scrub.ts';
+import { type SwitchStatus, type SwitchView, switchView } from './switch.ts';
+import { type UpstreamFacts, type UpstreamStatus, upstreamView } from './upstreams.ts';
 
 export const mirrorStates = ['in-sync', 'behind', 'pushing', 'waiting', 'blocked', 'unknown'] as const;
 export type MirrorState = (typeof mirrorStates)[number];
@@ -18,6 +20,9 @@ export interface StatusFacts {
   readonly repositories: readonly RepositoryFacts[];
   readonly mirrors: readonly MirrorFacts[];
   readonly announcements: readonly BrokerFacts[];
+  readonly upstreams: readonly UpstreamFacts[];
+  /** How the newest generation goes out where mirrors switch together; null or absent: each by itself. */
+  readonly switching?: SwitchStatus | null;
   readonly batches: readonly BatchFacts[];
   readonly keyProblems: readonly KeyProblemFacts[];
   /** Why state.db cannot be written; null when it can. */
@@ -67,7 +72,11 @@ export interface MirrorFacts {
   readonly lastSuccessAtMs: number | null;
   readonly nextAttemptAtMs: number | null;
   /** Why the next try is not now. */
-  readonly waitsFor: WaitReason | null;
+  readonly waitsFor: WaitReason | 'standby' | 'together' | null;
+  /** Another primary serves it first, and we when users lack something for longer; null or absent: we are its primary. */
+  readonly takeoverAfterMs?: number | null;
+  /** Since when we serve it in place of the other; null or absent: we do not. */
+  readonly takenOverAtMs?: number | null;
   readonly breaker: Breaker;
   readonly blockedBy: BlockedBy | null;
   /** Why a person blocked it. */
@@ -98,6 +107,10 @@ export interface Status {
   readonly mirrors: readonly MirrorStatus[];
   /** The MQTT brokers that are told of each generation. */
   readonly announcements: readonly AnnouncementStatus[];
+  /** The inboxes that another lockstepd feeds. */
+  readonly upstreams: readonly UpstreamStatus[];
+  /** How the newest generation goes out where mirrors switch together; null: each by itself. */
+  readonly switch: SwitchView | null;
   /** The most recently changed first. */
   readonly batches: readonly BatchStatus[];
   readonly key_problems: readonly KeyProblemFacts[];
@@ -132,8 +145,15 @@ export interface MirrorStatus {
   readonly observed_unknown_content: boolean;
   readonly last_success_at: string | null;
   readonly next_attempt_at: string | null;
-  /** `back-off`, `busy`, `disk-full`, `quiet`, `pace` or `asked` while the state is `waiting`. */
-  readonly waits_for: WaitReason | null;
+  /**
+   * `back-off`, `busy`, `disk-full`, `quiet`, `pace` or `asked` while the state is `waiting`; `standby` while another primary
+   * serves it; `together` while its packages are there and its indexes wait for the other mirrors.
+   */
+  readonly waits_for: WaitReason | 'standby' | 'together' | null;
+  /** Null: it has no other primary. */
+  readonly takeover_after_seconds: number | null;
+  /** Since when we serve it in place of its first primary. */
+  readonly taken_over_since: string | null;
   /** `permanent` or `security` (of a failure that needs a person), or `operator`. */
   readonly blocked_by: BlockedBy | null;
   readonly last_error: string | null;
@@ -173,6 +193,8 @@ export function statusView(facts: StatusFacts, nowMs: number): Status {
     })),
     mirrors: facts.mirrors.map((m) => mirrorView(m, nowMs)),
     announcements: facts.announcements.map((broker) => announcementView(broker, instant)),
+    upstreams: facts.upstreams.map((upstream) => upstreamView(upstream, instant)),
+    switch: switchView(facts.switching ?? null, instant),
     batches: facts.batches.toSorted((a, b) => b.updatedAtMs - a.updatedAtMs).map(batchView),
     key_problems: facts.keyProblems.map(({ builder, path, detail }) => ({ builder, path, detail })),
     state_problem: facts.stateProblem,
@@ -195,6 +217,8 @@ function mirrorView(mirror: MirrorFacts, nowMs: number): MirrorStatus {
     last_success_at: instant(mirror.lastSuccessAtMs),
     next_attempt_at: instant(mirror.nextAttemptAtMs),
     waits_for: mirror.waitsFor,
+    takeover_after_seconds: mirror.takeoverAfterMs == null ? null : mirror.takeoverAfterMs / 1000,
+    taken_over_since: instant(mirror.takenOverAtMs ?? null),
     blocked_by: mirror.blockedBy,
     last_error: lastErrorOf(mirror),
     clock_skew_seconds: mirror.clockSkewSeconds ?? null,

@@ -46,6 +46,16 @@ export function overdueText(mirror: {
   return `overdue: it pulls about every ${spanText(mirror.sync_period_seconds)}, ask its admin`;
 }
 
+/** What a mirror that has two primaries, or switches with others, waits for or is served by; null when that is nothing special. */
+export function turnText(mirror: {
+  readonly waits_for: string | null;
+  readonly taken_over_since: string | null;
+}): string | null {
+  if (mirror.taken_over_since !== null) return `taken over since ${mirror.taken_over_since}`;
+  if (mirror.waits_for === 'standby') return 'standby (first primary serves it)';
+  return mirror.waits_for === 'together' ? 'has the packages, waits for the other mirrors' : null;
+}
+
 const byteUnits = ['B', 'kB', 'MB', 'GB', 'TB'] as const;
 
 /** A number of bytes in decimal units: `0 B`, `75 kB`, `2.3 MB`. */

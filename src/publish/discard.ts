@@ -1,6 +1,7 @@
 /** Trees that a start gives up: put aside in one rename, removed when nobody waits, because that takes as long as a tree has files. */
 import { join } from 'node:path';
 import { errnoOf } from '../errors.ts';
+import type { GenerationStore } from '../store/generations.ts';
 import { syncDirectory } from '../system/durable.ts';
 import { diskFiles, type Files } from '../system/files.ts';
 import { isKeptCopies } from './rollback-copies.ts';
@@ -35,4 +36,10 @@ export async function discard(root: string, tree: string, files: Files = diskFil
 export async function removeDiscarded(root: string, files: Files = diskFiles): Promise<void> {
   for (const name of (await files.readdir(join(root, 'ingest'))).filter(isDiscarded))
     await files.removeTree(join(root, 'ingest', name));
+}
+
+/** Packages of the served generation; 0 before the first. */
+export function servedPackages(generations: GenerationStore): number {
+  const indexes = generations.indexesAt(generations.current()?.number ?? 0);
+  return indexes.reduce((sum, { packages }) => sum + packages, 0);
 }

@@ -1,5 +1,6 @@
 /** Plans how a tree comes to hold a generation, as an ordered list of steps with the commit point last. Pure: rows in, steps out. */
 import type { IndexRow, PackageRow } from '../store/generations.ts';
+import { traceFile } from '../store/trace.ts';
 
 /** Paths are relative to the root. Each step may be carried out again after a crash. */
 export type Step =
@@ -13,8 +14,6 @@ export type Step =
   | { readonly kind: 'sync'; readonly directory: string }
   /** The commit point: `public` names `tree`. A plain directory in its place is renamed to `aside` first, if that is given. */
   | { readonly kind: 'switch'; readonly tree: string; readonly aside?: string };
-
-export const traceFile = 'lockstep.json';
 
 export interface TreePlanInput {
   readonly tree: string;

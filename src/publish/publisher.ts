@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { errnoOf, messageOf, OperationError } from '../errors.ts';
 import type { Generation } from '../store/generations.ts';
 import type { Store } from '../store/store.ts';
+import { traceFile } from '../store/trace.ts';
 import { type Clock, toInstant } from '../system/clock.ts';
 import { makeDirectoryDurable } from '../system/durable.ts';
 import { diskFiles, type Files } from '../system/files.ts';
@@ -12,9 +13,9 @@ import type { Log } from '../system/log.ts';
 import { inPieces } from '../system/pieces.ts';
 import { applySteps, makePublicDirectory } from './apply.ts';
 import { IndexArchive } from './archive.ts';
-import { clearIngest, discard, removeDiscarded } from './discard.ts';
+import { clearIngest, discard, removeDiscarded, servedPackages } from './discard.ts';
 import { chooseTree, nextMtimeSeconds, type TreeChoice, type TreeFacts } from './generation.ts';
-import { planTree, traceContent, traceFile } from './plan.ts';
+import { planTree, traceContent } from './plan.ts';
 import { Leases } from './leases.ts';
 import type { Lease, PublisherOptions, VerifiedBatch } from './ports.ts';
 import { forecastPrune, type PruneForecast, pruneOnce } from './prune.ts';
@@ -251,7 +252,7 @@ export class Publisher {
     try {
       if (served !== pending.tree) {
         const from = generations.trees().find((t) => t.name === pending.tree)?.generation ?? 0;
-        if (from === 0 && this.#servedPackages() > (this.#options.linksAtStart ?? linksAtStart)) {
+        if (from === 0 && servedPackages(generations) > (this.#options.linksAtStart ?? linksAtStart)) {
           await discard(this.#options.root, pending.tree, this.#files);
           throw new Error('its tree has to be made from nothing: after the start the upload is published anew');
         }
@@ -270,13 +271,6 @@ export class Publisher {
     journal.commit(pending, current, this.#clock.now());
     this.#log.info('publish_recovered', { generation: pending.number, batch: pending.batch, outcome: 'finished' });
     return false;
-  }
-
-  /** Packages of the served generation; 0 before the first. */
-  #servedPackages(): number {
-    const { generations } = this.#store;
-    const indexes = generations.indexesAt(generations.current()?.number ?? 0);
-    return indexes.reduce((sum, { packages }) => sum + packages, 0);
   }
 
   async #takeBack(number: number, tree: string): Promise<void> {

@@ -1,28 +1,11 @@
 /** Reads what a public directory says of itself: its trace file, and every index below it with the repository it stands for. Changes nothing. */
 import { opendir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
 import { type IndexFileName, isIndexFileName } from '../apk/entry.ts';
 import { matchTemplate, type Template } from '../config/template.ts';
 import { errnoOf } from '../errors.ts';
+import { parseTrace, type Trace, traceFile } from '../store/trace.ts';
 import { isTreeName } from './generation.ts';
-import { traceFile } from './plan.ts';
-
-export interface Trace {
-  readonly generation: number;
-  /** Who published it; null: it does not say. */
-  readonly primary: string | null;
-  readonly publishedAtMs: number;
-  /** Path of each index -> its SHA-256. */
-  readonly indexes: ReadonlyMap<string, string>;
-}
-
-const schema = z.object({
-  generation: z.int().min(1),
-  primary: z.string().max(255).nullable().default(null),
-  published_at: z.iso.datetime().transform((text) => Date.parse(text)),
-  repositories: z.array(z.object({ path: z.string(), index: z.string(), index_sha256: z.string() })),
-});
 
 /** The trace file of a tree; null when there is none that can be read. */
 export async function readTrace(directory: string): Promise<Trace | null> {
@@ -32,24 +15,6 @@ export async function readTrace(directory: string): Promise<Trace | null> {
     if (['ENOENT', 'ENOTDIR', 'EIO', 'EACCES'].includes(errnoOf(error) ?? '')) return null;
     throw error;
   }
-}
-
-/** The content of a trace file; null for anything else. */
-export function parseTrace(text: string): Trace | null {
-  let parsed: z.output<typeof schema>;
-  try {
-    parsed = schema.parse(JSON.parse(text));
-  } catch (error) {
-    if (error instanceof SyntaxError || error instanceof z.ZodError) return null;
-    throw error;
-  }
-  const { generation, primary, published_at: publishedAtMs, repositories } = parsed;
-  return {
-    generation,
-    primary,
-    publishedAtMs,
-    indexes: new Map(repositories.map((one) => [`${one.path}/${one.index}`, one.index_sha256])),
-  };
 }
 
 /** The highest generation that a trace file of any tree below `root` tells; 0 when none does. */

@@ -11,7 +11,7 @@ import { hostname } from 'node:os';
 import { join, posix } from 'node:path';
 import type { AnnounceConfig } from '../config/announce-schema.ts';
 import { type FaultKind, messageOf } from '../errors.ts';
-import { traceFile } from '../publish/plan.ts';
+import { traceFile } from '../store/trace.ts';
 import type { Lease } from '../publish/ports.ts';
 import type { Store } from '../store/store.ts';
 import { abortable } from '../system/abortable.ts';

@@ -2,24 +2,24 @@
 import { createHash } from 'node:crypto';
 import { posix } from 'node:path';
 import { TransportError } from '../errors.ts';
-import { traceFile } from '../publish/plan.ts';
-import { parseTrace } from '../publish/survey.ts';
+import { parseTrace, traceFile, traceLimit } from '../store/trace.ts';
 import { escapeText } from '../system/log.ts';
+import type { Standing } from './fellow.ts';
 import { type FenceFacts, type FenceVerdict, type Held, judge } from './fence.ts';
 import type { PushDeps } from './ports.ts';
 import type { Transport } from './transport.ts';
 
-/** A trace has about 200 bytes for each index; what is longer is none. */
-const traceLimit = 4 * 1024 * 1024;
 const indexLimit = 64 * 1024 * 1024;
+
+type FenceDeps = Pick<PushDeps, 'store' | 'log' | 'primary' | 'takes' | 'vouch' | 'shared'>;
 
 export class MirrorFence {
   readonly #mirror: string;
   readonly #transport: Transport;
-  readonly #deps: Pick<PushDeps, 'store' | 'log' | 'primary' | 'takes'>;
+  readonly #deps: FenceDeps;
   #forced = false;
 
-  constructor(mirror: string, transport: Transport, deps: Pick<PushDeps, 'store' | 'log' | 'primary' | 'takes'>) {
+  constructor(mirror: string, transport: Transport, deps: FenceDeps) {
     this.#mirror = mirror;
     this.#transport = transport;
     this.#deps = deps;
@@ -37,15 +37,16 @@ export class MirrorFence {
 
   /**
    * Resolves when the indexes may be replaced; throws TransportError `ahead`, `content_unknown` or `drifted`. An account that
-   * cannot be read is taken at the word of the probe, and so is a mirror without doubts whose reads are dear. With `traceOnly`
-   * the trace is read in any case, and decides alone.
+   * cannot be read is taken at the word of the probe, and so is a mirror without doubts whose reads are dear, unless it is shared
+   * with another primary. With `traceOnly`
+   * the trace is read in any case, and decides alone unless it names what was never published here.
    */
   async check(signal: AbortSignal, { traceOnly = false } = {}): Promise<void> {
     if (this.#forced) return;
     const facts = this.#facts();
     if (facts === null) return;
     const { read, readIsDear } = this.#transport;
-    const warm = facts.confirmed !== null && !facts.strange;
+    const warm = facts.confirmed !== null && !facts.strange && facts.newer !== true && this.#deps.shared !== true;
     if (!read || (warm && readIsDear && !traceOnly)) return this.#decide(this.#blind(facts));
     let verdict: FenceVerdict;
     try {
@@ -61,7 +62,8 @@ export class MirrorFence {
     const { generations, mirrors, takeover } = this.#deps.store;
     const current = generations.current();
     if (!current) return null;
-    const { serves, confirmed, unknownContent: strange } = mirrors.get(this.#mirror);
+    const { serves, confirmed, unknownContent: strange, ahead: newer } = mirrors.get(this.#mirror);
+    const vouches = this.#deps.vouch !== undefined;
     const { number: generation, publishedAtMs } = current;
     const lastOf = (path: string, sha256: string): number | null | undefined => {
       const range = generations.rangeOf(posix.dirname(path), sha256);
@@ -69,7 +71,8 @@ export class MirrorFence {
       // Ours, from before the records were lost: a mirror that was behind then is brought up as any other.
       return takeover.wasPublishedBefore(sha256) ? 0 : undefined;
     };
-    return { primary: this.#deps.primary ?? null, generation, publishedAtMs, serves, confirmed, strange, lastOf };
+    const primary = this.#deps.primary ?? null;
+    return { primary, generation, publishedAtMs, serves, confirmed, strange, newer, vouches, lastOf };
   }
 
   async #look(
@@ -81,19 +84,35 @@ export class MirrorFence {
     const bytes = await read(traceFile, traceLimit, { signal });
     const trace = bytes === null ? null : parseTrace(bytes.toString('utf8'));
     const verdict = judge({ trace, indexes: null }, facts);
-    if (verdict.verdict !== 'look' || traceOnly) return verdict;
+    if (verdict.verdict !== 'look' || (traceOnly && !verdict.foreign)) return verdict;
     const indexes = new Map<string, string>();
-    for (const { repository, file } of this.#deps.store.generations.indexesAt(facts.generation)) {
-      if (!this.#deps.takes(repository)) continue;
-      const path = `${repository}/${file}`;
+    const standings = new Map<string, Standing>();
+    for (const path of this.#pathsToLookAt(facts)) {
       const index = await read(path, indexLimit, { signal });
-      if (index !== null) indexes.set(path, createHash('sha256').update(index).digest('hex'));
+      if (index === null) continue;
+      const sha256 = createHash('sha256').update(index).digest('hex');
+      indexes.set(path, sha256);
+      if (this.#deps.vouch && facts.lastOf(path, sha256) === undefined)
+        standings.set(path, await this.#deps.vouch(path, index, signal));
     }
-    const held: Held = { trace, indexes };
+    const held: Held = { trace, indexes, standings };
     return judge(held, facts);
   }
 
-  #blind({ serves, strange }: FenceFacts): FenceVerdict {
+  /** What a push may replace; and on a shared mirror what it may remove, for it may be there anew. */
+  #pathsToLookAt({ generation, confirmed }: FenceFacts): string[] {
+    const { generations } = this.#deps.store;
+    const paths = generations.indexesAt(generation).map(({ repository, file }) => `${repository}/${file}`);
+    if (this.#deps.shared === true) paths.push(...generations.indexesLeft(confirmed, generation));
+    return paths.filter((path) => this.#deps.takes(posix.dirname(path)));
+  }
+
+  #blind({ serves, strange, newer }: FenceFacts): FenceVerdict {
+    if (newer === true && !strange)
+      return {
+        verdict: 'ahead',
+        detail: 'a probe saw an index there that is signed by a trusted key and newer than ours',
+      };
     return serves !== null && strange
       ? { verdict: 'unknown', detail: 'a probe saw an index there that was never published here' }
       : { verdict: 'go' };

@@ -188,7 +188,10 @@ function looked(
 ): MirrorStep {
   if (state.phase === 'blocked') {
     const isOver = state.untilMs !== null && nowMs >= state.untilMs;
-    if (!isOver || quietMs > 0 || isTooSoon(state, nowMs)) return stay(state);
+    if (!isOver) return stay(state);
+    // What is over and cannot be done yet would be looked at without a rest.
+    if (quietMs > 0) return stay({ ...state, untilMs: nowMs + quietMs });
+    if (isTooSoon(state, nowMs)) return stay({ ...state, untilMs: soonest(state) });
     const { phase, by, untilMs, note } = state;
     return begin(state, { phase: 'checking', blocked: { phase, by, untilMs, note } }, nowMs);
   }

@@ -1,5 +1,5 @@
 /** Plans what a mirror is sent: from records when we know what it holds, from a comparison when we do not. Pure. */
-import { traceFile } from '../publish/plan.ts';
+import { traceFile } from '../store/trace.ts';
 import type { IndexRow, PackageRow } from '../store/generations.ts';
 import { TransportError } from '../errors.ts';
 import type { PushFile, RemoteFile, Wave } from './transport.ts';

@@ -5,7 +5,10 @@ import type { Lease } from '../publish/ports.ts';
 import type { SavedState } from '../store/mirror-states.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
+import type { Files } from '../system/files.ts';
 import type { Log } from '../system/log.ts';
+import type { Vouch } from './fellow.ts';
+import type { TogetherPort } from './together.ts';
 import type { Transport } from './transport.ts';
 
 /** What a worker has done at its mirror. A failure is thrown: TransportError where it is known what to do. */
@@ -59,7 +62,17 @@ export interface PushDeps {
   readonly takes: (repository: string) => boolean;
   /** The name under which this primary publishes. */
   readonly primary?: string;
+  /** Says of indexes that were never published here whose they are; absent: all of them are strange. */
+  readonly vouch?: Vouch;
+  /** Another primary writes there too: what only that one knows is left alone, see README. */
+  readonly shared?: boolean;
+  /** False: what has expired is for another primary to remove. */
+  readonly prunes?: boolean;
+  /** Absent: indexes follow their packages at once. */
+  readonly together?: TogetherPort;
   readonly clock: Clock;
+  /** Where the lease's directory lies; the disk. */
+  readonly files?: Pick<Files, 'stat'>;
   readonly log: Log;
   readonly events: {
     bytes(count: number): void;

@@ -1,9 +1,9 @@
 /** One push to a mirror: packages, then indexes, then prune; and what it takes to know whether one is due. */
-import { stat } from 'node:fs/promises';
 import { join, posix } from 'node:path';
-import { traceFile } from '../publish/plan.ts';
+import { traceFile } from '../store/trace.ts';
 import type { Lease } from '../publish/ports.ts';
 import type { IndexRow } from '../store/generations.ts';
+import { diskFiles } from '../system/files.ts';
 import { MirrorFence } from './fence-check.ts';
 import { filesOf, indexFilesOf, isOursToRemove, planComparison, refuseDamaged, splitReplacing } from './plan.ts';
 import type { PushDeps, PushPort } from './ports.ts';
@@ -21,6 +21,7 @@ export class MirrorPush implements PushPort {
   readonly #recall: MirrorRecall;
   readonly #tidy: MirrorTidy;
   readonly #fence: MirrorFence;
+  #forced = false;
 
   constructor(name: string, transport: Transport, deps: PushDeps) {
     this.#name = name;
@@ -36,7 +37,9 @@ export class MirrorPush implements PushPort {
     const current = generations.current();
     if (!current) return false;
     const row = mirrors.get(this.#name);
-    if (row.confirmed !== current.number || this.#recall.isDue()) return true;
+    if (this.#recall.isDue()) return true;
+    if (row.confirmed !== current.number) return row.staged !== current.number || !this.#mustWait(current.number);
+    if (this.#deps.prunes === false) return false;
     const untilMs = this.#deps.clock.now() - this.#deps.graceMs;
     return generations.expired({ sinceMs: row.prunedUntilMs, untilMs, at: current.number }, 0).paths.length > 0;
   }
@@ -45,7 +48,10 @@ export class MirrorPush implements PushPort {
     await checkWith(this.transport, { signal });
   }
 
+  /** On a shared mirror what only another primary knew may go too. */
   force(): void {
+    this.#forced = true;
+    if (this.#deps.shared === true) this.#deps.store.mirrors.doubt(this.#name);
     this.#fence.force();
   }
 
@@ -59,7 +65,7 @@ export class MirrorPush implements PushPort {
 
   async push(signal: AbortSignal): Promise<number | null> {
     const { store } = this.#deps;
-    const from = store.mirrors.get(this.#name).confirmed;
+    const { confirmed: from, staged } = store.mirrors.get(this.#name);
     const first = this.#deps.lease();
     if (!first) return null;
     let lease = first;
@@ -70,13 +76,22 @@ export class MirrorPush implements PushPort {
       // A push that fails before it comes to the indexes has nobody who listens.
       gate.catch(() => {});
       if (from === null || !this.transport.readsBeside) await gate;
+      const waits = this.#mustWait(lease.generation);
       let [strangers, packages]: [readonly string[], Wave] = [[], []];
       if (from === null) ({ strangers, replacing: packages } = await this.#compare(lease, signal));
-      else packages = await this.#putPackages(lease, from, signal);
+      else if (waits) await this.#stage(lease, from, staged ?? from, signal);
+      if (waits) {
+        await gate;
+        this.#deps.together?.staged(lease.generation);
+        if (this.#mustWait(lease.generation)) return null;
+      }
+      const there = store.mirrors.get(this.#name).staged ?? from;
+      if (from !== null) packages = await this.#putPackages(lease, from, signal, there ?? from);
       // While packages were on their way a newer generation may have come out: go on to it, the indexes go once.
       for (;;) {
         const [older, newer]: [Lease, Lease] = [lease, this.#lease()];
-        if (newer.generation === older.generation) {
+        // What may be shown is not exchanged for what has to wait.
+        if (newer.generation === older.generation || this.#mustWait(newer.generation)) {
           newer.release();
           break;
         }
@@ -97,14 +112,30 @@ export class MirrorPush implements PushPort {
       store.mirrors.confirm(this.#name, lease.generation, this.#deps.clock.now());
       this.#recall.record();
       this.#fence.passed();
+      this.#forced = false;
       this.#deps.events.confirmed(lease.generation);
-      await this.#tidy.prune(lease.generation, mayRemove, signal);
+      await this.#tidy.prune(lease.generation, mayRemove && this.#deps.prunes !== false, signal);
       return lease.generation;
     } catch (error) {
       this.#tidy.cutOff();
       throw error;
     } finally {
       lease.release();
+    }
+  }
+
+  /** The indexes of `generation` have to wait for the other mirrors; never when something is recalled, which must go. */
+  #mustWait(generation: number): boolean {
+    const { together } = this.#deps;
+    return together !== undefined && !together.mayShow(generation) && !this.#recall.isDue();
+  }
+
+  /** Puts the packages of the generation that no index there contradicts; those of `since` are there. */
+  async #stage(lease: Lease, from: number, since: number, signal: AbortSignal): Promise<void> {
+    const { generations } = this.#deps.store;
+    for (const page of generations.packagesForMirror(from, lease.generation, { since, staging: true })) {
+      const files = filesOf(page.filter(({ repository }) => this.#deps.takes(repository)));
+      if (files.length > 0) await this.#put(lease, [files], signal);
     }
   }
 
@@ -115,11 +146,11 @@ export class MirrorPush implements PushPort {
   }
 
   /** Puts the packages but for the last page, which is returned: it travels with the indexes. */
-  async #putPackages(lease: Lease, from: number, signal: AbortSignal): Promise<Wave> {
+  async #putPackages(lease: Lease, from: number, signal: AbortSignal, since = from): Promise<Wave> {
     let last: Wave = [];
     let pages = 0;
     try {
-      for (const page of this.#deps.store.generations.packagesForMirror(from, lease.generation)) {
+      for (const page of this.#deps.store.generations.packagesForMirror(from, lease.generation, { since })) {
         if (last.length > 0) {
           await this.#put(lease, [last], signal);
           pages++;
@@ -136,7 +167,7 @@ export class MirrorPush implements PushPort {
 
   async #indexes(lease: Lease, from: number): Promise<Wave> {
     const indexes = this.#indexesAt(lease.generation).filter((index) => index.since > from);
-    const { size, mtimeMs } = await stat(join(lease.directory, traceFile));
+    const { size, mtimeMs } = await (this.#deps.files ?? diskFiles).stat(join(lease.directory, traceFile));
     const trace: PushFile = { path: traceFile, size, mtimeSeconds: Math.floor(mtimeMs / 1000) };
     return [...indexFilesOf(indexes), trace];
   }
@@ -170,7 +201,9 @@ export class MirrorPush implements PushPort {
         if (now.length > 0) await this.#put(lease, [now], signal);
         replacing.push(...later);
       }
-      for (const name of remote.keys()) {
+      // A package that only another primary knows may be about to be named by its index: it is that one's to remove.
+      const removes = this.#deps.shared !== true || this.#forced;
+      for (const name of removes ? remote.keys() : []) {
         if (strangers.length >= rememberedFiles) break;
         if (isOursToRemove(name) && !generations.isWanted(repository, name, lease.generation, keepAfterMs))
           strangers.push(`${repository}/${name}`);

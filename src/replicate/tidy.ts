@@ -7,6 +7,8 @@ import { leftOverIn } from './plan.ts';
 import type { PushDeps } from './ports.ts';
 import type { RemoteFile, Transport, TransportOptions } from './transport.ts';
 
+const dayMs = 86_400_000;
+
 export class MirrorTidy {
   readonly #name: string;
   readonly #transport: Transport;
@@ -60,12 +62,19 @@ export class MirrorTidy {
     this.#written.clear();
   }
 
+  /** On a shared mirror a fresh temporary file may belong to the push of the other primary. */
+  #isNobodys({ mtimeSeconds }: RemoteFile): boolean {
+    return this.#deps.shared !== true || this.#deps.clock.now() - (mtimeSeconds ?? 0) * 1000 > dayMs;
+  }
+
   /** Temporary files where this push and those that failed before it have written. */
   async #leftOver(signal: AbortSignal): Promise<string[]> {
     const found: string[] = [];
     for (const directory of this.#written) {
       signal.throwIfAborted();
-      found.push(...leftOverIn(directory, (await listIfAllowed(this.#transport, directory, signal)).keys()));
+      const there = await listIfAllowed(this.#transport, directory, signal);
+      const names = [...there].filter(([, file]) => this.#isNobodys(file)).map(([name]) => name);
+      found.push(...leftOverIn(directory, names));
     }
     return found;
   }

@@ -222,14 +222,19 @@ export class GenerationStore {
 
   /**
    * What a mirror at generation `from` lacks of `to`: only what generation `to` names. Last what takes the place of other
-   * bytes, which the mirror's index may still name: it is wrong there until the indexes follow.
+   * bytes, which the mirror's index may still name: it is wrong there until the indexes follow; not at all with `staging`.
+   * What else generation `since` names is there already.
    */
-  *packagesForMirror(from: number, to: number): Generator<readonly PackageRow[]> {
+  *packagesForMirror(
+    from: number,
+    to: number,
+    { since = from, staging = false }: { readonly since?: number; readonly staging?: boolean } = {},
+  ): Generator<readonly PackageRow[]> {
     const wanted = 'added > ? AND added <= ? AND present = 1 AND (removed IS NULL OR removed > ?)';
     const replaces = `EXISTS (SELECT 1 FROM package q WHERE q.repository = package.repository AND q.file = package.file
       AND q.added <= ? AND q.present = 1 AND q.sha256 <> package.sha256)`;
-    for (const condition of [`NOT ${replaces}`, replaces])
-      yield* this.#since(`${wanted} AND ${condition}`, [from, to, to, from]);
+    yield* this.#since(`${wanted} AND NOT ${replaces}`, [since, to, to, from]);
+    if (!staging) yield* this.#since(`${wanted} AND ${replaces}`, [from, to, to, from]);
   }
 
   /** Every package of one repository at generation `at`. */

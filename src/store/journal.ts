@@ -125,6 +125,9 @@ export class Journal {
         publishMs,
         generation.number,
       );
+      // A clock that was set back: what leaves now has left before the time up to which mirrors were pruned already.
+      const { publishedAtMs } = generation;
+      this.#db.run('UPDATE mirror SET pruned_until = ? WHERE pruned_until >= ?', publishedAtMs - 1, publishedAtMs);
       this.#db.run(
         'INSERT INTO tree (name, generation) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET generation = excluded.generation, left_at = NULL',
         generation.tree,

@@ -15,6 +15,12 @@ export interface MirrorRow {
   readonly observed: number | null;
   readonly observedAtMs: number | null;
   readonly unknownContent: boolean;
+  /** A probe saw an index there that was never published here, is signed by a trusted key and is newer than ours. */
+  readonly ahead: boolean;
+  /** Since when we serve it in place of its first primary; null: we do not. */
+  readonly takenOverAtMs: number | null;
+  /** The packages of this generation are there, its indexes are not; null: nothing waits there. */
+  readonly staged: number | null;
 }
 
 export class MirrorStore {
@@ -31,14 +37,14 @@ export class MirrorStore {
   open(name: string, target: string, part = ''): MirrorRow {
     this.#db.run(
       `INSERT INTO mirror (name, target, part) VALUES (?, ?, ?)
-       ON CONFLICT (name) DO UPDATE SET target = excluded.target, confirmed = NULL, serves = NULL, recalled = 0, pruned_until = 0, observed = NULL, observed_at = NULL, unknown_content = 0
+       ON CONFLICT (name) DO UPDATE SET target = excluded.target, confirmed = NULL, serves = NULL, recalled = 0, pruned_until = 0, observed = NULL, observed_at = NULL, unknown_content = 0, ahead = 0, taken_over_at = NULL, staged = NULL
        WHERE target <> excluded.target`,
       name,
       target,
       part,
     );
     this.#db.run(
-      'UPDATE mirror SET part = ?, confirmed = NULL, observed = NULL, observed_at = NULL WHERE name = ? AND part <> ?',
+      'UPDATE mirror SET part = ?, confirmed = NULL, staged = NULL, observed = NULL, observed_at = NULL WHERE name = ? AND part <> ?',
       part,
       name,
       part,
@@ -55,7 +61,7 @@ export class MirrorStore {
   /** The mirror holds `generation`, as far as we can tell. */
   confirm(name: string, generation: number, nowMs: number): void {
     this.#db.run(
-      'UPDATE mirror SET confirmed = ?, serves = ?, last_success_at = ? WHERE name = ?',
+      'UPDATE mirror SET confirmed = ?, serves = ?, staged = NULL, last_success_at = ? WHERE name = ?',
       generation,
       generation,
       nowMs,
@@ -65,7 +71,17 @@ export class MirrorStore {
 
   /** What the mirror holds is not known any more. */
   doubt(name: string): void {
-    this.#db.run('UPDATE mirror SET confirmed = NULL WHERE name = ?', name);
+    this.#db.run('UPDATE mirror SET confirmed = NULL, staged = NULL WHERE name = ?', name);
+  }
+
+  /** The packages of `generation` are there. */
+  staged(name: string, generation: number): void {
+    this.#db.run('UPDATE mirror SET staged = ? WHERE name = ?', generation, name);
+  }
+
+  /** Null: the first primary serves it. */
+  takenOver(name: string, sinceMs: number | null): void {
+    this.#db.run('UPDATE mirror SET taken_over_at = ? WHERE name = ?', sinceMs, name);
   }
 
   pruned(name: string, untilMs: number): void {
@@ -93,13 +109,14 @@ export class MirrorStore {
 
   observe(
     name: string,
-    observation: { readonly generation: number | null; readonly unknownContent: boolean },
+    observation: { readonly generation: number | null; readonly unknownContent: boolean; readonly ahead?: boolean },
     nowMs: number,
   ): void {
     this.#db.run(
-      'UPDATE mirror SET observed = ?, unknown_content = ?, observed_at = ? WHERE name = ?',
+      'UPDATE mirror SET observed = ?, unknown_content = ?, ahead = ?, observed_at = ? WHERE name = ?',
       observation.generation,
       observation.unknownContent ? 1 : 0,
+      observation.ahead ? 1 : 0,
       nowMs,
       name,
     );
@@ -117,5 +134,8 @@ function toMirror(row: Row): MirrorRow {
     observed: row.observed === null ? null : Number(row.observed),
     observedAtMs: row.observed_at === null ? null : Number(row.observed_at),
     unknownContent: Number(row.unknown_content) === 1,
+    ahead: Number(row.ahead) === 1,
+    takenOverAtMs: row.taken_over_at === null ? null : Number(row.taken_over_at),
+    staged: row.staged === null ? null : Number(row.staged),
   };
 }

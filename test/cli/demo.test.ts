@@ -158,7 +158,7 @@ test('with rsync and sshd: three mirrors hold the same generation, one is lost a
 });
 
 test('with nothing but Node: two mirrors hold the same generation, and it ends by itself', async (t) => {
-  const demo = await Demo.start(t, ['--seconds', '3', '--interval', '1'], '');
+  const demo = await Demo.start(t, ['--seconds', '10', '--interval', '1'], '');
   const folder = await demo.folder();
   assert.match(await demo.said(/^Without rsync and ssh: .*$/m), /ssh, rsync, rrsync not installed/);
   await untilTheSameEverywhere(demo, ['usb-disk', 'tokyo']);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { loadConfig } from '../../src/config/load.ts';
 import { parseTemplate } from '../../src/config/template.ts';
@@ -41,6 +41,7 @@ test('a small configuration gets the documented defaults', async (t) => {
       {
         builder: 'one',
         path: join(directory, 'mirror/inbox/one'),
+        fedBy: 'builder',
         repositories: [{ text: 'main/{arch}', components: [{ kind: 'literal', value: 'main' }, { kind: 'arch' }] }],
         keys: [{ directory: join(directory, 'keys'), maySign: null }],
         settleMs: 5000,
@@ -84,12 +85,14 @@ test('a small configuration gets the documented defaults', async (t) => {
           deadlineMs: 600_000,
           fsync: 'always',
         },
+        takeoverAfterMs: null,
         part: { include: [], exclude: [] },
         bytesPerSecond: null,
         quiet: [],
       },
     ],
     limits: { connections: 8, bytesPerSecond: null },
+    switch: { mode: 'each', quorum: { percent: 80 }, deadlineMs: 600_000 },
     announce: [],
     schedule: { rescanMs: 60_000, probeMs: 60_000, scrub: null },
     scrub: { bytesPerSecond: 32 * 2 ** 20, sample: 50 },
@@ -144,6 +147,7 @@ quarantine: { keep: 7d, max_size: 1000000, max_batches: 3 }
       transport: { type: 'directory', path: '/mnt/mirror' },
       part: { include: [templateOf('main/{arch}')], exclude: [templateOf('main/s390x')] },
       bytesPerSecond: 2 * 2 ** 20,
+      takeoverAfterMs: null,
       quiet: [{ from: 22 * 60 + 30, to: 6 * 60, zone: 'Europe/Paris' }],
     },
   ]);
@@ -334,8 +338,9 @@ test('a file that is no YAML text is refused as a whole', async (t) => {
 /** Rewrites what an example points to, so that it is there. */
 function onThisDisk(text: string, directory: string): string {
   mkdirSync(join(directory, 'etc/keys/bpo'), { recursive: true });
-  mkdirSync(join(directory, 'etc/keys/build.example.org'), { recursive: true });
-  for (const builder of ['bpo', 'build.example.org'])
+  for (const builder of ['build.example.org', 'upstream.example.org'])
+    mkdirSync(join(directory, 'etc/keys', builder), { recursive: true });
+  for (const builder of ['bpo', 'build.example.org', 'upstream.example.org'])
     writeFileSync(join(directory, `etc/keys/${builder}/k.rsa.pub`), publicPem);
   writeFileSync(join(directory, 'etc/push-key'), 'a key', { mode: 0o600 });
   return text
@@ -361,18 +366,27 @@ test('the example configuration loads', async (t) => {
   );
 });
 
+test('the example configuration of a leaf loads', async (t) => {
+  const { directory, load } = world(t);
+  const config = await load(onThisDisk(readFileSync(join(dirname(exampleFile), 'leaf.yaml'), 'utf8'), directory));
+  assert.deepEqual(
+    config.inboxes.map(({ builder, fedBy, settleMs }) => [builder, fedBy, settleMs]),
+    [['upstream.example.org', 'upstream', 5000]],
+  );
+});
+
 test('the example configuration shows every key, and the defaults as they are', async (t) => {
   const { directory, load } = world(t);
   const example = onThisDisk(readFileSync(exampleFile, 'utf8'), directory);
   const lines = example.split('\n').map((line) => line.replace(/^( *)# ([a-z_]+: [^ ].*)$/, '$1$2'));
   const spelledOut = lines
-    .filter((line) => !/^ *(socket|scrub|primary|include|exclude|bandwidth|quiet): /.test(line))
+    .filter((line) => !/^ *(socket|scrub|primary|include|exclude|bandwidth|quiet|takeover_after): /.test(line))
     .join('\n');
   assert.notEqual(spelledOut, example);
   assert.deepEqual(await load(spelledOut), await load(example));
   const keys = new Set(lines.flatMap((line) => /^ *(?:- )?([a-z_]+):/.exec(line)?.[1] ?? []));
   const known =
-    'root state socket listen workers inboxes builder path repositories keys settle missing_packages package_signatures signature_algorithms approval publish grace keep_trees_for max_trees keep_for_mirrors keep_indexes primary guards max_removed_percent max_removed mass_removal empty_index older_index copied_index downgrade rebuilt vanished_repository may_vanish include exclude bandwidth quiet limits connections reserve quarantine keep max_size max_batches quotas max_file max_batch max_inbox max_packages max_repositories mirrors name url transport type host port user identity host_key timeout deadline fsync command min_interval schedule rescan probe scrub rate mirror_sample log level';
+    'root state socket listen workers inboxes builder path fed_by repositories keys settle missing_packages package_signatures signature_algorithms approval publish grace keep_trees_for max_trees keep_for_mirrors keep_indexes primary guards max_removed_percent max_removed mass_removal empty_index older_index copied_index downgrade rebuilt vanished_repository may_vanish include exclude bandwidth quiet takeover_after switch mode quorum limits connections reserve quarantine keep max_size max_batches quotas max_file max_batch max_inbox max_packages max_repositories mirrors name url transport type host port user identity host_key timeout deadline fsync command min_interval schedule rescan probe scrub rate mirror_sample log level';
   assert.deepEqual([...keys].sort(), known.split(' ').sort());
 });
 

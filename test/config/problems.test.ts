@@ -44,7 +44,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /mirrors:\n[^]*/,
     'mirrors: [disk]\n',
     [
-      '8:11: mirrors[0]: "disk", expected a mirror with the keys name, url, transport, include, exclude, bandwidth, quiet',
+      '8:11: mirrors[0]: "disk", expected a mirror with the keys name, url, transport, takeover_after, include, exclude, bandwidth, quiet',
     ],
   ],
   [
@@ -122,6 +122,26 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     [
       '8:24: limits.connections: 0, expected a whole number from 1 to 1000',
       '8:38: limits.bandwidth: "1KiB", expected at least 64KiB, sent in a second',
+    ],
+  ],
+  [
+    'a switch that nobody could follow',
+    'mirrors:',
+    'switch: { mode: both, quorum: 120%, deadline: 0 }\nmirrors:',
+    [
+      '8:17: switch.mode: "both", expected each or together',
+      '8:31: switch.quorum: "120%", expected a share such as 80% or a number of mirrors such as 4',
+      '8:47: switch.deadline: 0, expected a duration from 1s to 1d',
+    ],
+  ],
+  [
+    'a mirror that could not be taken over, and one of which nobody knows when',
+    /mirrors:\n[^]*/,
+    second('    takeover_after: 10m\n') +
+      '  - { name: far, url: "https://mirror.example.net/", takeover_after: 10m, transport: { type: pull } }\n',
+    [
+      '9:5: mirrors[0].url: missing, expected the URL of the mirror: whether to take it over is only known from what it serves',
+      '12:70: mirrors[1].takeover_after: not for a mirror of type pull: it pulls from where its own admin says, expected one that is pushed to',
     ],
   ],
   [
@@ -222,6 +242,12 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     '    keys:',
     '    missing_packages: ignore\n    keys:',
     ['7:23: inboxes[0].missing_packages: "ignore", expected hold or publish'],
+  ],
+  [
+    'a feeder that is none',
+    '    keys:',
+    '    fed_by: mirror\n    keys:',
+    ['7:13: inboxes[0].fed_by: "mirror", expected builder or upstream'],
   ],
   [
     'an address without a port',
@@ -564,7 +590,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /[^]*/,
     '# nothing\n',
     [
-      '1:1: (top): empty, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, announce, schedule, scrub, log',
+      '1:1: (top): empty, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, switch, announce, schedule, scrub, log',
     ],
   ],
   [
@@ -572,7 +598,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /[^]*/,
     '- a\n',
     [
-      '1:1: (top): a list, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, announce, schedule, scrub, log',
+      '1:1: (top): a list, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, switch, announce, schedule, scrub, log',
     ],
   ],
 ];

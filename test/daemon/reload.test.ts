@@ -6,6 +6,7 @@ import type { Config, InboxConfig } from '../../src/config/schema.ts';
 import { planReload } from '../../src/daemon/reload.ts';
 
 const inbox = (builder: string): InboxConfig => ({
+  fedBy: 'builder',
   builder,
   path: `/srv/inbox/${builder}`,
   repositories: [],
@@ -22,6 +23,7 @@ const mirror = (name: string, path = '/mnt'): MirrorConfig => ({
   name,
   url: null,
   transport: { type: 'directory', path },
+  takeoverAfterMs: null,
   part: { include: [], exclude: [] },
   bytesPerSecond: null,
   quiet: [],
@@ -38,6 +40,7 @@ const config = (over: Partial<Config> = {}): Config => ({
   reserveBytes: 1,
   quarantine: { keepMs: 1, maxBytes: 1, maxBatches: 1 },
   mirrors: [mirror('paris'), mirror('oslo')],
+  switch: { mode: 'each', quorum: { percent: 80 }, deadlineMs: 600_000 },
   limits: { connections: 8, bytesPerSecond: null },
   announce: [],
   schedule: { rescanMs: 1000, probeMs: 1000, scrub: null },

@@ -1,7 +1,7 @@
 /** Judges what lies about once a fault is over and the work is done. Reads nothing but the disk. */
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
-import { traceFile } from '../../src/publish/plan.ts';
+import { traceFile } from '../../src/store/trace.ts';
 import { hashOf } from './session.ts';
 
 const rootNames = /^(?:inbox|public|public\.before-adopt|trees|ingest|quarantine|indexes|\.lock)$/;

@@ -19,6 +19,7 @@ const anyBatch = fc.uniqueArray(
 const anyFacts = fc.record({
   uploading: fc.boolean(),
   settled: fc.boolean(),
+  whole: fc.boolean(),
   missingPackages: fc.constantFrom('hold' as const, 'publish' as const),
 });
 
@@ -37,7 +38,7 @@ for (const [kind, settled, missingPackages, fate] of [
   ['guarded', true, 'publish', 'hold'],
 ] as const) {
   test(`${kind}, ${settled ? 'settled' : 'unsettled'}, missing packages ${missingPackages}: ${fate}`, () => {
-    const decision = planBatch([one(kind)], { uploading: false, settled, missingPackages });
+    const decision = planBatch([one(kind)], { uploading: false, settled, whole: true, missingPackages });
     assert.deepEqual(names(decision[fate]), [kind]);
   });
 }
@@ -50,6 +51,7 @@ test('each repository has one fate, and during an upload it is to wait', () => {
       const all = [...decision.publish, ...decision.wait, ...decision.hold, ...decision.reject];
       assert.deepEqual(names(all).sort(), names(assessments).sort());
       if (facts.uploading) assert.equal(decision.wait.length, assessments.length);
+      if (!facts.whole && !facts.settled) assert.deepEqual(decision.publish, []);
       const goesOut = ['closed', ...(facts.settled ? ['incomplete', 'leaving'] : [])];
       assert.ok(decision.publish.every((a) => goesOut.includes(a.kind)));
     }),
@@ -75,7 +77,7 @@ test('a closed repository has no reasons, any other keeps its own', () => {
 });
 
 test('the indexes of one repository share a fate; other repositories have their own', () => {
-  const facts = { uploading: false, settled: true, missingPackages: 'hold' as const };
+  const facts = { uploading: false, settled: true, whole: true, missingPackages: 'hold' as const };
   const v2 = one('closed', 'r', 'r/APKINDEX.tar.gz');
   const other = one('closed', 'other');
   for (const [kind, fate] of [

@@ -44,6 +44,7 @@ test('one package of several finds the disk full: the repository waits, though t
   assert.ok('value' in parsed);
   const config: InboxConfig = {
     builder: 'bpo',
+    fedBy: 'builder',
     path: join(root, 'inbox'),
     repositories: [parsed.value],
     keys: [],

@@ -186,6 +186,20 @@ const table: readonly (readonly [string, Partial<GuardFacts>, readonly string[],
     mayVanish,
   ],
   [
+    'an index that was replaced, from an upstream',
+    { served: { first: 3, last: 7 } },
+    [
+      'REPLAY this index was published as generation 3 and replaced after 7; approve only if the operator of the upstream says that it was rolled back there',
+    ],
+    { ...rules(), fedBy: 'upstream' },
+  ],
+  [
+    'an index from before the state was lost, from an upstream',
+    { known: { ...known, current: true }, publishedBefore: true },
+    ['REPLAY this index was published before the state was lost and is not the one that is served'],
+    { ...rules(), fedBy: 'upstream' },
+  ],
+  [
     'an index that was replaced, where repositories come and go',
     { known: { ...known, current: false }, served: { first: 3, last: 7 } },
     ['reject REPLAY this index was published as generation 3 and replaced after 7; only a rollback may bring it back'],

@@ -36,6 +36,7 @@ test('a batch whose key was removed after it was judged and before it went out i
   const service = new InboxService(
     {
       builder: 'b',
+      fedBy: 'builder',
       path,
       repositories: [template.value],
       keys: [],

@@ -87,6 +87,7 @@ test('an index or a package that cannot be read holds its repository until it ca
   await using verifier = new Verifier({ workers: 1 });
   const config: InboxConfig = {
     builder: 'bpo',
+    fedBy: 'builder',
     path: join(root, 'inbox'),
     repositories: [template('main/{arch}')],
     keys: [],

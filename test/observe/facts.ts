@@ -99,6 +99,7 @@ export function statusFacts(changes: Partial<StatusFacts> = {}): StatusFacts {
     keyProblems: [],
     stateProblem: null,
     announcements: [],
+    upstreams: [],
     scrub: { ...neverScrubbed, damaged: [] },
     ...changes,
   };

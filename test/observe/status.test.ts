@@ -54,6 +54,8 @@ test('status.json has the fields of the contract', () => {
         last_success_at: '2026-11-22T18:08:30Z',
         next_attempt_at: '2026-11-22T18:10:30Z',
         waits_for: null,
+        takeover_after_seconds: null,
+        taken_over_since: null,
         blocked_by: null,
         next_sync_at: null,
         sync_overdue: false,
@@ -62,6 +64,8 @@ test('status.json has the fields of the contract', () => {
         clock_skew_seconds: null,
       },
     ],
+    announcements: [],
+    upstreams: [],
     batches: [
       {
         id: 'b1',
@@ -72,9 +76,9 @@ test('status.json has the fields of the contract', () => {
         reasons: [{ code: 'SIG_BAD', path: 'main/x86_64/APKINDEX.tar.gz', detail: 'wrong' }],
       },
     ],
-    announcements: [],
     key_problems: [],
     state_problem: null,
+    switch: null,
     scrub: facts.scrub,
   });
 });

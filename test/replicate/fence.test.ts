@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { type FenceFacts, judge } from '../../src/replicate/fence.ts';
-import type { Trace } from '../../src/publish/survey.ts';
+import type { Trace } from '../../src/store/trace.ts';
 
 /** History: index `a` was published by generations 1 to 3, `b` is current since 4. */
 const history: FenceFacts = {

@@ -129,6 +129,17 @@ test('a blocked mirror whose check fails of something else stays blocked for wha
   assert.ok((restMs(state, recheckCapMs) ?? 0) <= waitCapMs);
 });
 
+test('a blocked mirror whose look falls into a quiet window is left alone until its end', () => {
+  const quietMs = 7_200_000;
+  const { state, actions, nowMs } = walk(
+    [0, look],
+    [0, fail('permanent', 'auth')],
+    [recheckCapMs, { kind: 'looked', due: true, quietMs }],
+  );
+  assert.deepEqual([actions, state.phase, restMs(state, nowMs)], [['push', null, null], 'blocked', quietMs]);
+  assert.equal(next(state, look, nowMs + quietMs).action, 'check');
+});
+
 test('a push by hand goes at once, but not to a mirror that is blocked by hand', () => {
   const asked: MirrorEvent = { kind: 'asked' };
   assert.equal(walk([0, look], [2000, fail('permanent')], [0, asked]).actions[2], 'push');

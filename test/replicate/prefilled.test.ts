@@ -95,6 +95,7 @@ for (const kind of kinds) {
       for (const name of readdirSync(join(world.public, 'main/x86_64'))) {
         const [ours, theirs] = [join(world.public, 'main/x86_64', name), join(directory, name)];
         assert.deepEqual(readFileSync(theirs), readFileSync(ours), name);
+        if (far.lacks?.times) continue;
         assert.equal(Math.floor(statSync(theirs).mtimeMs / 1000), Math.floor(statSync(ours).mtimeMs / 1000), name);
       }
     }

@@ -323,6 +323,17 @@ test('packages leave the mirror when the grace period is over, not before', asyn
   assert.ok(world.transport.files.has('main/x86_64/a-1-r0.apk'));
 });
 
+test('what leaves after the clock was set back is pruned, though its time was pruned before', async () => {
+  await using world = await createWorld(0);
+  await world.publish('a', 'b');
+  await world.untilInStep();
+  world.store.mirrors.pruned('paris', Date.now() + 86_400_000);
+  await world.publish('a');
+  await world.untilInStep();
+  for (let i = 0; i < 100 && world.transport.files.has('main/x86_64/b-1-r0.apk'); i++) await sleep(10);
+  assert.ok(!world.transport.files.has('main/x86_64/b-1-r0.apk'));
+});
+
 test('an account that may not delete is in step all the same', async () => {
   await using world = await createWorld(0);
   world.transport.fault = (call) =>
@@ -464,6 +475,7 @@ test('what a mirror need not hold is no lag', async () => {
     name: 'paris',
     url: null,
     transport: { type: 'directory', path: '/mnt' },
+    takeoverAfterMs: null,
     part: { include: [], exclude: [parsed.value] },
     bytesPerSecond: null,
     quiet: [],
@@ -472,7 +484,7 @@ test('what a mirror need not hold is no lag', async () => {
   const facts = (): MirrorFacts => {
     const { worker, store } = world;
     const scrub = { ...neverScrubbed, damaged: [] };
-    const sources = { mirrors: [{ config, worker }], keys, scrub, announcements: [], nowMs: 0 };
+    const sources = { mirrors: [{ config, worker }], keys, scrub, announcements: [], upstreams: new Map(), nowMs: 0 };
     const [mirror] = gatherFacts(store, sources).mirrors;
     assert.ok(mirror);
     return mirror;

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, watch } from 'node:fs';
+import { existsSync, readFileSync, watch } from 'node:fs';
 import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Primary, snapshot } from '../support/primary.ts';
 import { flipBit, scrub } from '../support/rot.ts';
 import { missingProgram } from '../support/sshd.ts';
@@ -69,6 +70,7 @@ test('a mirror over WebDAV: two batches, indexes last, prune, and a killed rclon
   await primary.until('an rclone to kill', () => {
     for (const pid of children(primary.pid)) {
       try {
+        if (!readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('\0copy\0')) continue;
         process.kill(pid, 'SIGKILL');
         killed++;
       } catch {
@@ -79,6 +81,11 @@ test('a mirror over WebDAV: two batches, indexes last, prune, and a killed rclon
   });
   assert.deepEqual(await readFile(join(at, 'APKINDEX.tar.gz')), oldIndex, 'nothing of the cut push shows');
   await primary.untilInSync('dav', 2);
+  // What has left is pruned by the first push after its grace.
+  await sleep(1500);
+  repository.set({ name: 'late', version: '1.0-r0', contentBytes: 100, seed: 10 });
+  await repository.write(primary.inbox);
+  await primary.untilInSync('dav', 3);
   await primary.until('the old package to be pruned', async () => !(await readdir(at)).includes('pkg-0-1.0-r0.apk'));
   const [there, here] = [await contents(join(far, 'repository')), await contents(primary.public)];
   here.delete('main/x86_64/pkg-0-1.0-r0.apk');

@@ -95,9 +95,10 @@ export class Primary implements AsyncDisposable {
     await writeFile(this.configFile, `${yaml.join('\n')}\n`);
   }
 
-  /** Starts the daemon, with `env` added to ours, and waits until it is ready. */
-  async start(env: Readonly<Record<string, string>> = {}): Promise<void> {
-    const child = spawn(process.execPath, [main, 'run', '--config', this.configFile], {
+  /** Starts the daemon, with `env` added to ours, and waits until it is ready; `on` is put before the command, see netns.ts. */
+  async start(env: Readonly<Record<string, string>> = {}, on: readonly string[] = []): Promise<void> {
+    const [program = '', ...args] = [...on, process.execPath, main, 'run', '--config', this.configFile];
+    const child = spawn(program, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...env },
     });

@@ -21,7 +21,8 @@ export class VirtualClock implements Clock {
   }
 
   now(): number {
-    return this.#offsetMs + this.#monotonicMs;
+    // Whole, as Date.now() is.
+    return Math.floor(this.#offsetMs + this.#monotonicMs);
   }
 
   monotonic(): number {

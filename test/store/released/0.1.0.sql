@@ -96,6 +96,9 @@ CREATE TABLE mirror (
     observed INTEGER,
     observed_at INTEGER,
     unknown_content INTEGER NOT NULL DEFAULT 0,
+    ahead INTEGER NOT NULL DEFAULT 0,
+    taken_over_at INTEGER,
+    staged INTEGER,
     part TEXT NOT NULL DEFAULT ''
   ) STRICT;
 CREATE TABLE mirror_state (
@@ -195,5 +198,5 @@ INSERT INTO batch (id, key, builder, state, generation, superseded, created_at, 
 INSERT INTO batch (id, key, builder, state, generation, superseded, created_at, updated_at, repositories, reasons) VALUES ('20231114T221420-b-key 1', 'key 1', 'b', 'published', 2, 0, 1700000060000, 1700000060000, '[{"path":"main/x86_64","index":"main/x86_64/APKINDEX.tar.gz","sha256":"8c1eeacea242cc62db1b6d157204fff8490bbcb63280847b0fb06ddf53a39bd2","base":1},{"path":"main/aarch64","index":"main/aarch64/APKINDEX.tar.gz","sha256":"cc1a79776ede64dae54588a6b2d45178b311e808c309bbe7e3dd0250f668ddfb","base":null}]', '[]');
 INSERT INTO decision (id, batch, builder, decision, who, why, at) VALUES (1, 'x', 'b', 'rejected', 'ops', 'it''s wrong', 1700000060000);
 INSERT INTO decided_index (decision, path, sha256, base, reasons) VALUES (1, 'main/x86_64/APKINDEX.tar.gz', 'f00', 1, '[]');
-INSERT INTO mirror (name, target, confirmed, serves, recalled, pruned_until, last_success_at, observed, observed_at, unknown_content, part) VALUES ('paris', 'sftp:paris', 2, 2, 0, 0, 1700000060000, null, null, 0, '');
+INSERT INTO mirror (name, target, confirmed, serves, recalled, pruned_until, last_success_at, observed, observed_at, unknown_content, ahead, taken_over_at, staged, part) VALUES ('paris', 'sftp:paris', 2, 2, 0, 0, 1700000060000, null, null, 0, 0, null, null, '');
 PRAGMA user_version=1;

@@ -1,0 +1,65 @@
+/** Serves a mirror in place of its first primary while that does not: asks what probes saw, remembers the answer, tells the worker. */
+import { parseTrace, traceFile } from '../store/trace.ts';
+import { nextTakeover } from '../replicate/takeover.ts';
+import type { Store } from '../store/store.ts';
+import type { Clock } from '../system/clock.ts';
+import type { Log } from '../system/log.ts';
+
+export interface TakeoverDeps {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly afterMs: number;
+  /** Our own name in trace files. */
+  readonly primary: string;
+  /** A file of the mirror as its users get it; null: none, or no answer. */
+  readonly read: (path: string, signal: AbortSignal) => Promise<Buffer | null>;
+  /** When the first generation came out that users of the mirror lack; null: they lack nothing. */
+  readonly missingSinceMs: () => number | null;
+  /** The worker may push now. */
+  readonly onTakeover: () => void;
+}
+
+export class Takeover {
+  readonly #mirror: string;
+  readonly #deps: TakeoverDeps;
+
+  constructor(mirror: string, deps: TakeoverDeps) {
+    this.#mirror = mirror;
+    this.#deps = deps;
+  }
+
+  get isOurs(): boolean {
+    return this.#deps.store.mirrors.get(this.#mirror).takenOverAtMs !== null;
+  }
+
+  /** After an answered probe, whose result is in the store. */
+  async look(signal: AbortSignal): Promise<void> {
+    const { store, clock, log, afterMs, primary, missingSinceMs, onTakeover } = this.#deps;
+    const { takenOverAtMs, unknownContent, ahead, observed } = store.mirrors.get(this.#mirror);
+    // Whoever put what nobody knows there, the operator is told; it says nothing about the other primary.
+    if (unknownContent || observed === null) return;
+    const writer = takenOverAtMs === null ? null : await this.#writer(signal);
+    const byAnother = ahead || (writer !== null && writer !== primary);
+    const missing = missingSinceMs();
+    const nowMs = clock.now();
+    const next = nextTakeover({ takenOverAtMs }, { missingSinceMs: missing, byAnother }, afterMs, nowMs);
+    if (next.takenOverAtMs === takenOverAtMs) return;
+    store.mirrors.takenOver(this.#mirror, next.takenOverAtMs);
+    if (next.takenOverAtMs === null) {
+      log.info('mirror_given_back', { mirror: this.#mirror, primary: writer });
+      return;
+    }
+    // Whatever was seen there, only a comparison knows which packages there are.
+    store.mirrors.doubt(this.#mirror);
+    const lagSeconds = Math.round((nowMs - (missing ?? nowMs)) / 1000);
+    log.warn('mirror_taken_over', { mirror: this.#mirror, lag_seconds: lagSeconds, after_seconds: afterMs / 1000 });
+    onTakeover();
+  }
+
+  /** Who has pushed last, by the trace that users get; null: it does not say. */
+  async #writer(signal: AbortSignal): Promise<string | null> {
+    const bytes = await this.#deps.read(traceFile, signal);
+    return bytes === null ? null : (parseTrace(bytes.toString('utf8'))?.primary ?? null);
+  }
+}

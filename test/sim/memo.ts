@@ -1,0 +1,88 @@
+/** The real store, whose answers are remembered until something is written: five hundred mirrors ask the same of each generation. */
+import type { Expiry, GenerationStore } from '../../src/store/generations.ts';
+import type { MirrorRow, MirrorStore } from '../../src/store/mirrors.ts';
+import type { Store } from '../../src/store/store.ts';
+
+/** To be called after each publish, with the time that it bears: what left then left at that time. */
+export type Forget = (publishedAtMs: number) => void;
+
+/** Their answers follow from what is asked and from what was published. */
+const byGeneration = [
+  'current',
+  'indexesAt',
+  'indexesLeft',
+  'packagesForMirror',
+  'rangeOf',
+  'firstGenerationOf',
+  'pruneLimit',
+] as const;
+/** More is not kept: an answer that is wanted again is found again. */
+const most = 2000;
+
+export function remembering(store: Store): { readonly store: Store; readonly forget: Forget } {
+  const answers = new Map<string, unknown>();
+  const rows = new Map<string, MirrorRow>();
+  let newestRecall: number | null = null;
+  const generations = Object.create(null) as Record<string, unknown>;
+  for (const name of methodsOf(store.generations)) {
+    const ask = bound(store.generations, name);
+    const isKept = (byGeneration as readonly string[]).includes(name);
+    generations[name] = isKept
+      ? (...given: unknown[]) => remembered(`${name} ${JSON.stringify(given)}`, () => ask(...given))
+      : ask;
+  }
+  const remembered = (key: string, ask: () => unknown): unknown => {
+    if (!answers.has(key)) {
+      if (answers.size >= most) answers.clear();
+      const answer = ask();
+      answers.set(key, isGenerator(answer) ? [...answer] : answer);
+    }
+    return answers.get(key);
+  };
+  const times: number[] = [];
+  generations.expired = (expiry: Expiry, after: number) =>
+    times.some((ms) => ms > expiry.sinceMs && ms <= expiry.untilMs)
+      ? store.generations.expired(expiry, after)
+      : { paths: [], next: null };
+  const mirrors = Object.create(null) as Record<string, unknown>;
+  for (const name of methodsOf(store.mirrors)) {
+    const ask = bound(store.mirrors, name);
+    mirrors[name] = (mirror: string, ...given: unknown[]) => {
+      rows.delete(mirror);
+      return ask(mirror, ...given);
+    };
+  }
+  mirrors.get = (mirror: string): MirrorRow => {
+    const row = rows.get(mirror) ?? store.mirrors.get(mirror);
+    rows.set(mirror, row);
+    return row;
+  };
+  const recalls = Object.assign(Object.create(store.recalls), {
+    newest: () => (newestRecall ??= store.recalls.newest()),
+  });
+  const forget = (publishedAtMs: number): void => {
+    times.push(publishedAtMs);
+    answers.clear();
+    rows.clear();
+    newestRecall = null;
+  };
+  const kept = {
+    generations: generations as unknown as GenerationStore,
+    mirrors: mirrors as unknown as MirrorStore,
+    recalls: recalls as Store['recalls'],
+  };
+  return { store: { ...store, ...kept }, forget };
+}
+
+function methodsOf(from: object): string[] {
+  return Object.getOwnPropertyNames(Object.getPrototypeOf(from)).filter((name) => name !== 'constructor');
+}
+
+function bound(from: object, name: string): (...given: unknown[]) => unknown {
+  const method = Reflect.get(from, name) as (...given: unknown[]) => unknown;
+  return (...given) => Reflect.apply(method, from, given);
+}
+
+function isGenerator(answer: unknown): answer is Iterable<unknown> {
+  return typeof answer === 'object' && answer !== null && 'next' in answer;
+}
