@@ -232,7 +232,10 @@ class MirrorPass {
     const { generations } = this.#deps.store;
     const generation = await this.#turns.settled(signal);
     if (generation === null) return false;
-    const look = async (files: readonly PushFile[]): Promise<void> => {
+    const look = async (known: readonly PushFile[]): Promise<void> => {
+      // What is taken out of our tree cannot be compared with it.
+      const withheld = this.#deps.store.damage.withheld();
+      const files = known.filter(({ path }) => !withheld.has(path));
       const found = await this.#turns.besideOurs((root, inner) => unlike(root, files, { signal: inner }), signal);
       if (found === null) return;
       this.#result.files += files.length;
@@ -273,7 +276,10 @@ class MirrorPass {
   }
 
   /** Those of `files` whose bytes are wrong at the mirror; none when a newer generation is on its way, which may replace them. */
-  async #differing(files: readonly KnownFile[], signal: AbortSignal): Promise<readonly KnownFile[]> {
+  async #differing(known: readonly KnownFile[], signal: AbortSignal): Promise<readonly KnownFile[]> {
+    // What is taken out of our tree cannot be compared with it.
+    const withheld = this.#deps.store.damage.withheld();
+    const files = known.filter(({ path }) => !withheld.has(path));
     const { pace } = this.#options;
     let read = 0;
     // In a turn of the worker nothing sleeps: a push may wait for it.

@@ -60,7 +60,8 @@ export interface RsyncRunner {
 export function createRsyncRunner(options: RsyncTransportOptions): RsyncRunner {
   const { target, path, clock = systemClock, stallMs = 60_000, connectTimeoutMs } = options;
   const connection = new SshConnection(target, connectTimeoutMs === undefined ? {} : { connectTimeoutMs });
-  const common = [`--timeout=${Math.max(1, Math.ceil(stallMs / 1000))}`];
+  // Our end of its remote shell is cat, which gives up on a pipe that does not block: with whatever is longer than that pipe.
+  const common = [`--timeout=${Math.max(1, Math.ceil(stallMs / 1000))}`, '--blocking-io'];
   /** `ROOT/.` and not `ROOT`: rsync would make a root that is missing, for instance under the mount point of a lost disk. */
   const root = `mirror:${path === '/' ? '' : path.replace(/\/+$/, '')}/.`;
   const known = new Map<string, string>();

@@ -134,7 +134,8 @@ test('rot on the primary is mended over the account of a mirror without a URL, a
       for (const root of [primary.public, primary.inbox]) await flipBit(join(root, path));
       await flipBit(join(at('rotten'), path));
     }
-    for (const root of [primary.public, primary.inbox, at('rotten')]) await rm(join(root, pkg(3)));
+    await flipBit(join(primary.public, pkg(3)));
+    for (const root of [primary.inbox, at('rotten')]) await rm(join(root, pkg(3)));
     const report = await scrub(primary);
     assert.deepEqual(
       [report.corrupt, report.repaired, report.damaged],

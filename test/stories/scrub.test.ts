@@ -6,7 +6,7 @@ import type { ScrubStatus } from '../../src/observe/scrub.ts';
 import { exec } from '../../src/system/exec.ts';
 import { Primary, snapshot } from '../support/primary.ts';
 import { flipBit, scrub, serve } from '../support/rot.ts';
-import { missingProgram, startSshd } from '../support/sshd.ts';
+import { findProgram, missingProgram, startSshd } from '../support/sshd.ts';
 
 const directory = 'main/x86_64';
 const pkg = (n: number): string => `${directory}/pkg-${n}-1.0-r0.apk`;
@@ -71,14 +71,16 @@ test('a bit that flips on the primary is mended in every tree, from the inbox, f
 });
 
 test('without a good copy the file is taken out, told and not pushed; a mirror keeps its own; an upload mends it', async (t) => {
-  const missing = missingProgram('sshd', 'ssh-keygen');
+  const missing = missingProgram('sshd', 'ssh-keygen', 'rsync', 'rrsync');
   if (missing) return t.skip(`${missing} is not installed`);
   await using primary = await Primary.create();
   const at = (name: string): string => join(primary.directory, 'mirrors', name);
   for (const name of ['far', 'late']) await mkdir(at(name));
-  await using sshd = await startSshd({ sftp: 'internal-sftp' });
+  // Accounts that may not read: nothing can be fetched from there.
+  const account = (name: string): string => `${findProgram('rrsync')} -wo ${at(name)}`;
+  await using sshd = await startSshd({ far: account('far'), late: account('late') });
   const far = (name: string): string =>
-    `  - { name: ${name}, transport: { type: sftp, path: ${at(name)}, host: 127.0.0.1, port: ${sshd.port}, user: ${sshd.user}, identity: ${sshd.identity('sftp')}, host_key: "${sshd.hostKeyFingerprint}" } }`;
+    `  - { name: ${name}, transport: { type: rsync, path: /, host: 127.0.0.1, port: ${sshd.port}, user: ${sshd.user}, identity: ${sshd.identity(name)}, host_key: "${sshd.hostKeyFingerprint}" } }`;
   await primary.configure({ mirrors: far('far') });
   await primary.start();
   const repository = await publish(primary);
@@ -96,6 +98,7 @@ test('without a good copy the file is taken out, told and not pushed; a mirror k
     [pkg(2)],
   );
   assert.deepEqual([report.corrupt, report.repaired], [1, 0]);
+  assert.equal(report.mirrors[0]?.outcome, 'done', 'what is left is compared');
   assert.ok(
     Object.values(await inTrees(primary, pkg(2))).every((bytes) => bytes === null),
     'bad bytes are reachable nowhere',
