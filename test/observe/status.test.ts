@@ -75,6 +75,7 @@ test('status.json has the fields of the contract', () => {
       },
     ],
     announcements: [],
+    switch: null,
     key_problems: [],
     state_problem: null,
     scrub: facts.scrub,

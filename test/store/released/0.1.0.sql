@@ -96,6 +96,9 @@ CREATE TABLE mirror (
     observed INTEGER,
     observed_at INTEGER,
     unknown_content INTEGER NOT NULL DEFAULT 0,
+    ahead INTEGER NOT NULL DEFAULT 0,
+    taken_over_at INTEGER,
+    staged INTEGER,
     part TEXT NOT NULL DEFAULT ''
   ) STRICT;
 CREATE TABLE mirror_state (
