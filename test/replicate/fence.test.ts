@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import type { Standing } from '../../src/replicate/fellow.ts';
 import { type FenceFacts, judge } from '../../src/replicate/fence.ts';
 import type { Trace } from '../../src/store/trace.ts';
 
@@ -57,3 +58,30 @@ for (const [what, found, indexes, facts, verdict] of rows) {
     assert.equal(judge({ trace: found, indexes }, { ...history, ...facts }).verdict, verdict);
   });
 }
+
+const path = 'main/x86_64/APKINDEX.tar.gz';
+const foreign = trace('x', { primary: 'two', publishedAtMs: 3000 });
+const vouched = { ...history, vouches: true };
+const standing = (found: Standing, of: Trace | null = foreign): string =>
+  judge({ trace: of, indexes: index('x'), standings: new Map([[path, found]]) }, vouched).verdict;
+
+test('what another primary brought is looked at, and what trusted keys say of it counts, not its trace', () => {
+  assert.deepEqual(judge({ trace: foreign, indexes: null }, vouched), { verdict: 'look', foreign: true });
+  assert.equal(standing('newer'), 'ahead');
+  assert.equal(standing('older'), 'go');
+  assert.equal(standing('untrusted'), 'unknown');
+});
+
+test('where signatures tell no time, the later publication counts; behind our own trace nothing undated is replaced', () => {
+  assert.equal(standing('undated'), 'go');
+  assert.equal(standing('undated', trace('x', { primary: 'two', publishedAtMs: 9000 })), 'ahead');
+  const { verdict } = judge(
+    { trace: trace('b'), indexes: index('x'), standings: new Map([[path, 'undated']]) },
+    { ...vouched, confirmed: null },
+  );
+  assert.equal(verdict, 'ahead');
+});
+
+test('a mirror is looked at when a probe saw something newer by a trusted key', () => {
+  assert.equal(judge({ trace: trace('b'), indexes: null }, { ...vouched, newer: true }).verdict, 'look');
+});

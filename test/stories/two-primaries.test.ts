@@ -13,6 +13,8 @@ import { missingProgram } from '../support/sshd.ts';
 const missing = missingProgram('sshd', 'rsync', 'rrsync', 'ssh-keygen');
 const skip = missing ? `${missing} is not installed` : false;
 const mirrors = ['m-sftp', 'm-rsync'];
+/** Where rrsync is busy with the other primary, the next try comes within a minute. */
+const busyMs = 100_000;
 
 const statusOf = async (primary: Primary, mirror: string): Promise<MirrorStatus> => {
   const found = (await primary.status()).mirrors.find(({ name }) => name === mirror);
@@ -74,7 +76,7 @@ test('the second primary stands by, takes over when the first is dead, and steps
   await second.start();
   await pair.build(1);
   await pair.upload(first, second);
-  for (const name of mirrors) await first.untilInSync(name, 1);
+  for (const name of mirrors) await first.untilInSync(name, 1, busyMs);
   await second.untilGeneration(1);
   await second.until('the second to see it', async () => (await statusOf(second, 'm-rsync')).state === 'in-sync');
   assert.equal((await statusOf(second, 'm-sftp')).waits_for, 'standby');
@@ -99,12 +101,12 @@ test('the second primary stands by, takes over when the first is dead, and steps
   await pair.build(3);
   await pair.upload(second, first);
   await second.untilGeneration(3);
-  for (const name of mirrors) await second.untilInSync(name, 3);
+  for (const name of mirrors) await second.untilInSync(name, 3, busyMs);
   assert.equal(second.log.includes('"event":"mirror_taken_over"'), false);
 
   await first.start();
   await first.untilGeneration(2);
-  for (const name of mirrors) await first.untilInSync(name, 2);
+  for (const name of mirrors) await first.untilInSync(name, 2, busyMs);
   await pair.build(4);
   await pair.upload(first);
   await first.untilGeneration(3);
@@ -122,13 +124,13 @@ test('the second primary stands by, takes over when the first is dead, and steps
 });
 
 test('a mirror that nobody can see is not taken over for that, and is once it is seen to lag', { skip }, async () => {
-  await using pair = await Pair.create({ takeoverAfter: '2s' });
+  await using pair = await Pair.create({ takeoverAfter: '5s' });
   const { first, second } = pair;
   await first.start();
   await second.start();
   await pair.build(1);
   await pair.upload(first, second);
-  for (const name of mirrors) await first.untilInSync(name, 1);
+  for (const name of mirrors) await first.untilInSync(name, 1, busyMs);
   await second.until('a look', async () => (await statusOf(second, 'm-sftp')).observed_generation === 1);
   await first.stop('SIGKILL');
   const web = pair.webs['m-sftp'];
@@ -145,13 +147,13 @@ test('a mirror that nobody can see is not taken over for that, and is once it is
 });
 
 test('a primary with older data never sets a mirror back, whichever of the two it is', { skip }, async () => {
-  await using pair = await Pair.create({ takeoverAfter: '2s' });
+  await using pair = await Pair.create({ takeoverAfter: '5s' });
   const { first, second } = pair;
   await first.start();
   await second.start();
   await pair.build(1);
   await pair.upload(first, second);
-  for (const name of mirrors) await first.untilInSync(name, 1);
+  for (const name of mirrors) await first.untilInSync(name, 1, busyMs);
   // The first did not get this batch.
   await pair.build(2);
   await pair.upload(second);
@@ -162,10 +164,9 @@ test('a primary with older data never sets a mirror back, whichever of the two i
     await first.until('the first sees it', async () => (await statusOf(first, name)).observed_at !== null);
     await first.control('push', { mirror: name });
   }
-  // Where rrsync is busy with the other, the next try comes within a minute.
   const isAhead = (name: string): boolean =>
     first.log.split('\n').some((line) => line.includes('"reason":"ahead"') && line.includes(`"mirror":"${name}"`));
-  for (const name of mirrors) await first.until(`${name} to be found ahead`, () => isAhead(name), 100_000);
+  for (const name of mirrors) await first.until(`${name} to be found ahead`, () => isAhead(name), busyMs);
   for (const name of mirrors) {
     assert.deepEqual(await contentOf(pair.at(name)), good);
     assert.notEqual((await statusOf(first, name)).state, 'blocked');
@@ -173,7 +174,7 @@ test('a primary with older data never sets a mirror back, whichever of the two i
   assert.equal(first.log.includes('mirror_content_unknown'), false);
   // What only the second knew is not pruned by a comparison of the first either.
   await pair.upload(first);
-  for (const name of mirrors) await first.untilInSync(name, 2);
+  for (const name of mirrors) await first.untilInSync(name, 2, busyMs);
   for (const name of mirrors) assert.deepEqual(await contentOf(pair.at(name)), good);
 });
 
@@ -186,11 +187,11 @@ test('both push the same batch at the same moment: no reader ever sees an index 
   await pair.build(1);
   await pair.upload(second, first);
   for (const name of mirrors) await untilTaken(second, name, true);
-  for (const name of mirrors) await second.untilInSync(name, 1);
+  for (const name of mirrors) await second.untilInSync(name, 1, busyMs);
   // It does not see the first work, so that it stays at it.
   for (const web of Object.values(pair.webs)) web.down = true;
   await first.start();
-  for (const name of mirrors) await first.untilInSync(name, 1);
+  for (const name of mirrors) await first.untilInSync(name, 1, busyMs);
   const stop = new AbortController();
   let looks = 0;
   const torn: string[] = [];
@@ -236,11 +237,11 @@ test('each is cut off from the mirrors in turn, and the other serves them', { sk
   await second.start();
   await pair.build(1);
   await pair.upload(first, second);
-  for (const name of mirrors) await first.untilInSync(name, 1);
+  for (const name of mirrors) await first.untilInSync(name, 1, busyMs);
   links.second.set({ kind: 'cut', afterBytes: 0 });
   await pair.build(2);
   await pair.upload(first, second);
-  for (const name of mirrors) await first.untilInSync(name, 2);
+  for (const name of mirrors) await first.untilInSync(name, 2, busyMs);
   links.second.set({ kind: 'pass' });
   links.first.set({ kind: 'cut', afterBytes: 0 });
   await pair.build(3);
@@ -250,13 +251,13 @@ test('each is cut off from the mirrors in turn, and the other serves them', { sk
   await untilServes(pair, second);
   links.first.set({ kind: 'pass' });
   for (const name of mirrors) await first.control('push', { mirror: name });
-  for (const name of mirrors) await first.untilInSync(name, 3);
+  for (const name of mirrors) await first.untilInSync(name, 3, busyMs);
   for (const name of mirrors) await untilTaken(second, name, false);
   // The second is killed: nobody misses it.
   await second.stop('SIGKILL');
   await pair.build(4);
   await pair.upload(first);
-  for (const name of mirrors) await first.untilInSync(name, 4);
+  for (const name of mirrors) await first.untilInSync(name, 4, busyMs);
   for (const name of mirrors) {
     await assertHolds(pair.at(name), first);
   }

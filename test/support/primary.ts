@@ -151,11 +151,12 @@ export class Primary implements AsyncDisposable {
     await this.until(`generation ${generation}`, async () => (await this.status()).generation >= generation);
   }
 
-  async untilInSync(mirror: string, generation: number): Promise<void> {
-    await this.until(`${mirror} at generation ${generation}`, async () => {
+  async untilInSync(mirror: string, generation: number, timeoutMs = 30_000): Promise<void> {
+    const isThere = async (): Promise<boolean> => {
       const found = (await this.status()).mirrors.find((m) => m.name === mirror);
       return found?.state === 'in-sync' && (found.generation ?? 0) >= generation;
-    });
+    };
+    await this.until(`${mirror} at generation ${generation}`, isThere, timeoutMs);
   }
 
   /** The newest batch in that state. */

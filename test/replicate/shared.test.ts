@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'node:test';
+import { MirrorPush } from '../../src/replicate/push.ts';
+import { systemClock } from '../../src/system/clock.ts';
+import { silentLog } from '../../src/system/log.ts';
+import { kinds } from '../contract/far.ts';
+import { PublishWorld } from '../publish/world.ts';
+
+for (const shared of [true, false]) {
+  test(`what only another primary knows ${shared ? 'stays on a shared mirror, until a person says otherwise' : 'is a stranger on any other mirror'}`, async (t) => {
+    const kind = kinds.find(({ name }) => name === 'directory');
+    assert.ok(kind);
+    const scratch = mkdtempSync(join(tmpdir(), 'lockstepd-shared-'));
+    t.after(() => rmSync(scratch, { recursive: true, force: true }));
+    using world = new PublishWorld(scratch);
+    await world.publisher.recover();
+    await world.publish({ 'main/x86_64': { 'a@1-r0': 'content of a' } });
+    await using far = await kind.open();
+    const place = far.place('shared');
+    cpSync(join(world.public, 'main'), join(place.root, 'main'), { recursive: true, preserveTimestamps: true });
+    // The other primary has just put it; its index comes in a moment.
+    const fresh = ['next-2-r0.apk', '.next-3-r0.apk.lockstepd-0a1b2c'].map((name) =>
+      join(place.root, 'main/x86_64', name),
+    );
+    for (const path of fresh) writeFileSync(path, 'of another primary');
+    world.store.mirrors.open('m', 'there');
+    const push = new MirrorPush('m', place.transport(), {
+      store: world.store,
+      clock: systemClock,
+      log: silentLog,
+      lease: () => world.publisher.lease(),
+      graceMs: 1000,
+      takes: () => true,
+      shared,
+      events: { bytes: () => {}, confirmed: () => {} },
+    });
+    await push.push(new AbortController().signal);
+    assert.deepEqual(
+      fresh.map((path) => existsSync(path)),
+      [shared, shared],
+    );
+    push.force();
+    await push.push(new AbortController().signal);
+    assert.equal(existsSync(fresh[0] ?? ''), false);
+    await push.close();
+  });
+}
