@@ -4,7 +4,7 @@ import { escapeText } from '../system/log.ts';
 import { pageStyle } from './page-style.ts';
 import { type BatchStatus, isInStep, type MirrorStatus, type RepositoryStatus, type Status } from './status.ts';
 import { upstreamText } from './upstreams-text.ts';
-import { countText, overdueText, spanText, turnText, whenText } from './words.ts';
+import { countText, overdueText, skewText, spanText, turnText, whenText } from './words.ts';
 
 const reasonsShown = 5;
 const batchesShown = 20;
@@ -89,10 +89,15 @@ function mirrorSection(status: Status, nowMs: number): string {
       observedCell(mirror, status.generation),
       when(mirror.last_success_at, nowMs),
       when(mirror.next_attempt_at ?? mirror.next_sync_at, nowMs),
-      html([overdueText(mirror), turnText(mirror), mirror.last_error].filter((text) => text !== null).join('; ')),
+      html(reasonsOf(mirror).join('; ')),
     ]);
   });
   return table('Mirrors', columns, rows);
+}
+
+function reasonsOf(mirror: MirrorStatus): string[] {
+  const texts = [skewText(mirror.clock_skew_seconds), overdueText(mirror), turnText(mirror), mirror.last_error];
+  return texts.filter((text) => text !== null);
 }
 
 function mirrorName(mirror: MirrorStatus): string {

@@ -5,7 +5,7 @@ import { renderScrubBlock } from './scrub-text.ts';
 import { renderSwitchBlock } from './switch-text.ts';
 import { type BatchStatus, isInStep, type MirrorStatus, type Status } from './status.ts';
 import { renderUpstreamsBlock } from './upstreams-text.ts';
-import { countText, overdueText, spanText, turnText, whenText } from './words.ts';
+import { countText, overdueText, skewText, spanText, turnText, whenText } from './words.ts';
 
 export interface StatusTextOptions {
   /** True: colours for a terminal. */
@@ -84,14 +84,6 @@ function mirrorRow(mirror: MirrorStatus, nowMs: number): string[] {
     whenText(mirror.next_attempt_at ?? mirror.next_sync_at, nowMs),
     reasons.length === 0 ? '-' : escapeText(reasons.join('; ')),
   ];
-}
-
-/** Below this a clock is as right as HTTP and a slow answer let us see. */
-const toldSkewSeconds = 60;
-
-function skewText(skew: number | null): string | null {
-  if (skew === null || Math.abs(skew) <= toldSkewSeconds) return null;
-  return `its clock is ${spanText(Math.abs(skew))} ${skew > 0 ? 'fast' : 'slow'}: its admin should set it`;
 }
 
 function paintOf(mirror: MirrorStatus, newest: number): Paint {
