@@ -1,13 +1,18 @@
 /** Writes the status page: one HTML document without scripts, made from the status alone. Everything that comes from outside is escaped. */
 import { createHash } from 'node:crypto';
 import { escapeText } from '../system/log.ts';
+import { renderAnnouncementsBlock } from './announcements-text.ts';
+import { keyProblemText } from './keys-text.ts';
 import { pageStyle } from './page-style.ts';
 import { type BatchStatus, isInStep, type MirrorStatus, type RepositoryStatus, type Status } from './status.ts';
+import { renderScrubBlock } from './scrub-text.ts';
+import { renderSwitchBlock } from './switch-text.ts';
 import { upstreamText } from './upstreams-text.ts';
 import { countText, overdueText, skewText, spanText, turnText, whenText } from './words.ts';
 
 const reasonsShown = 5;
 const batchesShown = 20;
+const keyProblemsShown = 10;
 type Tone = 'good' | 'warn' | 'bad' | 'idle';
 
 /** The Content-Security-Policy under which the page works: its own style sheet and nothing else. */
@@ -33,7 +38,7 @@ export function renderPage(status: Status, nowMs: number): string {
 </head>
 <body>
 <main>
-${header(status, nowMs)}${stateNote(status)}${upstreamNotes(status, nowMs)}
+${header(status, nowMs)}${stateNote(status)}${upstreamNotes(status, nowMs)}${otherNotes(status, nowMs)}
 ${mirrorSection(status, nowMs)}
 ${batchSection(status, nowMs)}
 ${repositorySection(status)}
@@ -69,6 +74,17 @@ function stateNote({ state_problem: problem }: Status): string {
 /** From whom this host gets its generations, where that is another lockstepd. */
 function upstreamNotes({ upstreams }: Status, nowMs: number): string {
   return upstreams.map((upstream) => `\n<p>Upstream ${html(upstreamText(upstream, nowMs))}.</p>`).join('');
+}
+
+/** What else an operator must know at any time, in the words of the terminal; brokers only while they lack something. */
+function otherNotes({ switch: together, announcements, key_problems: problems, scrub }: Status, nowMs: number): string {
+  const behind = announcements.filter(({ state }) => state !== 'in-sync');
+  const blocks = [renderSwitchBlock(together), renderAnnouncementsBlock(behind, nowMs), renderScrubBlock(scrub)];
+  const lines = [
+    ...blocks.flatMap((block) => block.split('\n')).filter((line) => line !== ''),
+    ...problems.slice(0, keyProblemsShown).map(keyProblemText),
+  ];
+  return lines.map((line) => `\n<p>${html(line)}</p>`).join('');
 }
 
 function toneOf(mirror: MirrorStatus, newest: number): Tone {

@@ -1,6 +1,7 @@
 /** Writes the status as text for `lockstepd status`: a headline, a table of mirrors, the batches that wait for something. Asks nobody. */
 import { escapeText } from '../system/log.ts';
 import { renderAnnouncementsBlock } from './announcements-text.ts';
+import { keyProblemText } from './keys-text.ts';
 import { renderScrubBlock } from './scrub-text.ts';
 import { renderSwitchBlock } from './switch-text.ts';
 import { type BatchStatus, isInStep, type MirrorStatus, type Status } from './status.ts';
@@ -106,7 +107,7 @@ function keyBlock({ repositories, key_problems: problems }: Status, { terminal }
     ...repositories
       .filter((r) => r.key_state !== 'valid')
       .map((r) => `${escapeText(r.path)} hangs on the key ${escapeText(r.signed_by)} (${r.key_state})`),
-    ...problems.map((p) => `key of inbox ${escapeText(p.builder)} not used: ${escapeText(`${p.path}: ${p.detail}`)}`),
+    ...problems.map(keyProblemText),
   ];
   const more =
     lines.length > keyLinesShown ? [`… and ${lines.length - keyLinesShown} more: see lockstepd keys list`] : [];
