@@ -3,7 +3,16 @@ import { createHash } from 'node:crypto';
 import test from 'node:test';
 import { pagePolicy, renderPage } from '../../src/observe/page.ts';
 import { statusView } from '../../src/observe/status.ts';
-import { batchFacts, brokerFacts, hostile, mirrorFacts, nowMs, repositoryFacts, scrubStatus, statusFacts } from './facts.ts';
+import {
+  batchFacts,
+  brokerFacts,
+  hostile,
+  mirrorFacts,
+  nowMs,
+  repositoryFacts,
+  scrubStatus,
+  statusFacts,
+} from './facts.ts';
 
 const pageOf = (facts: Parameters<typeof statusFacts>[0]): string =>
   renderPage(statusView(statusFacts(facts), nowMs), nowMs);
@@ -77,7 +86,7 @@ test('the page tells what the terminal tells: clocks, damage, brokers that are b
   assert.doesNotMatch(page, /broker broker/, 'one that is in step is no news');
   assert.match(page, /<p>key of inbox bpo not used: \/k\/a\.pub: /);
   assert.match(page, /<p>generation 12 waits to be shown by all mirrors together: 1 of 2 have its packages/);
-  assert.doesNotMatch(page, /<script|\u001b|\u202e/);
+  assert.ok(!page.includes('<script') && !page.includes('\u001b') && !page.includes('\u202e'));
 });
 
 test('hostile text stays text everywhere on the page', () => {
