@@ -78,9 +78,7 @@ export class SshConnection {
   /** Runs `command` (one string: it is the other side's shell, or the forced command, that reads it). */
   async exec(command: string, signal: AbortSignal): Promise<SshCommand> {
     const link = await this.#ready(signal);
-    return openChannel(link, signal, (done) => link.client.exec(command, done), (channel) =>
-      commandOf(channel, link.client),
-    );
+    return openChannel(link, signal, (done) => link.client.exec(command, done), commandOf);
   }
 
   /** The SFTP session of this connection, opened by the first call and kept. */
@@ -241,7 +239,7 @@ function openChannel<T>(
   return abortable(opening, signal);
 }
 
-function commandOf(channel: ClientChannel, client: ssh2.Client): SshCommand {
+function commandOf(channel: ClientChannel): SshCommand {
   let code: number | null = null;
   channel.on('exit', (status: number | null) => (code = status));
   channel.on('error', () => {});
@@ -249,15 +247,7 @@ function commandOf(channel: ClientChannel, client: ssh2.Client): SshCommand {
   return {
     stream: channel,
     stderr: channel.stderr,
-    closed: new Promise((resolve) => {
-      const done = (): void => {
-        client.off('close', done);
-        resolve(code);
-      };
-      channel.once('close', done);
-      // A channel whose last bytes nobody reads does not close when its connection is lost.
-      client.once('close', done);
-    }),
+    closed: new Promise((resolve) => channel.once('close', () => resolve(code))),
     end: () => channel.close(),
   };
 }
