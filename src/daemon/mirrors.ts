@@ -1,6 +1,6 @@
 /** Builds what one mirror needs while the daemon runs: its worker, and its probe when it has a URL. */
 import { hostname } from 'node:os';
-import type { MirrorConfig } from '../config/mirror-schema.ts';
+import { isShared, type MirrorConfig } from '../config/mirror-schema.ts';
 import { isInPart, partText } from '../config/part.ts';
 import type { Config } from '../config/schema.ts';
 import type { PushFailureReason } from '../errors.ts';
@@ -163,8 +163,7 @@ export function createMirror(
               primary,
               vouch,
               together,
-              // A named primary is one of several.
-              shared: named !== null || takeover !== null,
+              shared: isShared(config, named),
               prunes: takeover === null,
               events: {
                 bytes: (count) => metrics.pushedBytes(name, count),
