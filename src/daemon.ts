@@ -174,7 +174,7 @@ export class Daemon {
     await this.#notifier.stopping();
     // A reload in hand would start services that nobody ends.
     await this.#changes.run(async () => {});
-    await this.#supervisor.stop((name) => !name.startsWith('mirror:') && name !== 'watchdog');
+    await this.#supervisor.stop((name) => !this.#fleet.brings(name) && name !== 'watchdog');
     this.#fleet.drain();
     await this.#supervisor.endedWithin((name) => name.startsWith('mirror:'), { ms: drainMs, clock, signal: now });
     await this.#supervisor.stop(() => true);
