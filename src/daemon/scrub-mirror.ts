@@ -16,7 +16,7 @@ import type { Log } from '../system/log.ts';
 import type { Pace } from '../system/read-paced.ts';
 import { createContentCheck, isRefused, takesTurns } from './scrub-content.ts';
 import { pieces, Sample } from './scrub-sample.ts';
-import { MirrorTurns, notInStep } from './scrub-turns.ts';
+import { MirrorTurns } from './scrub-turns.ts';
 
 export interface MirrorScrubDeps {
   readonly store: Store;
@@ -122,7 +122,7 @@ class MirrorPass {
       const looked = await this.#look(directory, signal);
       if (!looked) {
         this.#result.outcome = 'skipped';
-        this.#result.detail = notInStep;
+        this.#result.detail = this.#turns.reason;
         return;
       }
       this.#options.onProgress({ ...this.#result });
