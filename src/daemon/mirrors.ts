@@ -146,10 +146,7 @@ export function createMirror(
   };
   const push =
     transport.type === 'trigger'
-      ? onlyWhen(
-          () => together.mayShow(store.generations.current()?.number ?? 0),
-          new TriggerPush(name, createTrigger(transport, clock), { ...common, ...transport, probe: wakeProbe }),
-        )
+      ? new TriggerPush(name, createTrigger(transport, clock), { ...common, ...transport, together, probe: wakeProbe })
       : retrying(
           name,
           new MirrorPush(
