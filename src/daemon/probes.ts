@@ -53,7 +53,10 @@ export class ProbeService {
   #clockSkewSeconds: number | null = null;
   readonly #drift = new DriftWatch(sameDriftMs);
   /** By path of the index: one entry each. */
-  readonly #standings = new Map<string, { readonly asked: string; readonly untilMs: number; readonly standing: Standing }>();
+  readonly #standings = new Map<
+    string,
+    { readonly asked: string; readonly untilMs: number; readonly standing: Standing }
+  >();
 
   constructor(mirror: string, url: string, deps: ProbeDeps) {
     this.#mirror = mirror;

@@ -7,6 +7,8 @@ import { createHash } from 'node:crypto';
  * two share, each would show the index that the other has brought.
  */
 export function stageOf(host: string, configFile: string): string {
-  const digest = createHash('sha256').update(JSON.stringify([host, configFile])).digest('hex');
+  const digest = createHash('sha256')
+    .update(JSON.stringify([host, configFile]))
+    .digest('hex');
   return `.lockstepd-push-${digest.slice(0, 8)}`;
 }

@@ -17,7 +17,14 @@ test('a stop waits for the pushes that we make, not for a mirror that was told t
   const directory = await mkdtemp(join(tmpdir(), 'lockstepd-fleet-'));
   t.after(() => rm(directory, { recursive: true, force: true }));
   using store = openStore(directory);
-  const account = { host: 'h', port: 22, user: 'u', identity: '/i', hostKeys: [`SHA256:${'A'.repeat(43)}`], stallMs: 1 };
+  const account = {
+    host: 'h',
+    port: 22,
+    user: 'u',
+    identity: '/i',
+    hostKeys: [`SHA256:${'A'.repeat(43)}`],
+    stallMs: 1,
+  };
   const common = { url: 'http://127.0.0.1:9/', takeoverAfterMs: null, quiet: [], bytesPerSecond: null };
   const part = { include: [], exclude: [] };
   const config = {
@@ -44,6 +51,9 @@ test('a stop waits for the pushes that we make, not for a mirror that was told t
     log: silentLog,
   } as Partial<FleetDeps> as FleetDeps);
   fleet.start();
-  assert.deepEqual(supervisor.names().filter((name) => fleet.brings(name)), ['mirror:paris']);
+  assert.deepEqual(
+    supervisor.names().filter((name) => fleet.brings(name)),
+    ['mirror:paris'],
+  );
   await supervisor.stop(() => true);
 });

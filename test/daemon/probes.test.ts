@@ -46,14 +46,24 @@ test('what was strange is somebody we know once a key has come; until then it is
   const bytes = Buffer.from('theirs');
   const sha256 = createHash('sha256').update(bytes).digest('hex');
   const row = { repository: 'main/x86_64', file: 'APKINDEX.tar.gz', sha256: 'ours', since: 1 };
-  const generations = { current: () => ({ number: 1 }), indexesAt: () => [row], rangeOf: () => null, firstGenerationOf: () => 1 };
+  const generations = {
+    current: () => ({ number: 1 }),
+    indexesAt: () => [row],
+    rangeOf: () => null,
+    firstGenerationOf: () => 1,
+  };
   const seen: boolean[] = [];
   const mirrors = {
     get: () => ({ confirmed: 1 }),
-    observe: (_name: string, { unknownContent }: { readonly unknownContent: boolean }) => void seen.push(unknownContent),
+    observe: (_name: string, { unknownContent }: { readonly unknownContent: boolean }) =>
+      void seen.push(unknownContent),
     doubt: () => {},
   };
-  const answer = { success: true, indexes: new Map([['main/x86_64/APKINDEX.tar.gz', { sha256 }]]), clockSkewSeconds: null };
+  const answer = {
+    success: true,
+    indexes: new Map([['main/x86_64/APKINDEX.tar.gz', { sha256 }]]),
+    clockSkewSeconds: null,
+  };
   let reads = 0;
   let known = false;
   const service = new ProbeService('paris', 'http://127.0.0.1:9/', {

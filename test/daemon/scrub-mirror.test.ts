@@ -26,7 +26,13 @@ async function sweep(
   const signal = new AbortController().signal;
   const transport = createDirectoryTransport({ path });
   const mirror = {
-    config: { name: 'oslo', transport: { type: 'directory', path }, part: { include: [], exclude: [] }, takeoverAfterMs, quiet },
+    config: {
+      name: 'oslo',
+      transport: { type: 'directory', path },
+      part: { include: [], exclude: [] },
+      takeoverAfterMs,
+      quiet,
+    },
     worker: {
       state: { phase: 'in-sync' },
       attempts: 0,
