@@ -85,6 +85,7 @@ const pure = [
   'replicate/rclone-faults.ts',
   'replicate/announce-plan.ts',
   'replicate/faults.ts',
+  'daemon/reload.ts',
   'daemon/scrub-sample.ts',
   'replicate/fence.ts',
   'observe/announcements.ts',

@@ -20,7 +20,12 @@ export const pushCommand: Command = {
   summary: 'push to a mirror now, whatever it waits for',
   help: `Usage: lockstepd push MIRROR [--force] [--config FILE]
 
-  --force         overwrite what the mirror holds, even if it is ahead of us or was never published here
+Pushes now, whatever the mirror waits for: the time after a failure, a quiet window, another primary that serves it; a
+mirror that was blocked by a failure is tried again. One that was blocked by hand is not. Where mirrors switch together,
+packages go now and indexes with the others.
+
+  --force         overwrite what the mirror holds, even if it is ahead of us or was never published here, and remove
+                  what only another primary knows
 ${configHelp}
 
 Example:
@@ -58,6 +63,8 @@ export const rejectCommand: Command = {
   name: 'reject',
   summary: 'refuse a held batch for good',
   help: `Usage: lockstepd reject BATCH [--reason TEXT] [--config FILE]
+
+Its indexes are not published until the builder uploads other ones.
 
   --reason TEXT   kept in the history
 ${configHelp}

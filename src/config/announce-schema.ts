@@ -73,8 +73,12 @@ export const announce = mapping('a broker', {
     context.addIssue({ code: 'custom', path: ['ca'], message: 'a CA without encryption, expected an mqtts:// url' });
 });
 
-/** A broker as the other rooms read it. */
-export function toAnnounce(written: z.output<typeof announce>, context: SchemaContext): AnnounceConfig {
+/** A broker as the other rooms read it; `named` is the primary's own name where it has one. */
+export function toAnnounce(
+  written: z.output<typeof announce>,
+  named: string | null,
+  context: SchemaContext,
+): AnnounceConfig {
   const { password } = written;
   return {
     name: written.name,
@@ -82,7 +86,7 @@ export function toAnnounce(written: z.output<typeof announce>, context: SchemaCo
     user: written.user ?? null,
     passwordFile: password === undefined ? null : identityPath(password, context.credentialsDirectory),
     caFile: written.ca ?? null,
-    primary: written.primary ?? null,
+    primary: written.primary ?? named,
     topic: written.topic,
     traceTopic: written.trace_topic,
     qos: written.qos,

@@ -219,7 +219,7 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): C
     mirrors: written.mirrors.map((entry) => toMirror(entry, context)),
     limits: toLimits(written.limits),
     switch: toSwitch(written.switch),
-    announce: written.announce.map((entry) => toAnnounce(entry, context)),
+    announce: written.announce.map((entry) => toAnnounce(entry, publish.primary ?? null, context)),
     schedule: { rescanMs: schedule.rescan, probeMs: schedule.probe, scrub: schedule.scrub ?? null },
     scrub: toScrub(written.scrub),
     log: { level: written.log.level },

@@ -1,7 +1,7 @@
 /** Counts what the daemon does and renders it for Prometheus; the only file that knows prom-client. Decides no alarm: see config/prometheus. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { type PushFailureReason, pushFailureReasons, type VerificationCode, verificationCodes } from '../errors.ts';
-import type { Breaker } from '../replicate/mirror.ts';
+import type { BlockedBy, Breaker } from '../replicate/mirror.ts';
 import { type MirrorFacts, mirrorStates, observedLagSeconds, type StatusFacts, secondsSince } from './status.ts';
 
 const batchOutcomes = ['published', 'held', 'rejected'] as const;
@@ -12,6 +12,7 @@ const announceOutcomes = ['ok', 'retryable', 'permanent'] as const;
 const stages = ['settle', 'copy', 'verify', 'publish'] as const;
 export type Stage = (typeof stages)[number];
 const breakerStates: readonly Breaker[] = ['closed', 'half-open', 'open'];
+const blockers: readonly BlockedBy[] = ['permanent', 'security', 'operator'];
 const pendingStates = ['waiting', 'held'] as const;
 
 /** The names that series are made for; calls about any other are dropped, so a late worker cannot bring a removed one back. */
@@ -196,7 +197,7 @@ export class Metrics {
       const pushed = { mirror: mirror.name, view: 'pushed' };
       for (const each of mirrorStates) state.set({ mirror: mirror.name, state: each }, mirror.state === each ? 1 : 0);
       breaker.set({ mirror: mirror.name }, breakerStates.indexOf(mirror.breaker));
-      blocked.set({ mirror: mirror.name }, mirror.blockedBy === null ? 0 : 1);
+      for (const by of blockers) blocked.set({ mirror: mirror.name, by }, mirror.blockedBy === by ? 1 : 0);
       if (mirror.takeoverAfterMs != null) takenOver.set({ mirror: mirror.name }, mirror.takenOverAtMs == null ? 0 : 1);
       lag.set(pushed, secondsSince(mirror.pushedMissingSinceMs, nowMs));
       behindSince.set(pushed, (mirror.pushedMissingSinceMs ?? 0) / 1000);
@@ -209,12 +210,13 @@ export class Metrics {
   }
 
   #setSyncs({ mirrors }: StatusFacts): void {
-    const { syncPeriod, nextSync } = this.#now;
-    for (const gauge of [syncPeriod, nextSync]) gauge.reset();
+    const { syncPeriod, nextSync, syncOverdue } = this.#now;
+    for (const gauge of [syncPeriod, nextSync, syncOverdue]) gauge.reset();
     for (const { name: mirror, sync } of mirrors) {
       if (sync === null) continue;
       syncPeriod.set({ mirror }, sync.periodMs / 1000);
       nextSync.set({ mirror }, sync.nextMs / 1000);
+      syncOverdue.set({ mirror }, sync.overdue ? 1 : 0);
     }
   }
 
@@ -299,10 +301,13 @@ function gauges(registry: Registry) {
     ),
     state: make('mirror_state', '1 for the state that the mirror is in.', ['mirror', 'state']),
     breaker: make('mirror_breaker_state', '0 closed, 1 half-open, 2 open: no whole push is tried.', ['mirror']),
-    blocked: make('mirror_blocked', '1 when no push is tried before a person has done something.', ['mirror']),
+    blocked: make('mirror_blocked', '1 when no push is tried before a person has done something.', ['mirror', 'by']),
     takenOver: make('mirror_taken_over', '1 while this primary serves the mirror in place of its first.', ['mirror']),
     syncPeriod: make('mirror_sync_period_seconds', 'How often a mirror that pulls seems to do so.', ['mirror']),
     nextSync: make('mirror_next_sync_timestamp_seconds', 'When a mirror that pulls is expected to do so next.', [
+      'mirror',
+    ]),
+    syncOverdue: make('mirror_sync_overdue', '1 when a mirror that pulls has lacked something for two periods.', [
       'mirror',
     ]),
     unknown: make('mirror_content_unknown', '1 when the mirror serves an index never published here.', ['mirror']),

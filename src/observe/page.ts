@@ -1,13 +1,18 @@
 /** Writes the status page: one HTML document without scripts, made from the status alone. Everything that comes from outside is escaped. */
 import { createHash } from 'node:crypto';
 import { escapeText } from '../system/log.ts';
+import { renderAnnouncementsBlock } from './announcements-text.ts';
+import { keyProblemText } from './keys-text.ts';
 import { pageStyle } from './page-style.ts';
 import { type BatchStatus, isInStep, type MirrorStatus, type RepositoryStatus, type Status } from './status.ts';
+import { renderScrubBlock } from './scrub-text.ts';
+import { renderSwitchBlock } from './switch-text.ts';
 import { upstreamText } from './upstreams-text.ts';
-import { countText, overdueText, spanText, turnText, whenText } from './words.ts';
+import { countText, overdueText, skewText, spanText, turnText, whenText } from './words.ts';
 
 const reasonsShown = 5;
 const batchesShown = 20;
+const keyProblemsShown = 10;
 type Tone = 'good' | 'warn' | 'bad' | 'idle';
 
 /** The Content-Security-Policy under which the page works: its own style sheet and nothing else. */
@@ -33,7 +38,7 @@ export function renderPage(status: Status, nowMs: number): string {
 </head>
 <body>
 <main>
-${header(status, nowMs)}${stateNote(status)}${upstreamNotes(status, nowMs)}
+${header(status, nowMs)}${stateNote(status)}${upstreamNotes(status, nowMs)}${otherNotes(status, nowMs)}
 ${mirrorSection(status, nowMs)}
 ${batchSection(status, nowMs)}
 ${repositorySection(status)}
@@ -71,6 +76,17 @@ function upstreamNotes({ upstreams }: Status, nowMs: number): string {
   return upstreams.map((upstream) => `\n<p>Upstream ${html(upstreamText(upstream, nowMs))}.</p>`).join('');
 }
 
+/** What else an operator must know at any time, in the words of the terminal; brokers only while they lack something. */
+function otherNotes({ switch: together, announcements, key_problems: problems, scrub }: Status, nowMs: number): string {
+  const behind = announcements.filter(({ state }) => state !== 'in-sync');
+  const blocks = [renderSwitchBlock(together), renderAnnouncementsBlock(behind, nowMs), renderScrubBlock(scrub)];
+  const lines = [
+    ...blocks.flatMap((block) => block.split('\n')).filter((line) => line !== ''),
+    ...problems.slice(0, keyProblemsShown).map(keyProblemText),
+  ];
+  return lines.map((line) => `\n<p>${html(line)}</p>`).join('');
+}
+
 function toneOf(mirror: MirrorStatus, newest: number): Tone {
   if (mirror.state === 'blocked' || mirror.observed_unknown_content) return 'bad';
   if (mirror.state === 'unknown' && mirror.generation === null && mirror.last_error === null) return 'idle';
@@ -89,10 +105,15 @@ function mirrorSection(status: Status, nowMs: number): string {
       observedCell(mirror, status.generation),
       when(mirror.last_success_at, nowMs),
       when(mirror.next_attempt_at ?? mirror.next_sync_at, nowMs),
-      html([overdueText(mirror), turnText(mirror), mirror.last_error].filter((text) => text !== null).join('; ')),
+      html(reasonsOf(mirror).join('; ')),
     ]);
   });
   return table('Mirrors', columns, rows);
+}
+
+function reasonsOf(mirror: MirrorStatus): string[] {
+  const texts = [skewText(mirror.clock_skew_seconds), overdueText(mirror), turnText(mirror), mirror.last_error];
+  return texts.filter((text) => text !== null);
 }
 
 function mirrorName(mirror: MirrorStatus): string {

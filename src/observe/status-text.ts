@@ -1,11 +1,12 @@
 /** Writes the status as text for `lockstepd status`: a headline, a table of mirrors, the batches that wait for something. Asks nobody. */
 import { escapeText } from '../system/log.ts';
 import { renderAnnouncementsBlock } from './announcements-text.ts';
+import { keyProblemText } from './keys-text.ts';
 import { renderScrubBlock } from './scrub-text.ts';
 import { renderSwitchBlock } from './switch-text.ts';
 import { type BatchStatus, isInStep, type MirrorStatus, type Status } from './status.ts';
 import { renderUpstreamsBlock } from './upstreams-text.ts';
-import { countText, overdueText, spanText, turnText, whenText } from './words.ts';
+import { countText, overdueText, skewText, spanText, turnText, whenText } from './words.ts';
 
 export interface StatusTextOptions {
   /** True: colours for a terminal. */
@@ -86,14 +87,6 @@ function mirrorRow(mirror: MirrorStatus, nowMs: number): string[] {
   ];
 }
 
-/** Below this a clock is as right as HTTP and a slow answer let us see. */
-const toldSkewSeconds = 60;
-
-function skewText(skew: number | null): string | null {
-  if (skew === null || Math.abs(skew) <= toldSkewSeconds) return null;
-  return `its clock is ${spanText(Math.abs(skew))} ${skew > 0 ? 'fast' : 'slow'}: its admin should set it`;
-}
-
 function paintOf(mirror: MirrorStatus, newest: number): Paint {
   if (mirror.state === 'blocked' || mirror.observed_unknown_content) return 'bad';
   return isInStep(mirror, newest) ? 'good' : 'warn';
@@ -114,7 +107,7 @@ function keyBlock({ repositories, key_problems: problems }: Status, { terminal }
     ...repositories
       .filter((r) => r.key_state !== 'valid')
       .map((r) => `${escapeText(r.path)} hangs on the key ${escapeText(r.signed_by)} (${r.key_state})`),
-    ...problems.map((p) => `key of inbox ${escapeText(p.builder)} not used: ${escapeText(`${p.path}: ${p.detail}`)}`),
+    ...problems.map(keyProblemText),
   ];
   const more =
     lines.length > keyLinesShown ? [`… and ${lines.length - keyLinesShown} more: see lockstepd keys list`] : [];

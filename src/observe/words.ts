@@ -46,6 +46,15 @@ export function overdueText(mirror: {
   return `overdue: it pulls about every ${spanText(mirror.sync_period_seconds)}, ask its admin`;
 }
 
+/** Below this a clock is as right as HTTP and a slow answer let us see. */
+const toldSkewSeconds = 60;
+
+/** What is told of a wrong clock, null when it is right or not known. */
+export function skewText(skew: number | null): string | null {
+  if (skew === null || Math.abs(skew) <= toldSkewSeconds) return null;
+  return `its clock is ${spanText(Math.abs(skew))} ${skew > 0 ? 'fast' : 'slow'}: its admin should set it`;
+}
+
 /** What a mirror that has two primaries, or switches with others, waits for or is served by; null when that is nothing special. */
 export function turnText(mirror: {
   readonly waits_for: string | null;

@@ -3,14 +3,15 @@ import { join } from 'node:path';
 import { hashFile } from '../system/read-paced.ts';
 import type { ContentCheck } from './content.ts';
 import { unescapeName } from './rsync-listing.ts';
-import { createRsyncRunner, fromNames, type RsyncTransportOptions } from './rsync-run.ts';
+import { createRsyncRunner, fromNames } from './rsync-run.ts';
+import type { SshTransportOptions } from './ssh-options.ts';
 import type { PushFile, TransportOptions } from './transport.ts';
 
 /** What a file that would be sent is called: `%i` of rsync(1), `<f` and nine signs, all of them `+` for a new file. */
 const change = /^<f(\S{9}) (.+)$/;
 
 /** rrsync lets in one run at a time: while a push runs, every call is `busy`. Throws TypeError for a target without a valid host key pin. */
-export function createRsyncCheck(options: RsyncTransportOptions): ContentCheck {
+export function createRsyncCheck(options: SshTransportOptions): ContentCheck {
   const { root, run, close } = createRsyncRunner(options);
 
   async function wouldSend(

@@ -2,29 +2,15 @@
 import { posix } from 'node:path';
 import { errnoOf, messageOf, TransportError } from '../errors.ts';
 import { abortable } from '../system/abortable.ts';
-import { type Clock, systemClock } from '../system/clock.ts';
+import { systemClock } from '../system/clock.ts';
 import type { ExecResult } from '../system/exec.ts';
 import { escapeText } from '../system/log.ts';
-import { SshConnection, type SshTarget } from '../system/ssh.ts';
+import { SshConnection } from '../system/ssh.ts';
 import { rsyncFault, sshFault } from './faults.ts';
 import { dropEarly, type EarlyRemote, runSpliced, type SplicedResult, startEarly } from './rsync-splice.ts';
+import type { SshTransportOptions } from './ssh-options.ts';
 import { deadlineFor, withStallWatch } from './stall.ts';
 import type { TransportOptions } from './transport.ts';
-
-export interface RsyncTransportOptions {
-  readonly target: SshTarget;
-  /** The mirror's root as the account sees it: `/` is the directory of rrsync, or a path on a plain account. It must exist. */
-  readonly path: string;
-  readonly clock?: Clock;
-  /** A call without any progress for this long ends in `timeout`, default 60 s. */
-  readonly stallMs?: number;
-  /** A call may take this long in all, or longer when it moves much (see stall.ts); default 10 min. */
-  readonly deadlineMs?: number;
-  /** Sync each file before it gets its name, so that a power cut at the mirror tears nothing; default true. */
-  readonly fsync?: boolean;
-  /** Deadline for connecting, default 15 s. */
-  readonly connectTimeoutMs?: number;
-}
 
 /** Files are named on stdin, each followed by a zero byte. */
 export const fromNames = ['--files-from=-', '--from0', '--no-implied-dirs'];
@@ -59,7 +45,7 @@ export interface RsyncRunner {
 }
 
 /** Throws TypeError for a target without a valid host key pin. */
-export function createRsyncRunner(options: RsyncTransportOptions): RsyncRunner {
+export function createRsyncRunner(options: SshTransportOptions): RsyncRunner {
   const { target, path, clock = systemClock, stallMs = 60_000, connectTimeoutMs } = options;
   const connection = new SshConnection(target, connectTimeoutMs === undefined ? {} : { connectTimeoutMs });
   // Our end of its remote shell is cat, which gives up on a pipe that does not block: with whatever is longer than that pipe.

@@ -5,8 +5,9 @@ import { join, posix } from 'node:path';
 import { errnoOf, TransportError } from '../errors.ts';
 import { escapeText } from '../system/log.ts';
 import { parseListing, unescapeName } from './rsync-listing.ts';
-import { createRsyncRunner, fromNames, type RsyncTransportOptions, saidBy } from './rsync-run.ts';
+import { createRsyncRunner, fromNames, saidBy } from './rsync-run.ts';
 import type { SplicedResult } from './rsync-splice.ts';
+import type { SshTransportOptions } from './ssh-options.ts';
 import { bytesOf, type PutOptions, type Transport, type Wave } from './transport.ts';
 
 /**
@@ -26,7 +27,7 @@ const listingLimit = 64 * 1024 * 1024;
  * second one is `busy`. Symbolic links to directories are followed where rsync at the mirror does; rrsync confines them to its
  * directory. Throws TypeError for a target without a valid host key pin.
  */
-export function createRsyncTransport(options: RsyncTransportOptions): Transport {
+export function createRsyncTransport(options: SshTransportOptions): Transport {
   const { root, at, run, check, close } = createRsyncRunner(options);
   /** False once the mirror's rsync has turned out to be older than 3.2.4. */
   let fsync = options.fsync ?? true;

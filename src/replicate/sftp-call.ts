@@ -1,25 +1,11 @@
 /** One kept SFTP session to a mirror: every call runs under the stall watch, and its failure is explained. */
-import { type Clock, systemClock } from '../system/clock.ts';
+import { systemClock } from '../system/clock.ts';
 import type { SftpSession } from '../system/ssh-sftp.ts';
-import { SshConnection, type SshTarget } from '../system/ssh.ts';
+import { SshConnection } from '../system/ssh.ts';
 import { explainFailure } from './sftp-failure.ts';
+import type { SshTransportOptions } from './ssh-options.ts';
 import { deadlineFor, withStallWatch } from './stall.ts';
 import type { TransportOptions } from './transport.ts';
-
-export interface SftpTransportOptions {
-  readonly target: SshTarget;
-  /** The mirror's root at the far side; a relative one starts at the account's home. It must exist. */
-  readonly path: string;
-  readonly clock?: Clock;
-  /** A call without any progress for this long ends in `timeout`, default 60 s. */
-  readonly stallMs?: number;
-  /** A call may take this long in all, or longer when it moves much (see stall.ts); default 10 min. */
-  readonly deadlineMs?: number;
-  /** Sync each file before it gets its name, so that a power cut at the mirror tears nothing; default true. */
-  readonly fsync?: boolean;
-  /** Deadline for connecting, default 15 s. */
-  readonly connectTimeoutMs?: number;
-}
 
 export interface SftpCaller {
   readonly call: <T>(
@@ -35,7 +21,7 @@ export interface SftpCaller {
 export type SftpConnection = Pick<SshConnection, 'sftp' | 'reset' | 'close'>;
 
 /** Throws TypeError for a target without a valid host key pin. */
-export function createSftpCaller(options: SftpTransportOptions, connection = connectionOf(options)): SftpCaller {
+export function createSftpCaller(options: SshTransportOptions, connection = connectionOf(options)): SftpCaller {
   const { path: root, clock = systemClock, stallMs = 60_000 } = options;
   /** Of the calls in hand: one that has stalled ends the connection of all, so what is heard on it counts for each. */
   const signs = new Set<() => void>();
@@ -64,6 +50,6 @@ export function createSftpCaller(options: SftpTransportOptions, connection = con
   };
 }
 
-function connectionOf({ target, connectTimeoutMs }: SftpTransportOptions): SftpConnection {
+function connectionOf({ target, connectTimeoutMs }: SshTransportOptions): SftpConnection {
   return new SshConnection(target, connectTimeoutMs === undefined ? {} : { connectTimeoutMs });
 }

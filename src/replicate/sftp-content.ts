@@ -4,14 +4,15 @@ import { posix } from 'node:path';
 import type { SftpSession } from '../system/ssh-sftp.ts';
 import { openFlag, SftpStatusError, status } from '../system/ssh-sftp-wire.ts';
 import type { ContentCheck } from './content.ts';
-import { createSftpCaller, type SftpCaller, type SftpTransportOptions } from './sftp-call.ts';
+import { createSftpCaller, type SftpCaller } from './sftp-call.ts';
+import type { SshTransportOptions } from './ssh-options.ts';
 import type { TransportOptions } from './transport.ts';
 
 /** Reads in flight: one after the other costs a round trip for each, and a stream asks for 64 KiB at a time. */
 const readsAhead = 16;
 
 /** Throws TypeError for a target without a valid host key pin. */
-export function createSftpCheck(options: SftpTransportOptions): ContentCheck {
+export function createSftpCheck(options: SshTransportOptions): ContentCheck {
   const caller = createSftpCaller(options);
   return {
     differing: async (_sourceRoot, files, { pace, ...callOptions }) => {

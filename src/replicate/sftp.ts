@@ -4,8 +4,9 @@ import { TransportError } from '../errors.ts';
 import { systemClock } from '../system/clock.ts';
 import type { SftpSession } from '../system/ssh-sftp.ts';
 import { openFlag, SftpStatusError, status } from '../system/ssh-sftp-wire.ts';
-import { createSftpCaller, type SftpConnection, type SftpTransportOptions } from './sftp-call.ts';
+import { createSftpCaller, type SftpConnection } from './sftp-call.ts';
 import { uploadFiles } from './sftp-upload.ts';
+import type { SshTransportOptions } from './ssh-options.ts';
 import { bytesOf, type RemoteFile, type Transport } from './transport.ts';
 
 /** Readdir requests in flight: each brings about a hundred names and costs a round trip. */
@@ -24,7 +25,7 @@ const regularFile = 0o100000;
  * Directories are followed when they are symbolic links: SFTP has no way to refuse them, the server confines the account.
  * Throws TypeError for a target without a valid host key pin.
  */
-export function createSftpTransport(options: SftpTransportOptions, connection?: SftpConnection): Transport {
+export function createSftpTransport(options: SshTransportOptions, connection?: SftpConnection): Transport {
   const { target, path: root, fsync = true, clock = systemClock } = options;
   const { call, close } = createSftpCaller(options, connection);
 

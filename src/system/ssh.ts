@@ -78,7 +78,9 @@ export class SshConnection {
   /** Runs `command` (one string: it is the other side's shell, or the forced command, that reads it). */
   async exec(command: string, signal: AbortSignal): Promise<SshCommand> {
     const link = await this.#ready(signal);
-    return openChannel(link, signal, (done) => link.client.exec(command, done), commandOf);
+    return openChannel(link, signal, (done) => link.client.exec(command, done), (channel) =>
+      commandOf(channel, link.client),
+    );
   }
 
   /** The SFTP session of this connection, opened by the first call and kept. */
@@ -239,7 +241,7 @@ function openChannel<T>(
   return abortable(opening, signal);
 }
 
-function commandOf(channel: ClientChannel): SshCommand {
+function commandOf(channel: ClientChannel, client: ssh2.Client): SshCommand {
   let code: number | null = null;
   channel.on('exit', (status: number | null) => (code = status));
   channel.on('error', () => {});
@@ -247,7 +249,15 @@ function commandOf(channel: ClientChannel): SshCommand {
   return {
     stream: channel,
     stderr: channel.stderr,
-    closed: new Promise((resolve) => channel.once('close', () => resolve(code))),
+    closed: new Promise((resolve) => {
+      const done = (): void => {
+        client.off('close', done);
+        resolve(code);
+      };
+      channel.once('close', done);
+      // A channel whose last bytes nobody reads does not close when its connection is lost.
+      client.once('close', done);
+    }),
     end: () => channel.close(),
   };
 }

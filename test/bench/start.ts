@@ -10,6 +10,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { askDaemon } from '../../src/system/control.ts';
+import { median } from './figures.ts';
 import { BenchDaemon, configure, createWorld, stateOf, type World } from './world.ts';
 
 const { values: settings } = parseArgs({
@@ -198,9 +199,4 @@ function print(): void {
     `publishing: ${growth.toFixed(2)}x (bar ${publishBar}), recovery: ${recovery.toFixed(0)} ms (bar ${recoveryBarMs})`,
   );
   if (growth > publishBar || !(recovery < recoveryBarMs)) process.exitCode = 1;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }

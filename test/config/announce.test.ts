@@ -32,6 +32,14 @@ test('a broker with defaults, and one with every key', async (t) => {
     [full?.url, full?.passwordFile, full?.primary, full?.topic, full?.traceTopic, full?.qos],
     ['mqtt://[::1]:1884', join(directory, 'password'), 'dl.example.org', 'x/{path}', 't', 1],
   );
+  const named = `publish: { primary: one.example.org }\n`;
+  const names = (
+    await load(`${broker('name: d\nurl: mqtts://b')}  - { name: e, url: "mqtts://b", primary: other }\n${named}`)
+  ).announce;
+  assert.deepEqual(
+    names.map(({ primary }) => primary),
+    ['one.example.org', 'other'],
+  );
   const credential = await load(broker('name: c\nurl: mqtts://b\nuser: u\npassword: credential:mqtt'), {
     outsideService: true,
   });

@@ -1,4 +1,5 @@
 /** Builds facts for the tests of this room: a mirror that is in step, changed where a test says so. */
+import type { BrokerFacts } from '../../src/observe/announcements.ts';
 import { neverScrubbed, type ScrubStatus } from '../../src/observe/scrub.ts';
 import type { BatchFacts, MirrorFacts, StatusFacts } from '../../src/observe/status.ts';
 
@@ -26,6 +27,19 @@ export function mirrorFacts(changes: Partial<MirrorFacts> = {}): MirrorFacts {
     lastError: null,
     url: 'https://mirror.example.org/pub/',
     sync: null,
+    ...changes,
+  };
+}
+
+export function brokerFacts(changes: Partial<BrokerFacts> = {}): BrokerFacts {
+  return {
+    name: 'broker',
+    url: 'mqtts://broker.example.org:8883',
+    state: 'in-sync',
+    generation: 12,
+    announcedAtMs: nowMs - 600_000,
+    nextAttemptAtMs: null,
+    lastError: null,
     ...changes,
   };
 }

@@ -115,6 +115,18 @@ test('a mirror is in exactly one state', async () => {
   );
 });
 
+test('who blocked a mirror is a label: what a person did is no alarm at once', async () => {
+  for (const by of ['permanent', 'security', 'operator'] as const) {
+    const samples = await scrape(make(), statusFacts({ mirrors: [mirrorFacts({ blockedBy: by })] }));
+    const blocked = samples.filter((s) => s.name === 'lockstep_mirror_blocked');
+    assert.equal(blocked.length, 3);
+    assert.deepEqual(
+      blocked.filter((s) => s.value === 1).map((s) => s.labels.by),
+      [by],
+    );
+  }
+});
+
 test('in step is 0, not a frozen age; what was never observed has no series', async () => {
   const samples = await scrape(
     make(),

@@ -8,7 +8,7 @@ import { Metrics } from '../../src/observe/metrics.ts';
 import { mirrorStates } from '../../src/observe/status.ts';
 import { errnoOf, pushFailureReasons, verificationCodes } from '../../src/errors.ts';
 import { exec } from '../../src/system/exec.ts';
-import { mirrorFacts, nowMs, scrubStatus, statusFacts } from './facts.ts';
+import { brokerFacts, mirrorFacts, nowMs, scrubStatus, statusFacts } from './facts.ts';
 import { parseScrape } from './scrape.ts';
 
 const config = resolve(import.meta.dirname, '../../config');
@@ -47,12 +47,12 @@ const rules = (parse(await readFile(rulesFile, 'utf8')) as { groups: { rules: Ru
 
 /** A scrape in which every metric has at least one series. */
 async function fullScrape(): Promise<string> {
-  const metrics = new Metrics({ builders: ['bpo'], mirrors: ['paris'], version: '0.1.0' });
+  const metrics = new Metrics({ builders: ['bpo'], mirrors: ['paris'], brokers: ['broker'], version: '0.1.0' });
   metrics.probed('paris', { success: true, durationSeconds: 0.1, clockSkewSeconds: 0 });
-  return metrics.render(statusFacts({ mirrors: [mirrorFacts()], scrub: scrubStatus }), nowMs, {
-    root: 50e9,
-    state: 1e9,
-  });
+  const sync = { periodMs: 3_600_000, nextMs: nowMs, overdue: false };
+  const mirrors = [mirrorFacts({ takeoverAfterMs: 600_000, sync })];
+  const facts = statusFacts({ mirrors, announcements: [brokerFacts()], scrub: scrubStatus });
+  return metrics.render(facts, nowMs, { root: 50e9, state: 1e9 });
 }
 
 /** Runs promtool; null, with a skipped test, when it is not installed. */
@@ -136,6 +136,7 @@ test('every metric and label that a query or a rule uses is one that the daemon 
 function assertPossible(name: string, label: string, value: string): void {
   const closed: Record<string, readonly string[]> = {
     outcome: ['published', 'held', 'rejected', 'ok', 'retryable', 'permanent', 'aborted', 'found', 'unrepaired'],
+    by: ['permanent', 'security', 'operator'],
     state: [...mirrorStates, 'held', 'waiting'],
     view: ['pushed', 'observed'],
     filesystem: ['root', 'state'],

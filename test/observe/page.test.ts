@@ -3,7 +3,16 @@ import { createHash } from 'node:crypto';
 import test from 'node:test';
 import { pagePolicy, renderPage } from '../../src/observe/page.ts';
 import { statusView } from '../../src/observe/status.ts';
-import { batchFacts, hostile, mirrorFacts, nowMs, statusFacts, repositoryFacts } from './facts.ts';
+import {
+  batchFacts,
+  brokerFacts,
+  hostile,
+  mirrorFacts,
+  nowMs,
+  repositoryFacts,
+  scrubStatus,
+  statusFacts,
+} from './facts.ts';
 
 const pageOf = (facts: Parameters<typeof statusFacts>[0]): string =>
   renderPage(statusView(statusFacts(facts), nowMs), nowMs);
@@ -57,6 +66,27 @@ test('a repository whose key is not trusted any more stands out', () => {
   });
   assert.match(page, /<tr><td data-of="Repository">main\/x86_64/);
   assert.match(page, /<tr class="bad"><td data-of="Repository">edge\/x86_64.*<strong>not trusted any more: removed</);
+});
+
+test('the page tells what the terminal tells: clocks, damage, brokers that are behind, keys, a switch that waits', () => {
+  const page = pageOf({
+    mirrors: [mirrorFacts({ clockSkewSeconds: -7200 })],
+    scrub: scrubStatus,
+    announcements: [
+      brokerFacts(),
+      brokerFacts({ name: 'away', state: 'waiting', generation: 9, lastError: 'refused' }),
+      brokerFacts({ name: hostile, state: 'blocked' }),
+    ],
+    keyProblems: [{ builder: 'bpo', path: '/k/a.pub', detail: hostile }],
+    switching: { generation: 12, waits: true, has: 1, of: 2, stragglers: [hostile], untilMs: nowMs + 60_000 },
+  });
+  assert.match(page, /its clock is 2 h slow: its admin should set it/);
+  assert.match(page, /<p>damaged, no good copy found, not pushed: main\/x86_64\/a-1-r0\.apk: other bytes<\/p>/);
+  assert.match(page, /<p>broker away: waiting, told of generation 9 10 min ago: refused<\/p>/);
+  assert.doesNotMatch(page, /broker broker/, 'one that is in step is no news');
+  assert.match(page, /<p>key of inbox bpo not used: \/k\/a\.pub: /);
+  assert.match(page, /<p>generation 12 waits to be shown by all mirrors together: 1 of 2 have its packages/);
+  assert.ok(!page.includes('<script') && !page.includes('\u001b') && !page.includes('\u202e'));
 });
 
 test('hostile text stays text everywhere on the page', () => {

@@ -27,6 +27,7 @@ test('of a mirror that pulls the status tells how often, when next, and whether 
   const valueOf = (name: string): unknown => samples.find((s) => s.name === name)?.value;
   assert.equal(valueOf('lockstep_mirror_sync_period_seconds'), 3600);
   assert.equal(valueOf('lockstep_mirror_next_sync_timestamp_seconds'), (nowMs + 600_000) / 1000);
+  assert.equal(valueOf('lockstep_mirror_sync_overdue'), 0);
   const without = parseScrape(await metrics.render(statusFacts({ mirrors: [mirrorFacts()] }), nowMs, free));
   assert.ok(!without.some((s) => s.name.includes('_sync_')), 'what is not estimated has no series');
 });

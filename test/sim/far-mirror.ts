@@ -47,6 +47,8 @@ export class FarMirror {
   fault: FaultName | null = null;
   /** Somebody else has changed its files, and no comparison has begun since. */
   isTampered = false;
+  /** Somebody once brought an old state of it back. */
+  wasRestored = false;
   pushing = false;
   #backup: Map<string, Map<string, Stored>> | null = null;
 
@@ -92,6 +94,7 @@ export class FarMirror {
     this.directories.clear();
     for (const [directory, files] of copyOf(before ?? new Map())) this.directories.set(directory, files);
     this.isTampered = true;
+    this.wasRestored ||= before !== null;
   }
 
   /** Paths of everything, the trace and indexes included. */

@@ -253,7 +253,7 @@ class SimFleet implements Disposable {
     for (const mirror of this.#mirrors) {
       const all = differences(mirror, newest, kept);
       // A backup whose indexes were the present ones brings what was pruned meanwhile: only a scrub sees that.
-      const found = !mirror.isTampered ? all : all.filter((one) => !one.startsWith('has '));
+      const found = !mirror.wasRestored && !mirror.isTampered ? all : all.filter((one) => !one.startsWith('has '));
       const more = found.length > 1 ? ` and ${found.length - 1} more` : '';
       const pruned = new Date(store.mirrors.get(mirror.name).prunedUntilMs).toISOString();
       if (found.length > 0)

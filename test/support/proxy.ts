@@ -73,7 +73,8 @@ async function splice(near: Socket, far: Socket, mode: LinkMode, onHeld: () => v
     onHeld();
     if (mode.kind === 'trickle') await trickle(far, chunk.subarray(now.length), mode);
     else if (mode.kind === 'cut') far.destroy();
-    else far.unpipe(near);
+    // Read on, and thrown away: a socket that nobody reads does not tell that the other end has gone.
+    else far.unpipe(near).resume();
     if (mode.kind === 'stall') await once(near, 'close');
   }
   far.end();

@@ -93,7 +93,7 @@ test('a mirror without URL that was wiped gets no index before its packages', as
   assert.match(world.primary.log, /"event":"mirror_drifted"/);
 });
 
-test('a mirror that a fellow primary has brought further is left alone until we are as far, or forced', async (t) => {
+test('a trace that tells of a fellow primary vouches for no index: what no trusted key signed is an alarm, left alone until forced', async (t) => {
   if (missing) return t.skip(`${missing} is not installed`);
   await using world = await FaultWorld.create();
   await using sshd = await startSshd({ sftp: 'internal-sftp', rsync: null });
@@ -101,7 +101,7 @@ test('a mirror that a fellow primary has brought further is left alone until we 
     await mkdir(world.at(type));
     world.mirror(type, sshd, { type, account: type, path: world.at(type) });
   }
-  await world.configure('publish: { primary: one }');
+  await world.configure();
   await world.primary.start();
   await world.publish();
   for (const type of ['sftp', 'rsync']) await world.untilCaughtUp(type, 1);
@@ -118,12 +118,12 @@ test('a mirror that a fellow primary has brought further is left alone until we 
     await utimes(join(world.at(type), index), 1e9, 1e9);
   }
   await world.publish();
-  const ahead = {
-    reason: 'ahead',
-    says: /generation 77 of two.*lockstepd push \w+ --force/,
-    waitsFor: 'time',
+  const unknown = {
+    reason: 'content_unknown',
+    says: /never published here.*lockstepd push \w+ --force/,
+    waitsFor: 'person',
   } as const;
-  await world.untilTold('sftp', ahead);
+  await world.untilTold('sftp', unknown);
   assert.equal(await readFile(join(world.at('sftp'), index), 'utf8'), 'an index of theirs');
   await world.primary.control('push', { mirror: 'sftp', force: true });
   await world.untilCaughtUp('sftp', 2);
