@@ -174,7 +174,7 @@ export class Daemon {
     await this.#notifier.stopping();
     // A reload in hand would start services that nobody ends.
     await this.#changes.run(async () => {});
-    await this.#supervisor.stop((name) => !name.startsWith('mirror:') && name !== 'watchdog');
+    await this.#supervisor.stop((name) => !this.#fleet.brings(name) && name !== 'watchdog');
     this.#fleet.drain();
     await this.#supervisor.endedWithin((name) => name.startsWith('mirror:'), { ms: drainMs, clock, signal: now });
     await this.#supervisor.stop(() => true);
@@ -229,12 +229,13 @@ export class Daemon {
     this.#fleet.reconfigure((service) => plan.stop.has(service));
     await this.#keys.configure(plan.config);
     this.#metrics.setTargets(targetsOf(next));
-    await forgetBuilders(this.#config, before, this.#store.batches);
     this.#fleet.start();
     for (const inbox of plan.config.inboxes) if (!this.#inboxes.has(inbox.builder)) this.#startInbox(inbox);
     await this.#announcers.configure(next.announce);
     this.#supervisor.start('scrub-schedule', (signal) => this.#scrub.schedule(signal));
     for (const { service } of this.#inboxes.values()) service.wake();
+    // Last: on a full disk it fails, and nothing that was stopped may stay so.
+    await forgetBuilders(this.#config, before, this.#store.batches);
   }
 
   #startInbox(config: InboxConfig): void {

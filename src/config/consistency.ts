@@ -95,6 +95,13 @@ export function warningsOf(config: Config, outsideService: boolean): string[] {
           ]
         : [],
     ),
+    ...config.mirrors.flatMap(({ name, transport, url }) =>
+      transport.type === 'rclone' && url === null && config.publish.primary !== null
+        ? [
+            `mirror ${name}: nothing tells what another primary has brought there, and older indexes may replace its: give its url`,
+          ]
+        : [],
+    ),
     ...announceWarnings(config.announce, outsideService),
   ];
 }

@@ -18,6 +18,11 @@ export interface MirrorConfig extends MirrorLimits {
   readonly takeoverAfterMs: number | null;
 }
 
+/** True where another primary may write too; `primary` is the name of ours: one that has a name is one of several. */
+export function isShared({ takeoverAfterMs }: Pick<MirrorConfig, 'takeoverAfterMs'>, primary: string | null): boolean {
+  return primary !== null || takeoverAfterMs !== null;
+}
+
 interface SshTransportConfig {
   readonly type: 'rsync' | 'sftp';
   readonly host: string;

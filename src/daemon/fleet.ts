@@ -110,6 +110,13 @@ export class Fleet {
     for (const { worker } of this.pushed()) worker.wake();
   }
 
+  /** True for the service of a mirror to which we bring files ourselves: one that pulls goes on without us, and no probe tells of its end any more. */
+  brings(service: string): boolean {
+    return this.pushed().some(({ config: { name, transport } }) => {
+      return service === `mirror:${name}` && transport.type !== 'trigger';
+    });
+  }
+
   /** Pushes in hand end, no other begins. */
   drain(): void {
     for (const { worker } of this.pushed()) worker.drain();

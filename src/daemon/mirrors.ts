@@ -1,6 +1,6 @@
 /** Builds what one mirror needs while the daemon runs: its worker, and its probe when it has a URL. */
 import { hostname } from 'node:os';
-import type { MirrorConfig } from '../config/mirror-schema.ts';
+import { isShared, type MirrorConfig } from '../config/mirror-schema.ts';
 import { isInPart, partText } from '../config/part.ts';
 import type { Config } from '../config/schema.ts';
 import type { PushFailureReason } from '../errors.ts';
@@ -146,10 +146,7 @@ export function createMirror(
   };
   const push =
     transport.type === 'trigger'
-      ? onlyWhen(
-          () => together.mayShow(store.generations.current()?.number ?? 0),
-          new TriggerPush(name, createTrigger(transport, clock), { ...common, ...transport, probe: wakeProbe }),
-        )
+      ? new TriggerPush(name, createTrigger(transport, clock), { ...common, ...transport, together, probe: wakeProbe })
       : retrying(
           name,
           new MirrorPush(
@@ -163,8 +160,7 @@ export function createMirror(
               primary,
               vouch,
               together,
-              // A named primary is one of several.
-              shared: named !== null || takeover !== null,
+              shared: isShared(config, named),
               prunes: takeover === null,
               events: {
                 bytes: (count) => metrics.pushedBytes(name, count),

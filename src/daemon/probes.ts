@@ -36,6 +36,9 @@ export interface ProbeDeps {
 /** What a probe saw again and again is not looked into more often: a cache before the mirror may show old indexes for hours. */
 const sameDriftMs = 3_600_000;
 
+/** What signatures said of an index is asked again after this long: a key may have come or gone. */
+const standingMs = 10 * 60_000;
+
 /** A confirmed push is looked at after this long: web servers cache file attributes for a moment. */
 const afterPushMs = 200;
 
@@ -50,7 +53,10 @@ export class ProbeService {
   #clockSkewSeconds: number | null = null;
   readonly #drift = new DriftWatch(sameDriftMs);
   /** By path of the index: one entry each. */
-  readonly #standings = new Map<string, { readonly asked: string; readonly standing: Standing }>();
+  readonly #standings = new Map<
+    string,
+    { readonly asked: string; readonly untilMs: number; readonly standing: Standing }
+  >();
 
   constructor(mirror: string, url: string, deps: ProbeDeps) {
     this.#mirror = mirror;
@@ -148,18 +154,18 @@ export class ProbeService {
     return standing === 'older' ? { lastGeneration: row.since - 1 } : 'newer';
   }
 
-  /** What was answered of the same two indexes before still holds. */
+  /** What was answered of the same two indexes before holds for a while. */
   async #standing(path: string, ours: string, theirs: string, signal: AbortSignal): Promise<Standing> {
-    const { vouch, prober } = this.#deps;
+    const { clock, vouch, prober } = this.#deps;
     if (!vouch) return 'untrusted';
     const asked = `${ours} ${theirs}`;
     const known = this.#standings.get(path);
-    if (known?.asked === asked) return known.standing;
+    if (known?.asked === asked && clock.monotonic() < known.untilMs) return known.standing;
     const bytes = await prober.read(this.#url, path, { maxBytes: maxIndexBytes, signal });
     // Another one by now: the next probe sees it.
     if (bytes === null || createHash('sha256').update(bytes).digest('hex') !== theirs) return 'untrusted';
     const standing = await vouch(path, bytes, signal);
-    this.#standings.set(path, { asked, standing });
+    this.#standings.set(path, { asked, untilMs: clock.monotonic() + standingMs, standing });
     return standing;
   }
 }

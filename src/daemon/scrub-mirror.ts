@@ -1,5 +1,5 @@
 /** Compares what a mirror holds with what it was confirmed to hold, and has its worker mend the differences between pushes. */
-import type { MirrorConfig } from '../config/mirror-schema.ts';
+import { isShared, type MirrorConfig } from '../config/mirror-schema.ts';
 import { isInPart } from '../config/part.ts';
 import { messageOf } from '../errors.ts';
 import type { MirrorScrub } from '../observe/scrub.ts';
@@ -16,7 +16,7 @@ import type { Log } from '../system/log.ts';
 import type { Pace } from '../system/read-paced.ts';
 import { createContentCheck, isRefused, takesTurns } from './scrub-content.ts';
 import { pieces, Sample } from './scrub-sample.ts';
-import { MirrorTurns, notInStep } from './scrub-turns.ts';
+import { MirrorTurns } from './scrub-turns.ts';
 
 export interface MirrorScrubDeps {
   readonly store: Store;
@@ -25,6 +25,8 @@ export interface MirrorScrubDeps {
   readonly random: () => number;
   readonly log: Log;
   readonly graceMs: number;
+  /** The name of this primary; null: it has none. */
+  readonly primary: string | null;
 }
 
 export interface MirrorScrubOptions {
@@ -120,7 +122,7 @@ class MirrorPass {
       const looked = await this.#look(directory, signal);
       if (!looked) {
         this.#result.outcome = 'skipped';
-        this.#result.detail = notInStep;
+        this.#result.detail = this.#turns.reason;
         return;
       }
       this.#options.onProgress({ ...this.#result });
@@ -159,14 +161,15 @@ class MirrorPass {
     return null;
   }
 
-  /** The listing was made while no push ran: our own temporary files are nobody's any more. Those of an rsync may be another one's. */
+  /** The listing was made while no push ran: our temporary files are nobody's any more. A fresh one may be that of another rsync, or primary. */
   async #sweep(directory: string, files: Map<string, RemoteFile>, signal: AbortSignal): Promise<void> {
     const old = (file: RemoteFile): boolean => this.#deps.clock.now() - (file.mtimeSeconds ?? 0) * 1000 > dayMs;
+    const shared = isShared(this.#config, this.#deps.primary);
     const left: string[] = [];
     for (const path of leftOverIn(directory, files.keys())) {
       const name = path.slice(path.lastIndexOf('/') + 1);
       const file = files.get(name);
-      if (!file || (isOfKilledRsync(name) && !old(file))) continue;
+      if (!file || ((shared || isOfKilledRsync(name)) && !old(file))) continue;
       left.push(path);
       files.delete(name);
     }

@@ -1,5 +1,6 @@
 /** When a scrub may look at a mirror and write to it: never while a push of the worker does, and never for long. */
 import type { MirrorConfig } from '../config/mirror-schema.ts';
+import { quietMsAt } from '../config/quiet.ts';
 import type { Publisher } from '../publish/publisher.ts';
 import type { Transport } from '../replicate/transport.ts';
 import type { MirrorWorker } from '../replicate/worker.ts';
@@ -11,7 +12,8 @@ import { takesTurns } from './scrub-content.ts';
 /** A mirror that is not in step for so long is left to its pushes. */
 const settleMs = 60_000;
 const settlePollMs = 200;
-export const notInStep = 'it is not in step: pushes bring it up to date first';
+const isQuiet = 'it is quiet there now: nothing is written or read before its quiet window is over';
+const notInStep = 'it is not in step: pushes bring it up to date first';
 
 export interface TurnDeps {
   readonly store: Store;
@@ -30,20 +32,26 @@ export class MirrorTurns {
     this.#deps = deps;
   }
 
+  /** Why the mirror is left alone now. */
+  get reason(): string {
+    return this.#isQuiet() ? isQuiet : notInStep;
+  }
+
   /** As `inStep`, once it is; null when it does not come to that. */
   async settled(signal: AbortSignal): Promise<number | null> {
     const { clock } = this.#deps;
     const deadline = clock.monotonic() + settleMs;
     for (;;) {
       const generation = this.inStep();
-      if (generation !== null || clock.monotonic() > deadline) return generation;
+      if (generation !== null || this.#isQuiet() || clock.monotonic() > deadline) return generation;
       await clock.sleep(settlePollMs, { signal });
     }
   }
 
-  /** The served generation when the mirror holds it and nothing is on its way, else null. */
+  /** The served generation when the mirror holds it, nothing is on its way and it is not quiet there, else null. */
   inStep(): number | null {
     const { store } = this.#deps;
+    if (this.#isQuiet()) return null;
     const current = store.generations.current()?.number ?? 0;
     const idle = this.#worker.state.phase === 'in-sync';
     return idle && current > 0 && store.mirrors.get(this.#config.name).confirmed === current ? current : null;
@@ -75,7 +83,7 @@ export class MirrorTurns {
     const { clock } = this.#deps;
     let state: 'waiting' | 'begun' | 'given up' = 'waiting';
     const done = this.#worker.errand(async (transport, inner) => {
-      if (state === 'given up') throw new Error(notInStep);
+      if (state === 'given up') throw new Error(this.reason);
       state = 'begun';
       return work(transport, AbortSignal.any([inner, signal]));
     });
@@ -84,7 +92,7 @@ export class MirrorTurns {
       () => {
         if (state === 'begun') return done;
         state = 'given up';
-        throw new Error(notInStep);
+        throw new Error(this.reason);
       },
       () => done,
     );
@@ -93,6 +101,10 @@ export class MirrorTurns {
     } finally {
       over.abort();
     }
+  }
+
+  #isQuiet(): boolean {
+    return quietMsAt(this.#config.quiet, this.#deps.clock.now()) > 0;
   }
 }
 

@@ -31,7 +31,7 @@ const saveEveryMs = 60_000;
 type Report = { -readonly [K in keyof ScrubReport]: ScrubReport[K] };
 
 export class ScrubService {
-  readonly #deps: PrimaryDeps & ScrubDeps & { readonly graceMs: number };
+  readonly #deps: PrimaryDeps & ScrubDeps & { readonly graceMs: number; readonly primary: string | null };
   readonly #wake = new Wake();
   #asked = false;
   #report: Report;
@@ -43,6 +43,7 @@ export class ScrubService {
       ...deps,
       root,
       graceMs: publish.graceMs,
+      primary: publish.primary,
       inboxes: () => deps.config().inboxes,
       mirrors: () => deps.config().mirrors,
       atMirror: (mirror, work, signal) => atMirror(mirror, deps, work, signal),

@@ -27,6 +27,8 @@ export class Together {
   /** The newest generation that may be shown. */
   #gone = 0;
   #status: SwitchStatus | null = null;
+  /** Since when, on the monotonic clock, the first generation that no mirror shows is known to wait. */
+  #begun: { readonly first: number; readonly atMs: number } | null = null;
 
   constructor(deps: TogetherDeps) {
     this.#deps = deps;
@@ -59,7 +61,11 @@ export class Together {
     const shown = Math.max(0, ...all.map(({ shows }) => shows ?? 0));
     const { quorum, deadlineMs } = config().switch;
     const generation = current.number;
-    const waitingSinceMs = store.generations.publishedAt(Math.min(shown + 1, generation)) ?? current.publishedAtMs;
+    const first = Math.min(shown + 1, generation);
+    if (this.#begun?.first !== first) this.#begun = { first, atMs: clock.monotonic() };
+    const publishedAtMs = store.generations.publishedAt(first) ?? current.publishedAtMs;
+    // A wall clock that was set back must not stretch the wait.
+    const waitingSinceMs = Math.min(publishedAtMs, clock.now() - (clock.monotonic() - this.#begun.atMs));
     const facts = { generation, waitingSinceMs, members: all, quorum, deadlineMs };
     const decision = decideSwitch(facts, clock.now());
     const stragglers = stragglersOf(all, generation);

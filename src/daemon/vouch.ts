@@ -1,5 +1,5 @@
 /** Verifies an index of another primary that was found on a mirror, and says whether it is newer than ours. Publishes nothing. */
-import { mkdtemp, open, rm } from 'node:fs/promises';
+import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { isIndexFileName } from '../apk/entry.ts';
 import { keyringOf } from '../config/key-scope.ts';
@@ -27,23 +27,29 @@ export function createVouch({ config, keyring, verifier, store, clock }: VouchDe
     const owner = ownerOf(config().inboxes, { repository, file });
     if (owner === null) return 'untrusted';
     // The threads that verify read from descriptors.
-    const directory = await mkdtemp(join(config().state, 'vouch-'));
-    try {
-      await using handle = await open(join(directory, file), 'wx+', 0o600);
-      await handle.writeFile(bytes);
-      const verdict = await verifier.verifyIndex({
-        sourceFd: handle.fd,
-        arch: owner.arch,
-        fileName: file,
-        keyring: keyringOf(keyring(owner.inbox.builder), repository, clock.now()),
-        acceptEmpty: true,
-        signal,
-        onEntries: () => {},
-      });
-      if (verdict.verdict !== 'accepted') return 'untrusted';
-      return standingOf(verdict.index, store.generations.ageOf(repository, file));
-    } finally {
-      await rm(directory, { recursive: true, force: true });
-    }
+    // The threads that verify read from descriptors.
+    await using handle = await openUnnamed(config().state);
+    await handle.writeFile(bytes);
+    const verdict = await verifier.verifyIndex({
+      sourceFd: handle.fd,
+      arch: owner.arch,
+      fileName: file,
+      keyring: keyringOf(keyring(owner.inbox.builder), repository, clock.now()),
+      acceptEmpty: true,
+      signal,
+      onEntries: () => {},
+    });
+    if (verdict.verdict !== 'accepted') return 'untrusted';
+    return standingOf(verdict.index, store.generations.ageOf(repository, file));
   };
+}
+
+/** An empty file of which nothing stays, whenever the process ends. */
+async function openUnnamed(state: string): Promise<FileHandle> {
+  const directory = await mkdtemp(join(state, 'vouch-'));
+  try {
+    return await open(join(directory, 'index'), 'wx+', 0o600);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
 }

@@ -64,7 +64,7 @@ export type MirrorEvent =
   | { readonly kind: 'failed'; readonly failure: Failure; readonly random: number }
   /** The try was ended by us. */
   | { readonly kind: 'aborted' }
-  /** A quiet window began while a push ran. */
+  /** A quiet window began while a push or a check ran. */
   | { readonly kind: 'quiet'; readonly quietMs: number }
   | { readonly kind: 'block'; readonly note: string }
   | { readonly kind: 'unblock' };
@@ -102,9 +102,14 @@ export function next(state: MirrorState, event: MirrorEvent, nowMs: number): Mir
     case 'aborted':
       if (state.phase === 'checking' && state.blocked) return stay({ ...standing(state), ...state.blocked });
       return stay(trying ? { ...standing(state), phase: 'behind' } : state);
-    case 'quiet':
-      if (state.phase !== 'pushing' || state.asked || event.quietMs <= 0) return stay(state);
-      return { state: wait(state, 'quiet', nowMs + event.quietMs), action: 'stop' };
+    case 'quiet': {
+      if (!trying || (state.phase === 'pushing' && state.asked) || event.quietMs <= 0) return stay(state);
+      const untilMs = nowMs + event.quietMs;
+      // A check would lead to a push.
+      const blocked = state.phase === 'checking' ? state.blocked : null;
+      const after = blocked ? { ...standing(state), ...blocked, untilMs } : wait(state, 'quiet', untilMs);
+      return { state: after, action: 'stop' };
+    }
     case 'block': {
       const blocked = { phase: 'blocked', by: 'operator', untilMs: null, note: event.note } as const;
       return { state: { ...standing(state), ...blocked }, action: trying ? 'stop' : null };

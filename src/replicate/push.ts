@@ -51,7 +51,6 @@ export class MirrorPush implements PushPort {
   /** On a shared mirror what only another primary knew may go too. */
   force(): void {
     this.#forced = true;
-    if (this.#deps.shared === true) this.#deps.store.mirrors.doubt(this.#name);
     this.#fence.force();
   }
 
@@ -65,6 +64,9 @@ export class MirrorPush implements PushPort {
 
   async push(signal: AbortSignal): Promise<number | null> {
     const { store } = this.#deps;
+    // What is said while a push runs is for the next one, which that one's end must not make look needless.
+    const forced = this.#forced;
+    if (forced && this.#deps.shared === true) store.mirrors.doubt(this.#name);
     const { confirmed: from, staged } = store.mirrors.get(this.#name);
     const first = this.#deps.lease();
     if (!first) return null;
@@ -111,8 +113,8 @@ export class MirrorPush implements PushPort {
       const mayRemove = await this.#tidy.run(strangers, lease.generation, signal);
       store.mirrors.confirm(this.#name, lease.generation, this.#deps.clock.now());
       this.#recall.record();
-      this.#fence.passed();
-      this.#forced = false;
+      if (forced) this.#fence.passed();
+      if (forced) this.#forced = false;
       this.#deps.events.confirmed(lease.generation);
       await this.#tidy.prune(lease.generation, mayRemove && this.#deps.prunes !== false, signal);
       return lease.generation;

@@ -1,5 +1,6 @@
 /** The rclone transport: object stores and whatever else rclone reaches, where a file can be replaced in one step; each call is a few runs of rclone. */
 import { lstat } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join, posix } from 'node:path';
 import { messageOf, TransportError } from '../errors.ts';
 import { type Clock, systemClock } from '../system/clock.ts';
@@ -14,6 +15,7 @@ import {
   withoutRepeats,
 } from './rclone-plan.ts';
 import { type RcloneRequest, type RcloneRun, runRclone } from './rclone-run.ts';
+import { stageOf } from './rclone-stage.ts';
 import { deadlineFor, withStallWatch } from './stall.ts';
 import { bytesOf, type PushFile, type Transport, type TransportOptions, type Wave } from './transport.ts';
 
@@ -30,8 +32,6 @@ export interface RcloneTransportOptions {
   readonly bytesPerSecond?: number | null;
 }
 
-/** Where files wait, whole, until they are renamed; below the root, so that a rename never leaves the file system. */
-const stage = '.lockstepd-push';
 const fromNames = ['--files-from-raw', '-', '--no-traverse'];
 /** What is put has been compared already, and a rename is to replace: rclone would delete the old file first. */
 const always = '--no-check-dest';
@@ -48,6 +48,7 @@ interface Call {
 export function createRcloneTransport(options: RcloneTransportOptions): Transport {
   const { remote, configFile, clock = systemClock, stallMs = 60_000, bytesPerSecond = null } = options;
   const setup = { configFile, stallMs, bytesPerSecond };
+  const stage = stageOf(hostname(), configFile);
   let known: RemoteFeatures | null = null;
   /** What an earlier put left is being removed; the next one would lose its files to that. */
   let cleaning: Promise<unknown> = Promise.resolve();

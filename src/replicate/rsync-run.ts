@@ -21,6 +21,8 @@ interface RsyncRequest {
   readonly cwd: string;
   readonly input?: string;
   readonly bytes?: number;
+  /** Waits for the gate of the call. */
+  readonly gated?: boolean;
   readonly onStdout?: (chunk: Buffer) => void;
   /** Looks at what a good run has told. Throws TransportError when it was not good after all. */
   readonly inspect?: (stdout: string) => void;
@@ -93,7 +95,7 @@ export function createRsyncRunner(options: SshTransportOptions): RsyncRunner {
             if (next && code === 0)
               early = startEarly({ connection, known, args: [...common, ...next.args], signal: inner });
           };
-          if (index === requests.length - 1) await gate;
+          if (request.gated === true) await gate;
           const given = early;
           early = undefined;
           let result = await start(request, given, startNext);

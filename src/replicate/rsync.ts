@@ -36,7 +36,7 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
     const send = (durably: boolean): Promise<void> =>
       run(
         callOptions,
-        [...waves, ...(durably ? [lastSync(waves)] : [])].map((wave) => {
+        [...waves, ...(durably ? [lastSync(waves)] : [])].map((wave, n) => {
           const bytes = bytesOf([wave]);
           const compares = bytes <= compareContentsBelow;
           return {
@@ -54,6 +54,7 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
             cwd: sourceRoot,
             input: wave.map((file) => `${file.path}\0`).join(''),
             bytes,
+            gated: n === waves.length - 1,
             ...(compares ? { inspect: (stdout: string) => requireTaken(wave, stdout) } : {}),
           };
         }),

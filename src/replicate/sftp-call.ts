@@ -23,21 +23,26 @@ export type SftpConnection = Pick<SshConnection, 'sftp' | 'reset' | 'close'>;
 /** Throws TypeError for a target without a valid host key pin. */
 export function createSftpCaller(options: SshTransportOptions, connection = connectionOf(options)): SftpCaller {
   const { path: root, clock = systemClock, stallMs = 60_000 } = options;
+  /** Of the calls in hand: one that has stalled ends the connection of all, so what is heard on it counts for each. */
+  const signs = new Set<() => void>();
   return {
     call: ({ signal, onBytes }, work, toMove = 0) => {
       const deadlineMs = deadlineFor(toMove, options.deadlineMs);
       const watch = { clock, stallMs, deadlineMs, signal, onStall: (error: Error) => connection.reset(error) };
       return withStallWatch(watch, async (inner, alive) => {
         let session: SftpSession | undefined;
+        signs.add(alive);
         try {
           session = await connection.sftp(inner);
           return await work(session, inner, (bytes) => {
-            alive();
+            for (const sign of signs) sign();
             if (bytes > 0) onBytes?.(bytes);
           });
         } catch (error) {
           inner.throwIfAborted();
           throw await explainFailure(error, session, root);
+        } finally {
+          signs.delete(alive);
         }
       });
     },

@@ -1,4 +1,4 @@
-/** Keeps a worker from its mirror while that is not its turn: another primary serves it, or it is to wait for the other mirrors. */
+/** Keeps a worker from its mirror while that is not its turn: another primary serves it. */
 import type { PushPort } from './ports.ts';
 
 /** `push`, of which nothing is due unless `mayPush`; a push by hand goes all the same. */

@@ -4,6 +4,7 @@ import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
 import type { PushPort } from './ports.ts';
+import type { TogetherPort } from './together.ts';
 import { type Trigger, unreachableFiles } from './trigger.ts';
 
 export interface TriggerPushDeps {
@@ -14,6 +15,8 @@ export interface TriggerPushDeps {
   readonly minIntervalMs: number;
   /** What was not seen for so long after the mirror was told has failed; default 30 minutes. */
   readonly confirmMs?: number;
+  /** Absent: the mirror is told of a generation at once. */
+  readonly together?: Pick<TogetherPort, 'mayShow'>;
   /** Have the mirror looked at soon; what is seen is written to the store. */
   readonly probe: () => void;
 }
@@ -42,7 +45,8 @@ export class TriggerPush implements PushPort {
     const { generations, mirrors, recalls } = this.#deps.store;
     const current = generations.current();
     const row = mirrors.get(this.#mirror);
-    return current !== null && (row.confirmed !== current.number || recalls.newest() > row.recalled);
+    if (current === null) return false;
+    return recalls.newest() > row.recalled || (row.confirmed !== current.number && this.#mayShow(current.number));
   }
 
   async push(signal: AbortSignal): Promise<number> {
@@ -57,7 +61,8 @@ export class TriggerPush implements PushPort {
       const now = clock.monotonic();
       if (now - this.#toldAt > confirmMs) throw this.#unseen(told);
       // What came out since may find the mirror at the end of its pull: it is told again, as rarely as it wants to be.
-      if (this.#newest() > told && now - this.#toldAt >= minIntervalMs) {
+      const newest = this.#newest();
+      if (newest > told && this.#mayShow(newest) && now - this.#toldAt >= minIntervalMs) {
         told = await this.#tell(signal);
         lookMs = firstLookMs;
       }
@@ -101,6 +106,11 @@ export class TriggerPush implements PushPort {
     if (recall > store.mirrors.get(this.#mirror).recalled) store.mirrors.recalled(this.#mirror, recall);
     log.info('mirror_triggered', { mirror: this.#mirror, generation });
     return generation;
+  }
+
+  /** False while the other mirrors are not ready for it. What was recalled waits for nobody. */
+  #mayShow(generation: number): boolean {
+    return this.#deps.together?.mayShow(generation) ?? true;
   }
 
   #newest(): number {

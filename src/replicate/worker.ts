@@ -29,7 +29,7 @@ export class MirrorWorker {
   #asked = false;
   #draining = false;
   #attempts = 0;
-  /** Ends the try in hand. */
+  /** Ends the try, or the errand, in hand. */
   #stop: AbortController | null = null;
 
   constructor(name: string, push: PushPort, deps: WorkerDeps) {
@@ -84,9 +84,10 @@ export class MirrorWorker {
     this.#wake.wake();
   }
 
-  /** No push until `unblock`, over restarts too; the one in hand ends. Throws when that cannot be written down. */
+  /** No push and no errand until `unblock`, over restarts too; the one in hand ends. Throws when that cannot be written down. */
   block(note: string): void {
     this.#apply({ kind: 'block', note });
+    this.#end();
     this.#save();
     this.#wake.wake();
   }
@@ -118,8 +119,7 @@ export class MirrorWorker {
         signal.throwIfAborted();
         const action = this.#look();
         if (action === 'push' || action === 'check') await this.#try(action, signal);
-        else if (this.#state.phase !== 'in-sync' || !(await this.#errands.next(this.#push.transport, signal)))
-          await this.#rest();
+        else if (!(await this.#errand(signal))) await this.#rest();
       }
     } finally {
       signal.removeEventListener('abort', onAbort);
@@ -134,6 +134,19 @@ export class MirrorWorker {
     }
     const quietMs = quietMsAt(this.#deps.quiet, this.#deps.clock.now());
     return this.#step({ kind: 'looked', due: this.#push.isDue(), quietMs });
+  }
+
+  /** Does one errand; false when none waits, or none may be done now. */
+  async #errand(signal: AbortSignal): Promise<boolean> {
+    const isQuiet = quietMsAt(this.#deps.quiet, this.#deps.clock.now()) > 0;
+    if (this.#state.phase !== 'in-sync' || isQuiet) return false;
+    const stop = new AbortController();
+    this.#stop = stop;
+    try {
+      return await this.#errands.next(this.#push.transport, AbortSignal.any([signal, stop.signal]));
+    } finally {
+      this.#stop = null;
+    }
   }
 
   async #rest(): Promise<void> {
@@ -220,8 +233,12 @@ export class MirrorWorker {
   #apply(event: MirrorEvent): MirrorAction | null {
     const { state, action } = next(this.#state, event, this.#deps.clock.monotonic());
     this.#state = state;
-    if (action === 'stop') this.#stop?.abort(new DOMException('stopped', 'AbortError'));
+    if (action === 'stop') this.#end();
     return action;
+  }
+
+  #end(): void {
+    this.#stop?.abort(new DOMException('stopped', 'AbortError'));
   }
 
   #save(): void {

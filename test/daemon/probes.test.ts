@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ProbeService } from '../../src/daemon/probes.ts';
+import { type ProbeDeps, ProbeService } from '../../src/daemon/probes.ts';
 import { Metrics } from '../../src/observe/metrics.ts';
 import { Prober } from '../../src/observe/probe.ts';
 import { openStore } from '../../src/store/store.ts';
 import { systemClock } from '../../src/system/clock.ts';
 import { silentLog } from '../../src/system/log.ts';
+import { VirtualClock } from '../support/virtual-clock.ts';
 
 test('a probe whose result cannot be written down does not end the daemon: the next one comes', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'lockstepd-probes-'));
@@ -37,4 +39,51 @@ test('a probe whose result cannot be written down does not end the daemon: the n
     await running.catch(() => {});
     await rm(directory, { recursive: true, force: true });
   }
+});
+
+test('what was strange is somebody we know once a key has come; until then it is not read at each probe', async () => {
+  const clock = new VirtualClock();
+  const bytes = Buffer.from('theirs');
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  const row = { repository: 'main/x86_64', file: 'APKINDEX.tar.gz', sha256: 'ours', since: 1 };
+  const generations = {
+    current: () => ({ number: 1 }),
+    indexesAt: () => [row],
+    rangeOf: () => null,
+    firstGenerationOf: () => 1,
+  };
+  const seen: boolean[] = [];
+  const mirrors = {
+    get: () => ({ confirmed: 1 }),
+    observe: (_name: string, { unknownContent }: { readonly unknownContent: boolean }) =>
+      void seen.push(unknownContent),
+    doubt: () => {},
+  };
+  const answer = {
+    success: true,
+    indexes: new Map([['main/x86_64/APKINDEX.tar.gz', { sha256 }]]),
+    clockSkewSeconds: null,
+  };
+  let reads = 0;
+  let known = false;
+  const service = new ProbeService('paris', 'http://127.0.0.1:9/', {
+    store: { generations, mirrors },
+    prober: { probe: () => Promise.resolve(answer), read: () => Promise.resolve((reads++, bytes)) },
+    metrics: { probed: () => {} },
+    clock,
+    random: () => 0.5,
+    log: silentLog,
+    everyMs: 60_000,
+    takes: () => true,
+    vouch: () => Promise.resolve(known ? 'newer' : 'untrusted'),
+  } as unknown as ProbeDeps);
+  const stop = new AbortController();
+  const running = service.run(stop.signal).catch(() => {});
+  await clock.advance(5 * 60_000);
+  assert.deepEqual([seen.every((strange) => strange), reads], [true, 1]);
+  known = true;
+  await clock.advance(10 * 60_000);
+  assert.deepEqual([seen.at(-1), reads], [false, 2]);
+  stop.abort();
+  await running;
 });

@@ -264,3 +264,38 @@ test('a state that cannot be written down does not end the worker', async () => 
   await clock.advance(0);
   await running;
 });
+
+test('a block by hand ends the errand in hand, and the next one waits until it is lifted', async () => {
+  const clock = new VirtualClock();
+  const { worker, stop } = start(clock);
+  await clock.advance(1000);
+  const long = worker.errand((_transport, signal) => clock.sleep(hour, { signal }));
+  const ended = assert.rejects(long, { name: 'AbortError' });
+  await clock.advance(1000);
+  worker.block('disk is changed');
+  await clock.advance(1000);
+  await ended;
+  let done = 0;
+  worker.errand(() => Promise.resolve(done++)).catch(() => {});
+  await clock.advance(1000);
+  assert.equal(done, 0);
+  worker.unblock();
+  await clock.advance(1000);
+  assert.equal(done, 1);
+  await stop();
+});
+
+test('no errand in a quiet window', async () => {
+  const clock = new VirtualClock(Date.UTC(2026, 10, 23, 5, 59));
+  const window = parseQuiet('06:00-07:00');
+  assert.ok('value' in window);
+  const { worker, stop } = start(clock, { quiet: [window.value] });
+  await clock.advance(2 * 60_000);
+  let done = 0;
+  worker.errand(() => Promise.resolve(done++)).catch(() => {});
+  await clock.advance(30 * 60_000);
+  assert.equal(done, 0);
+  await clock.advance(40 * 60_000);
+  assert.equal(done, 1);
+  await stop();
+});

@@ -149,6 +149,20 @@ test('a push by hand goes at once, but not to a mirror that is blocked by hand',
   assert.deepEqual(soon.actions, ['push', null, null, 'push'], 'within a second of the last try it waits');
 });
 
+test('a quiet window that begins during a check ends it: no push follows, and what was blocked stays so', () => {
+  const quiet: MirrorEvent = { kind: 'quiet', quietMs: 60_000 };
+  const lost = Array.from({ length: breakerFailures }, (): [number, MirrorEvent][] => [
+    [waitCapMs, look],
+    [0, fail('retryable')],
+  ]).flat();
+  const open = walk(...lost, [waitCapMs, look], [10, quiet], [0, { kind: 'aborted' }]);
+  assert.deepEqual(open.actions.slice(-3), ['check', 'stop', null]);
+  assert.equal(open.state.phase === 'waiting' && open.state.why, 'quiet');
+  const blocked = walk([0, look], [0, fail('security')], [recheckCapMs, look], [10, quiet], [0, { kind: 'aborted' }]);
+  assert.deepEqual(blocked.actions.slice(-3), ['check', 'stop', null]);
+  assert.deepEqual([blocked.state.phase, restMs(blocked.state, blocked.nowMs)], ['blocked', 60_000]);
+});
+
 test('in a quiet window nothing begins, and what runs stops unless a person wanted it', () => {
   const quiet: MirrorEvent = { kind: 'looked', due: true, quietMs: 60_000 };
   const { state, actions } = walk([0, quiet], [59_000, { ...quiet, quietMs: 1000 }], [1000, look]);

@@ -3,6 +3,7 @@ import test from 'node:test';
 import { planComparison } from '../../src/replicate/plan.ts';
 import { rcloneFault } from '../../src/replicate/rclone-faults.ts';
 import { below, parseFeatures, parseList, parseLogLine, withoutRepeats } from '../../src/replicate/rclone-plan.ts';
+import { stageOf } from '../../src/replicate/rclone-stage.ts';
 
 const features = (string: string, more: object, precision = 1): string =>
   JSON.stringify({ String: string, Precision: precision, Features: { Move: true, ...more } });
@@ -77,3 +78,10 @@ for (const [code, said, reason, kind] of faults) {
     assert.ok(!fault.message.includes('\n'));
   });
 }
+
+test('two primaries never share a stage, and each finds its own again', () => {
+  const stages = [stageOf('one', '/etc/a'), stageOf('two', '/etc/a'), stageOf('one', '/etc/b')];
+  assert.equal(new Set(stages).size, 3);
+  assert.equal(stageOf('one', '/etc/a'), stages[0]);
+  for (const stage of stages) assert.match(stage, /^\.lockstepd-push-[0-9a-f]{8}$/);
+});

@@ -62,6 +62,18 @@ test('a mirror that ends with an error after all is no success', { skip }, async
   );
 });
 
+test('what a gate keeps back has not come before it opens', { skip }, async (t) => {
+  const { root, source, transport } = await start(t);
+  writeFileSync(join(source, 'index'), 'new');
+  writeFileSync(join(root, 'index'), 'theirs');
+  const gate = Promise.reject(new TransportError('ahead', 'retryable', 'newer there'));
+  gate.catch(() => {});
+  const { size, mtimeMs } = statSync(join(source, 'index'));
+  const index = { path: 'index', size, mtimeSeconds: Math.floor(mtimeMs / 1000) };
+  await assert.rejects(transport.put(source, [[index]], { signal: never, gate }), { reason: 'ahead' });
+  assert.equal(readFileSync(join(root, 'index'), 'utf8'), 'theirs');
+});
+
 test('more than 64 MiB that are there already are compared by size and second, not read or sent', {
   skip,
 }, async (t) => {

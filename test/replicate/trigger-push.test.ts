@@ -18,6 +18,8 @@ interface World {
   /** What happens at a second of the clock. */
   readonly at: Map<number, () => void>;
   fault: TransportError | null;
+  /** The newest generation that mirrors may show. */
+  shown: number;
 }
 
 /** A clock that jumps from sleep to sleep, a mirror of which only the store knows what it was seen to serve. */
@@ -30,7 +32,7 @@ async function world(t: TestContext): Promise<World> {
   let nowMs = 0;
   const [told, probes]: [number[], number[]] = [[], []];
   const at = new Map<number, () => void>();
-  const state = { newest: 1, fault: null as TransportError | null };
+  const state = { newest: 1, fault: null as TransportError | null, shown: Number.POSITIVE_INFINITY };
   const generations = { current: () => ({ number: state.newest }) };
   const store = { ...real, generations } as unknown as Store;
   const clock = {
@@ -55,7 +57,9 @@ async function world(t: TestContext): Promise<World> {
     close: (): Promise<void> => Promise.resolve(),
   };
   const probe = (): void => void probes.push(nowMs / 1000);
-  const push = new TriggerPush('oslo', trigger, { store, clock, log: silentLog, minIntervalMs: 10_000, probe });
+  const together = { mayShow: (generation: number): boolean => generation <= state.shown };
+  const deps = { store, clock, log: silentLog, minIntervalMs: 10_000, probe, together };
+  const push = new TriggerPush('oslo', trigger, deps);
   return Object.assign(state, { store, push, told, probes, at });
 }
 
@@ -104,4 +108,19 @@ test('a mirror that refuses is not knocked at again within the interval', async 
   await assert.rejects(w.push.push(signal), { reason: 'refused' });
   await assert.rejects(w.push.push(signal), { reason: 'refused' });
   assert.deepEqual(w.told, [0, 10]);
+});
+
+test('where mirrors switch together it is not told of a generation that has to wait, in the middle of a push neither', async (t) => {
+  const w = await world(t);
+  w.shown = 0;
+  assert.equal(w.push.isDue(), false);
+  w.shown = 1;
+  assert.equal(w.push.isDue(), true);
+  w.at.set(5, () => (w.newest = 2));
+  w.at.set(40, () => w.store.mirrors.confirm('oslo', 1, 40_000));
+  assert.equal(await w.push.push(signal), 1);
+  assert.deepEqual(w.told, [0]);
+  assert.equal(w.push.isDue(), false);
+  Object.assign(w.store, { recalls: { newest: () => 7 } });
+  assert.equal(w.push.isDue(), true, 'what was recalled waits for nobody');
 });

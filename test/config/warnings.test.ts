@@ -1,0 +1,18 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { warningsOf } from '../../src/config/consistency.ts';
+import { good, world } from './world.ts';
+
+test('of two primaries that push with rclone, neither sees without a URL what the other has brought', async (t) => {
+  const config = await world(t).load(good);
+  const [mirror] = config.mirrors;
+  assert.ok(mirror);
+  const transport = { type: 'rclone', remote: 's3:b', configFile: '/etc/r', replace: 'auto', stallMs: 1000 } as const;
+  const warned = (url: string | null, primary: string | null): string[] =>
+    warningsOf({ ...config, publish: { ...config.publish, primary }, mirrors: [{ ...mirror, url, transport }] }, false);
+  assert.deepEqual(warned(null, null), []);
+  assert.deepEqual(warned('https://m.example.org/', 'one'), []);
+  assert.deepEqual(warned(null, 'one'), [
+    `mirror ${mirror.name}: nothing tells what another primary has brought there, and older indexes may replace its: give its url`,
+  ]);
+});
