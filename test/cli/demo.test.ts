@@ -141,7 +141,8 @@ test('with rsync and sshd: three mirrors hold the same generation, one is lost a
   const missing = missingProgram('sshd', 'ssh', 'rsync', 'rrsync');
   if (missing !== undefined) return t.skip(`${missing} absent`);
   if (process.getuid?.() === 0 && !existsSync('/run/sshd')) return t.skip('/run/sshd absent');
-  const demo = await Demo.start(t, ['--interval', '1']);
+  // A mirror is tried once a second at most: more often than that, all would hardly ever hold the same.
+  const demo = await Demo.start(t, ['--interval', '2']);
   const folder = await demo.folder();
   assert.equal(dirname(folder), join(checkout, '.demo'));
   await untilTheSameEverywhere(demo, ['usb-disk', 'tokyo', 'paris']);
@@ -158,7 +159,7 @@ test('with rsync and sshd: three mirrors hold the same generation, one is lost a
 });
 
 test('with nothing but Node: two mirrors hold the same generation, and it ends by itself', async (t) => {
-  const demo = await Demo.start(t, ['--seconds', '10', '--interval', '1'], '');
+  const demo = await Demo.start(t, ['--seconds', '12', '--interval', '3'], '');
   const folder = await demo.folder();
   assert.match(await demo.said(/^Without rsync and ssh: .*$/m), /ssh, rsync, rrsync not installed/);
   await untilTheSameEverywhere(demo, ['usb-disk', 'tokyo']);
