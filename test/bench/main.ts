@@ -7,6 +7,7 @@ import { watch } from 'node:fs';
 import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { makePackage } from '../../src/apk/make.ts';
 import { childEnvironment, exec } from '../../src/system/exec.ts';
@@ -40,6 +41,8 @@ interface SizeResult {
 const packagesInABatch = 20;
 const packageBytes = 75_000;
 const warmUps = 3;
+/** A mirror is tried at most once a second: a batch that comes sooner would wait for that. */
+const betweenRoundsMs = 1500;
 
 const { values: settings } = parseArgs({
   options: { sizes: { type: 'string', default: '1000,10000,100000' }, rounds: { type: 'string', default: '7' } },
@@ -126,11 +129,9 @@ async function oneRound(
   await rm(batch, { recursive: true });
   const started = performance.now();
   await wholeTreeRsync(sshd, join(directory, 'srv/public'));
-  return {
-    replicate: servedAt - pushedAt,
-    wholeWay: servedAt - over,
-    baseline: performance.now() - started,
-  };
+  const baseline = performance.now() - started;
+  await sleep(betweenRoundsMs);
+  return { replicate: servedAt - pushedAt, wholeWay: servedAt - over, baseline };
 }
 
 /** The moment at which the index of a mirror is replaced. */
