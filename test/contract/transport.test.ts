@@ -248,15 +248,15 @@ for (const kind of kinds) {
 
     test('hundreds of files in one call', async (t) => {
       // rclone takes a tenth of a second for each over WebDAV.
-      const count = far.lacks?.pace ? 60 : 300;
+      const many = far.lacks?.pace ? 60 : 300;
       const source = makeSource(t);
       const at = place();
-      const files = Array.from({ length: count }, (_, i) =>
+      const files = Array.from({ length: many }, (_, i) =>
         source.add(`r${i % 3}/x86_64/p${i}.apk`, randomBytes(3000 + i)),
       );
       await open(t, at).put(source.root, [files], { signal: never });
       for (const file of files) assert.equal(digest(join(at.root, file.path)), digest(join(source.root, file.path)));
-      assert.equal(everything(at.root).length, count);
+      assert.equal(everything(at.root).length, many);
     });
 
     test('a file of 50 MB arrives whole and shows its name only then', async (t) => {
