@@ -13,6 +13,11 @@ export function isDamage(error: unknown): boolean {
   return isDamage(error.cause);
 }
 
+/** True when SQLite has a file open for reading alone: its code 8 and the extensions of it. */
+export function isReadOnly(error: unknown): boolean {
+  return error instanceof Error && 'errcode' in error && (Number(error.errcode) & 0xff) === 8;
+}
+
 /**
  * True when what `PRAGMA quick_check` has found is a page that could not be read: that says nothing about the content, and a
  * state that is put aside for a passing error of the disk is a state lost. SQLite's code 10 and its extensions.

@@ -1,9 +1,9 @@
 /** The SQLite file behind the store: opening, schema versions, transactions. The only file that knows node:sqlite. */
-import { mkdirSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from 'node:sqlite';
 import { messageOf, OperationError } from '../errors.ts';
-import { isDamage, isUnreadable } from './corrupt.ts';
+import { isDamage, isReadOnly, isUnreadable } from './corrupt.ts';
 import { copyDatabase, migrate, syncPath } from './migrate.ts';
 import { migrations } from './schema.ts';
 import { WriteWatch } from './writable.ts';
@@ -25,32 +25,44 @@ export class Database implements Disposable {
 
   /**
    * Opens or creates `file`, brings its schema to the newest version. WAL with full syncs: a commit survives a power cut.
-   * Throws OperationError STATE, with SQLite's error as its cause.
+   * Throws OperationError STATE, with SQLite's error as its cause, or the system's where that says more.
    */
   static open(file: string, steps: readonly string[] = migrations): Database {
-    let db: DatabaseSync | undefined;
     try {
       mkdirSync(dirname(file), { recursive: true, mode: 0o750 });
-      db = new DatabaseSync(file, { timeout: 5000 });
-      db.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-2048;');
-      checkContent(db);
-      migrate(db, file, steps);
-      db.exec(stagingSchema);
-      // SQLite opens for reading alone what it cannot open for writing, without a word.
-      db.exec('BEGIN IMMEDIATE; ROLLBACK');
-      // SQLite syncs the directory when it makes a file, and does not look whether that went well.
-      syncPath(dirname(file));
-      return new Database(db);
+      try {
+        return Database.#connect(file, steps);
+      } catch (error) {
+        if (!isReadOnly(error)) throw error;
+        // SQLite opens for reading alone what it cannot open for writing, and forgets why: this says it, or it has passed.
+        closeSync(openSync(file, 'r+'));
+        return Database.#connect(file, steps);
+      }
     } catch (error) {
-      db?.close();
       if (error instanceof OperationError) throw error;
       throw new OperationError(
         'STATE',
         `state ${file}: cannot be opened: ${messageOf(error)}: check the directory's owner and free space`,
-        {
-          cause: error,
-        },
+        { cause: error },
       );
+    }
+  }
+
+  static #connect(file: string, steps: readonly string[]): Database {
+    const db = new DatabaseSync(file, { timeout: 5000 });
+    try {
+      db.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-2048;');
+      checkContent(db);
+      migrate(db, file, steps);
+      db.exec(stagingSchema);
+      // A transaction that begins says nothing of it.
+      db.exec(`BEGIN; PRAGMA user_version=${steps.length}; ROLLBACK`);
+      // SQLite syncs the directory when it makes a file, and does not look whether that went well.
+      syncPath(dirname(file));
+      return new Database(db);
+    } catch (error) {
+      db.close();
+      throw error;
     }
   }
 

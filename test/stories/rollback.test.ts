@@ -185,7 +185,7 @@ test('a daemon killed in the middle of a rollback serves the old generation or t
   const [first, , third] = await threeGenerations(world);
   const outcomes = new Set<string>();
   let target = 1;
-  for (const delayMs of [0, 20, 60, 120, 200, 500]) {
+  for (const delayMs of [0, 60, 500]) {
     const { generation } = await primary.status();
     const asked = primary
       .control('rollback', { to: target, repository: null, who: 'alice', why: 'kill', dry_run: false })

@@ -216,7 +216,7 @@ test('both push the same batch at the same moment: no reader ever sees an index 
       },
       100_000,
     );
-  const last = 9;
+  const last = 5;
   try {
     for (let round = 2; round <= last; round++) {
       await pair.build(round);
@@ -231,9 +231,10 @@ test('both push the same batch at the same moment: no reader ever sees an index 
   }
   assert.deepEqual(torn, []);
   assert.ok(looks > 10, `${looks} looks`);
-  for (const name of mirrors) {
-    await assertHolds(pair.at(name), first);
-  }
+  // The one that waits for the lock may skip a generation, and never gets what only that one named.
+  await assertHolds(pair.at('m-sftp'), first);
+  await untilServes(pair, first);
+  for (const name of mirrors) assert.deepEqual(await lacking(pair.at(name), 'main/x86_64'), []);
   for (const primary of [first, second]) assert.equal(primary.log.includes('"event":"mirror_blocked"'), false);
 });
 
