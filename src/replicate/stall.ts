@@ -17,6 +17,8 @@ export interface StallWatch {
 /** Slower than this nobody pushes a repository. */
 const slowestBytesPerSecond = 16 * 1024;
 const shortestDeadlineMs = 10 * 60_000;
+/** Nobody sees it; an abort without a reason would make one with a stack for each call. */
+const done = new Error('the call has ended');
 
 /** How long a call that moves `bytes` may take in all; never less than `shortestMs`. */
 export function deadlineFor(bytes: number, shortestMs: number = shortestDeadlineMs): number {
@@ -63,6 +65,6 @@ export async function withStallWatch<T>(
   try {
     return await abortable(work(signal, alive), signal);
   } finally {
-    finished.abort();
+    finished.abort(done);
   }
 }

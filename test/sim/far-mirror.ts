@@ -50,6 +50,8 @@ export class FarMirror {
   /** Somebody once brought an old state of it back. */
   wasRestored = false;
   pushing = false;
+  /** How often its files have changed. */
+  changes = 0;
   #backup: Map<string, Map<string, Stored>> | null = null;
 
   constructor(traits: MirrorTraits, watcher: Watcher) {
@@ -75,12 +77,15 @@ export class FarMirror {
     const files = this.directories.get(directory) ?? new Map<string, Stored>();
     this.directories.set(directory, files);
     files.set(name, file);
+    this.changes++;
     this.#watcher.renamed(this, path, file);
   }
 
   remove(path: string): void {
     const [directory, name] = partsOf(path);
-    if (this.directories.get(directory)?.delete(name)) this.#watcher.removed(this, path);
+    if (!this.directories.get(directory)?.delete(name)) return;
+    this.changes++;
+    this.#watcher.removed(this, path);
   }
 
   /** Its admin makes a backup. */
@@ -94,6 +99,7 @@ export class FarMirror {
     this.directories.clear();
     for (const [directory, files] of copyOf(before ?? new Map())) this.directories.set(directory, files);
     this.isTampered = true;
+    this.changes++;
     this.wasRestored ||= before !== null;
   }
 

@@ -41,6 +41,8 @@ interface Record {
   readonly newest: Map<string, number>;
   /** What it has to reach, how long it could have, and how much time it has. */
   target: View | null;
+  /** How often its files had changed when it was last seen to serve its target. */
+  servedAt: number;
   lateMs: number;
   capMs: number;
 }
@@ -191,8 +193,10 @@ export class Judge implements Watcher {
         record.capMs = Math.max(record.capMs, caps[mirror.fault] ?? waitCapMs);
         continue;
       }
+      if (record.target === newest && record.servedAt === mirror.changes) continue;
       if (serves(mirror, record.target)) {
-        Object.assign(record, { target: newest, lateMs: 0 });
+        const servedAt = record.target === newest ? mirror.changes : -1;
+        Object.assign(record, { target: newest, servedAt, lateMs: 0 });
         continue;
       }
       if (!isUp || quietMsAt(mirror.traits.quiet, clock.now()) > 0) continue;
@@ -235,7 +239,8 @@ export class Judge implements Watcher {
     if (known) return known;
     const lastTryMs = Number.NEGATIVE_INFINITY;
     const newest = new Map<string, number>();
-    const record = { lastTryMs, checked: false, askedAtMs: null, newest, target: null, lateMs: 0, capMs: waitCapMs };
+    const late = { target: null, servedAt: -1, lateMs: 0, capMs: waitCapMs };
+    const record = { lastTryMs, checked: false, askedAtMs: null, newest, ...late };
     this.#records.set(mirror, record);
     return record;
   }

@@ -39,11 +39,13 @@ export function remembering(store: Store): { readonly store: Store; readonly for
     }
     return answers.get(key);
   };
+  // What left did so at one of these times: windows that hold the same of them have the same answer.
   const times: number[] = [];
-  generations.expired = (expiry: Expiry, after: number) =>
-    times.some((ms) => ms > expiry.sinceMs && ms <= expiry.untilMs)
-      ? store.generations.expired(expiry, after)
-      : { paths: [], next: null };
+  generations.expired = (expiry: Expiry, after: number) => {
+    const [from, to] = [expiry.sinceMs, expiry.untilMs].map((limitMs) => times.filter((ms) => ms <= limitMs).length);
+    if (from === to) return { paths: [], next: null };
+    return remembered(`expired ${from} ${to} ${expiry.at} ${after}`, () => store.generations.expired(expiry, after));
+  };
   const mirrors = Object.create(null) as Record<string, unknown>;
   for (const name of methodsOf(store.mirrors)) {
     const ask = bound(store.mirrors, name);
@@ -84,5 +86,5 @@ function bound(from: object, name: string): (...given: unknown[]) => unknown {
 }
 
 function isGenerator(answer: unknown): answer is Iterable<unknown> {
-  return typeof answer === 'object' && answer !== null && 'next' in answer;
+  return Object.prototype.toString.call(answer) === '[object Generator]';
 }
