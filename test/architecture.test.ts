@@ -97,6 +97,9 @@ const pure = [
   'observe/period.ts',
   'cli/spec.ts',
   'cli/help.ts',
+  'cli/completion-bash.ts',
+  'cli/completion-fish.ts',
+  'cli/completion-zsh.ts',
   ...globSync('cli/specs/*.ts', { cwd: source }),
 ];
 const harmless = ['zod', 'node:path/posix'];

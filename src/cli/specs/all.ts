@@ -4,6 +4,7 @@ import { spec as adopt } from './adopt.ts';
 import { spec as approve } from './approve.ts';
 import { spec as backup } from './backup.ts';
 import { spec as check } from './check.ts';
+import { spec as completion } from './completion.ts';
 import { spec as demo } from './demo.ts';
 import { spec as history } from './history.ts';
 import { spec as keys } from './keys.ts';
@@ -40,4 +41,5 @@ export const specs: readonly CommandSpec[] = [
   keys,
   adopt,
   demo,
+  completion,
 ];
