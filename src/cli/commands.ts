@@ -23,4 +23,5 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   adopt: async () => (await import('./adopt.ts')).command,
   demo: async () => (await import('./demo.ts')).command,
   completion: async () => (await import('./completion.ts')).command,
+  generate: async () => (await import('./generate.ts')).command,
 };
