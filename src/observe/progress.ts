@@ -1,4 +1,5 @@
 /** How far something long is: its share, its rate, what remains; as one line for a terminal or a log. Pure. */
+import type { PushProgress } from '../replicate/push-progress.ts';
 import { bytesText, spanText } from './words.ts';
 
 /** What is done out of what; a total of 0 is one that is not known yet. */
@@ -21,6 +22,22 @@ export interface PushProgressView {
   readonly bytes: number;
   readonly bytes_total: number;
   readonly started_at: string;
+}
+
+/** The progress as `/status.json` tells it; `instant` writes a time. */
+export function pushProgressView(
+  progress: PushProgress | null,
+  instant: (ms: number | null) => string | null,
+): PushProgressView | null {
+  if (progress === null) return null;
+  const { packages, packagesTotal, bytes, bytesTotal, startedAtMs } = progress;
+  return {
+    packages,
+    packages_total: packagesTotal,
+    bytes,
+    bytes_total: bytesTotal,
+    started_at: instant(startedAtMs) ?? '',
+  };
 }
 
 const barWidth = 24;

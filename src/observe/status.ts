@@ -2,10 +2,11 @@
 import type { PushFailureReason } from '../errors.ts';
 import type { KeyState } from '../config/key-scope.ts';
 import type { BlockedBy, Breaker, WaitReason } from '../replicate/mirror.ts';
+import type { PushProgress } from '../replicate/push-progress.ts';
 import type { BatchState, Reason } from '../store/batches.ts';
 import { type AnnouncementStatus, announcementView, type BrokerFacts } from './announcements.ts';
 import type { SyncEstimate } from './period.ts';
-import type { PushProgressView } from './progress.ts';
+import { type PushProgressView, pushProgressView } from './progress.ts';
 import type { ScrubStatus } from './scrub.ts';
 import { type SwitchStatus, type SwitchView, switchView } from './switch.ts';
 import { type UpstreamFacts, type UpstreamStatus, upstreamView } from './upstreams.ts';
@@ -89,7 +90,7 @@ export interface MirrorFacts {
   /** Of a mirror that pulls when it likes: how often it seems to; null while that is not known. */
   readonly sync: SyncEstimate | null;
   /** How far a push is that fills the mirror; null or absent: none such runs. */
-  readonly pushProgress?: PushProgressView | null;
+  readonly pushProgress?: PushProgress | null;
 }
 
 export interface BatchFacts {
@@ -230,7 +231,7 @@ function mirrorView(mirror: MirrorFacts, nowMs: number): MirrorStatus {
     sync_period_seconds: mirror.sync === null ? null : Math.round(mirror.sync.periodMs / 1000),
     next_sync_at: instant(mirror.sync?.nextMs ?? null),
     sync_overdue: mirror.sync?.overdue ?? false,
-    push_progress: mirror.pushProgress ?? null,
+    push_progress: pushProgressView(mirror.pushProgress ?? null, instant),
   };
 }
 
