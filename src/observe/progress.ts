@@ -46,7 +46,7 @@ const leastBar = 8;
 const tellRemainingAfterMs = 2000;
 
 /** The share that is done, from 0 to 1; null where nothing says it. */
-export function shareOf({ share, done, total, bytes, bytesTotal }: Progress): number | null {
+function shareOf({ share, done, total, bytes, bytesTotal }: Progress): number | null {
   if (share !== undefined) return clamp(share);
   if (bytesTotal > 0) return clamp(bytes / bytesTotal);
   return total > 0 ? clamp(done / total) : null;
