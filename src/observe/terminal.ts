@@ -27,7 +27,7 @@ export function pad(text: string, width: number): string {
 
 /** The text in at most `width` columns: what is too long ends with `…`. Escape sequences of `paint` take no room and stay whole. */
 export function cut(text: string, width: number): string {
-  // oxlint-disable-next-line no-control-regex
+  // oxlint-disable-next-line no-control-regex -- escape sequences are what is looked for
   const parts = text.split(/(\x1b\[[0-9;]*m)/);
   if (widthOf(parts.filter((_, i) => i % 2 === 0).join('')) <= width) return text;
   let left = Math.max(0, width - 1);
