@@ -69,6 +69,10 @@ const commands: Readonly<Record<string, { readonly summary: string; readonly loa
     summary: 'list the trusted keys, or audit what is published against them',
     load: async () => (await import('./cli/keys.ts')).command,
   },
+  init: {
+    summary: 'set up a primary, or add a mirror to it',
+    load: async () => (await import('./cli/init.ts')).command,
+  },
   adopt: {
     summary: 'take an existing public directory over, once it is verified',
     load: async () => (await import('./cli/adopt.ts')).command,

@@ -95,6 +95,8 @@ const pure = [
   'observe/switch.ts',
   'observe/observation.ts',
   'observe/period.ts',
+  'cli/init-snippets.ts',
+  'cli/init-volunteer.ts',
 ];
 const harmless = ['zod', 'node:path/posix'];
 

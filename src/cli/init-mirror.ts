@@ -1,0 +1,198 @@
+/** `lockstepd init mirror`: adds a mirror to the configuration of the primary and prints what its owner has to do, once. */
+import { access, chown, constants, realpath, stat } from 'node:fs/promises';
+import { hostname as systemHostname } from 'node:os';
+import { dirname, join } from 'node:path';
+import { appendToList, readYaml, writeYaml } from '../config/document.ts';
+import { credentialName } from '../config/identity.ts';
+import { loadConfigText } from '../config/load.ts';
+import { messageOf, OperationError, UsageError } from '../errors.ts';
+import { writeFileDurable } from '../system/durable.ts';
+import { escapeText } from '../system/log.ts';
+import { exitCode, type Io } from './command.ts';
+import { type HostKey, scanHostKeys } from './init-host-key.ts';
+import { differences, type MirrorItem, type MirrorOptions, mirrorItem, volunteerPart } from './init-mirror-plan.ts';
+import { unitMirror } from './init-snippets.ts';
+import { applyStep, describeStep, inspectStep, type Step, textOf } from './init-steps.ts';
+import { plainNameOf, plainPathOf, sshKeysOf } from './init-values.ts';
+import { volunteerText } from './init-volunteer.ts';
+import { defaultConfigFile, oneArgument, readArgs } from './options.ts';
+
+/** `args` are the arguments after `init mirror`. */
+export async function initMirror(args: readonly string[], io: Io): Promise<number> {
+  const text = { type: 'string' } as const;
+  const { values, positionals } = readArgs('init mirror', {
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      type: text,
+      url: text,
+      host: text,
+      port: text,
+      user: text,
+      path: text,
+      chroot: text,
+      remote: text,
+      'rclone-config': text,
+      identity: text,
+      'host-key': { type: 'string', multiple: true },
+      hostname: text,
+      config: text,
+      'dry-run': { type: 'boolean' },
+    },
+  });
+  const name = plainNameOf('init mirror', 'NAME', oneArgument('init mirror', positionals, 'name of a mirror'));
+  const config = plainPathOf('init mirror', '--config', values.config ?? defaultConfigFile);
+  const options: MirrorOptions = { ...values, hostKeys: values['host-key'] ?? [] };
+  const dryRun = values['dry-run'] ?? false;
+  const written = await textOf(config);
+  if (written === null)
+    throw new OperationError('STATE', `init mirror ${name}: ${config} is not there: run lockstepd init primary first`);
+  await loadConfigText(config, written, { env: io.env, outsideService: true, ignoreDisk: true });
+  const item = mirrorItem(name, options, dirname(config));
+  const there = mirrorIn(config, written, name);
+  if (there !== undefined) requireSame(config, item, there);
+
+  const hostname = plainNameOf('init mirror', '--hostname', values.hostname ?? systemHostname(), 253);
+  const part = volunteerPart(item, options, await publicKeyOf(item, dirname(config)), hostname);
+  if (part !== null) io.out(`${escapeLines(volunteerText(part))}\n\n`);
+
+  const steps = stepsOf(item);
+  if (there === undefined) {
+    const changed = await withMirror(config, written, await pinned(item, options, io), io);
+    if (dryRun) io.out(`would add to the mirrors of ${config}:\n${indent(writeYaml([item]))}`);
+    else await replace(config, changed, name);
+    if (!dryRun) io.out(`${config}: the mirror ${name} is added\n`);
+  } else io.out(`nothing to change: ${config} has the mirror ${name}\n`);
+  for (const step of steps) await carryOut(step, dryRun, io);
+  io.out(`\n${nextText(item, steps.length > 0, config)}`);
+  return exitCode.ok;
+}
+
+function mirrorIn(config: string, text: string, name: string): unknown {
+  const { value } = readYaml(config, text);
+  const { mirrors } = value as { readonly mirrors?: readonly { readonly name?: unknown }[] | null };
+  return mirrors?.find((mirror) => mirror.name === name);
+}
+
+function requireSame(config: string, item: MirrorItem, there: unknown): void {
+  const found = differences(there, item);
+  if (found.length === 0) return;
+  throw new OperationError(
+    'STATE',
+    `init mirror ${item.name}: ${config} has it with ${found.join('; ')}: change it there, or choose another name`,
+  );
+}
+
+/** The key that the mirror's owner lets in; empty for a mirror that nobody logs in to. */
+async function publicKeyOf({ name, transport }: MirrorItem, home: string): Promise<string> {
+  const { identity } = transport;
+  if (typeof identity !== 'string') return '';
+  const credential = credentialName(identity);
+  const file = `${credential === null ? identity : join(home, credential)}.pub`;
+  if ((await textOf(file)) === null)
+    throw new OperationError(
+      'STATE',
+      `init mirror ${name}: ${file} is not there: lockstepd init primary makes a key; or give another by --identity`,
+    );
+  return (await sshKeysOf('init mirror', '--identity', [file]))[0] ?? '';
+}
+
+/** The mirror with its host key, if that has been compared by a person. Throws OperationError with what the host shows. */
+async function pinned(item: MirrorItem, { hostKeys }: MirrorOptions, io: Io): Promise<MirrorItem> {
+  const { host, port = 22, identity } = item.transport;
+  if (typeof host !== 'string' || identity === undefined) return item;
+  const shown = await scanHostKeys(plainNameOrAddress(item.name, host), Number(port));
+  const [seen] = shown;
+  const what = `init mirror ${item.name}`;
+  if (hostKeys.length === 0) throw new OperationError('STATE', unpinned(what, host, shown));
+  if (seen === undefined) {
+    io.out(`${escapeText(host)} does not answer: its host key was not compared\n`);
+    return item;
+  }
+  if (hostKeys.includes(seen.fingerprint)) {
+    io.out(`${escapeText(host)} shows ${seen.type} ${seen.fingerprint}, as given\n`);
+    return item;
+  }
+  const other = shown.find(({ fingerprint }) => hostKeys.includes(fingerprint));
+  throw new OperationError(
+    'STATE',
+    other === undefined
+      ? `${what}: ${host} shows ${seen.type} ${seen.fingerprint}, which is not --host-key: nothing is written: ask its owner which is right`
+      : `${what}: ${host} has that ${other.type} key, but connections use its ${seen.type} key ${seen.fingerprint}: compare and give that one by --host-key`,
+  );
+}
+
+function unpinned(what: string, host: string, shown: readonly HostKey[]): string {
+  const [seen] = shown;
+  const why = 'no host key is given, so nothing is written';
+  if (seen === undefined)
+    return `${what}: ${why}: ${host} does not answer: ask its owner for the fingerprint, then run this again with --host-key SHA256:…`;
+  return `${what}: ${why}: ${host} shows ${seen.type} ${seen.fingerprint}: compare that with what its owner sees, then run this again with --host-key ${seen.fingerprint}`;
+}
+
+function plainNameOrAddress(name: string, host: string): string {
+  if (/^[A-Za-z0-9:][A-Za-z0-9:.-]*$/.test(host)) return host;
+  throw new UsageError(`init mirror ${name}: --host ${JSON.stringify(host)}: expected a host name or address`);
+}
+
+/** The configuration with the mirror, checked as `check` does. Throws ConfigError, or OperationError where it has to be done by hand. */
+async function withMirror(config: string, text: string, item: MirrorItem, io: Io): Promise<string> {
+  const changed = appendToList(text, 'mirrors', item);
+  if (changed === null)
+    throw new OperationError(
+      'STATE',
+      `init mirror ${item.name}: the list of mirrors in ${config} has a form that is not added to without changing it: add this by hand: ${JSON.stringify(item)}`,
+    );
+  await loadConfigText(config, changed, { env: io.env, outsideService: true });
+  return changed;
+}
+
+/** Keeps owner and mode; a link keeps what it points to. */
+async function replace(config: string, text: string, name: string): Promise<void> {
+  const file = await realpath(config);
+  try {
+    await access(dirname(file), constants.W_OK);
+  } catch (error) {
+    throw new OperationError(
+      'STATE',
+      `init mirror ${name}: ${file} cannot be written (${messageOf(error)}): run it as root`,
+    );
+  }
+  const { uid, gid, mode } = await stat(file);
+  await writeFileDurable(file, text, { mode: mode & 0o7777 });
+  if (uid !== process.getuid?.() || gid !== process.getgid?.()) await chown(file, uid, gid);
+}
+
+/** The sandbox of the unit has to know of a directory. */
+function stepsOf({ name, transport: { type, path } }: MirrorItem): Step[] {
+  if (type !== 'directory' || typeof path !== 'string') return [];
+  const file = `/etc/systemd/system/lockstepd.service.d/20-mirror-${name}.conf`;
+  return [{ kind: 'file', path: file, text: unitMirror(path) }];
+}
+
+async function carryOut(step: Step, dryRun: boolean, io: Io): Promise<void> {
+  const finding = await inspectStep(step);
+  if (finding === 'there') return;
+  if (!dryRun) await applyStep(step, finding);
+  const verb = finding === 'other' ? 'is there and not changed:' : dryRun ? 'would make' : 'made';
+  io.out(`${verb} ${escapeText(describeStep(step, finding))}\n`);
+}
+
+function nextText({ transport }: MirrorItem, restarts: boolean, config: string): string {
+  const own = config === defaultConfigFile ? '' : ` --config ${config}`;
+  const directory =
+    transport.type === 'directory' ? `install -d -o lockstepd -g lockstepd ${String(transport.path)}\n` : '';
+  const take = restarts ? 'systemctl daemon-reload && systemctl restart lockstepd' : 'systemctl reload lockstepd';
+  return `# ==== Here, as root, when the other side is ready:
+${directory}lockstepd check${own} && ${take}
+lockstepd status${own}
+`;
+}
+
+function indent(text: string): string {
+  return text.replace(/^(?=.)/gm, '  ');
+}
+
+function escapeLines(text: string): string {
+  return text.split('\n').map(escapeText).join('\n');
+}
