@@ -97,6 +97,12 @@ const pure = [
   'observe/period.ts',
   'cli/init-snippets.ts',
   'cli/init-volunteer.ts',
+  'cli/spec.ts',
+  'cli/help.ts',
+  'cli/completion-bash.ts',
+  'cli/completion-fish.ts',
+  'cli/completion-zsh.ts',
+  ...globSync('cli/specs/*.ts', { cwd: source }),
 ];
 const harmless = ['zod', 'node:path/posix'];
 

@@ -4,11 +4,11 @@ import { plainNameOf, plainPathOf } from './init-values.ts';
 import type { VolunteerPart } from './init-volunteer.ts';
 
 export interface MirrorOptions {
-  readonly type?: string | undefined;
+  readonly type: string;
   readonly url?: string | undefined;
   readonly host?: string | undefined;
   readonly port?: string | undefined;
-  readonly user?: string | undefined;
+  readonly user: string;
   readonly path?: string | undefined;
   readonly chroot?: string | undefined;
   readonly remote?: string | undefined;
@@ -26,47 +26,29 @@ export interface MirrorItem {
 }
 
 /** Which options each type takes beside --url. */
-const login = ['host', 'port', 'user', 'identity', 'hostKeys'] as const;
+const login = ['host', 'port', 'identity', 'hostKeys'] as const;
 const takes: Readonly<Record<string, readonly (keyof MirrorOptions)[]>> = {
   rsync: [...login, 'path'],
   sftp: [...login, 'path', 'chroot'],
   trigger: [...login, 'path'],
   directory: ['path'],
   rclone: ['remote', 'rclone-config'],
-  pull: ['user', 'path'],
+  pull: ['path'],
 };
-const optional = [
-  'type',
-  'url',
-  'host',
-  'port',
-  'user',
-  'path',
-  'chroot',
-  'remote',
-  'rclone-config',
-  'identity',
-] as const;
+const perType = ['host', 'port', 'path', 'chroot', 'remote', 'rclone-config', 'identity'] as const;
 
-export const defaultUser = 'lockstep';
-export const defaultPath = '/srv/repository';
+const defaultPath = '/srv/repository';
 
 /** The mirror as the configuration has it; without host_key where none is given. Throws UsageError. */
 export function mirrorItem(name: string, options: MirrorOptions, home: string): MirrorItem {
   const me = `init mirror ${name}`;
-  const type = options.type ?? '';
-  const known = Object.hasOwn(takes, type) ? takes[type] : undefined;
-  if (known === undefined)
+  const { type } = options;
+  const given = [...perType.filter((option) => options[option] !== undefined), ...pins(options)];
+  const pointless = given.find((option) => takes[type]?.includes(option) !== true);
+  if (pointless !== undefined)
     throw new UsageError(
-      `${me}: --type ${type === '' ? 'is missing' : JSON.stringify(type)}: expected ${Object.keys(takes).join(', ')}`,
+      `${me}: --${pointless === 'hostKeys' ? 'host-key' : pointless} is not for a mirror of type ${type}`,
     );
-  for (const option of [...optional, 'hostKeys'] as const) {
-    const given = option === 'hostKeys' ? options.hostKeys.length > 0 : options[option] !== undefined;
-    if (given && option !== 'type' && option !== 'url' && !known.includes(option))
-      throw new UsageError(
-        `${me}: --${option === 'hostKeys' ? 'host-key' : option} is not for a mirror of type ${type}`,
-      );
-  }
   const { url } = options;
   if (url === undefined && (type === 'trigger' || type === 'pull'))
     throw new UsageError(`${me}: --url is missing: what a mirror that pulls holds is only known from what it serves`);
@@ -91,12 +73,16 @@ function transportOf(me: string, type: string, options: MirrorOptions, home: str
     type,
     host: required('host'),
     ...(port === undefined || port === '22' ? {} : { port: Number(port) }),
-    user: plainNameOf(me, '--user', options.user ?? defaultUser, 32),
+    user: plainNameOf(me, '--user', options.user, 32),
     // rrsync takes its own directory for /.
     ...(type === 'trigger' ? {} : { path: type === 'rsync' ? '/' : path() }),
     identity: options.identity ?? `${home}/push-key`,
     ...(hostKeys.length === 0 ? {} : { host_key: hostKeys.length === 1 ? hostKeys[0] : hostKeys }),
   };
+}
+
+function pins({ hostKeys }: MirrorOptions): readonly 'hostKeys'[] {
+  return hostKeys.length > 0 ? ['hostKeys'] : [];
 }
 
 /** What its owner has to do; null where there is no owner but us. */
@@ -116,7 +102,7 @@ export function volunteerPart(
     name,
     type,
     host: options.host ?? null,
-    user: plainNameOf(me, '--user', options.user ?? defaultUser, 32),
+    user: plainNameOf(me, '--user', options.user, 32),
     directory: chroot === null ? path : `${chroot}${path}`,
     chroot,
     publicKey,

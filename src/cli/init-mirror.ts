@@ -8,6 +8,7 @@ import { loadConfigText } from '../config/load.ts';
 import { messageOf, OperationError, UsageError } from '../errors.ts';
 import { writeFileDurable } from '../system/durable.ts';
 import { escapeText } from '../system/log.ts';
+import type { readSubcommand } from './arguments.ts';
 import { exitCode, type Io } from './command.ts';
 import { type HostKey, scanHostKeys } from './init-host-key.ts';
 import { differences, type MirrorItem, type MirrorOptions, mirrorItem, volunteerPart } from './init-mirror-plan.ts';
@@ -15,35 +16,16 @@ import { unitMirror } from './init-snippets.ts';
 import { applyStep, describeStep, inspectStep, type Step, textOf } from './init-steps.ts';
 import { plainNameOf, plainPathOf, sshKeysOf } from './init-values.ts';
 import { volunteerText } from './init-volunteer.ts';
-import { defaultConfigFile, oneArgument, readArgs } from './options.ts';
+import { defaultConfigFile } from './spec.ts';
+import type { spec } from './specs/init.ts';
 
-/** `args` are the arguments after `init mirror`. */
-export async function initMirror(args: readonly string[], io: Io): Promise<number> {
-  const text = { type: 'string' } as const;
-  const { values, positionals } = readArgs('init mirror', {
-    args: [...args],
-    allowPositionals: true,
-    options: {
-      type: text,
-      url: text,
-      host: text,
-      port: text,
-      user: text,
-      path: text,
-      chroot: text,
-      remote: text,
-      'rclone-config': text,
-      identity: text,
-      'host-key': { type: 'string', multiple: true },
-      hostname: text,
-      config: text,
-      'dry-run': { type: 'boolean' },
-    },
-  });
-  const name = plainNameOf('init mirror', 'NAME', oneArgument('init mirror', positionals, 'name of a mirror'));
-  const config = plainPathOf('init mirror', '--config', values.config ?? defaultConfigFile);
-  const options: MirrorOptions = { ...values, hostKeys: values['host-key'] ?? [] };
-  const dryRun = values['dry-run'] ?? false;
+type Values = Extract<ReturnType<typeof readSubcommand<typeof spec>>, { name: 'mirror' }>['values'];
+
+export async function initMirror(given: string, values: Values, io: Io): Promise<number> {
+  const name = plainNameOf('init mirror', 'NAME', given);
+  const config = plainPathOf('init mirror', '--config', values.config);
+  const options: MirrorOptions = { ...values, hostKeys: values['host-key'] };
+  const dryRun = values['dry-run'];
   const written = await textOf(config);
   if (written === null)
     throw new OperationError('STATE', `init mirror ${name}: ${config} is not there: run lockstepd init primary first`);

@@ -7,41 +7,25 @@ import { readYaml, writeYaml } from '../config/document.ts';
 import { loadConfig, loadConfigText } from '../config/load.ts';
 import { ConfigError, errnoOf, OperationError, UsageError } from '../errors.ts';
 import { escapeText } from '../system/log.ts';
+import type { readSubcommand } from './arguments.ts';
 import { exitCode, type Io } from './command.ts';
 import { type Settings, snippetsOf, stepsOf } from './init-primary-plan.ts';
 import { configText, type Inbox, type PrimarySettings } from './init-snippets.ts';
 import { applyStep, describeStep, type Finding, inspectStep, type Step, textOf } from './init-steps.ts';
 import { plainNameOf, plainPathOf, sshKeysOf, trustKeysOf } from './init-values.ts';
-import { defaultConfigFile, readArgs } from './options.ts';
+import type { spec } from './specs/init.ts';
 
 const me = 'init primary';
 
-/** `args` are the arguments after `init primary`. */
-export async function initPrimary(args: readonly string[], io: Io): Promise<number> {
-  const { values } = readArgs(me, {
-    args: [...args],
-    options: {
-      builder: { type: 'string' },
-      repositories: { type: 'string', multiple: true },
-      'trust-key': { type: 'string', multiple: true },
-      'builder-key': { type: 'string', multiple: true },
-      account: { type: 'string' },
-      root: { type: 'string' },
-      state: { type: 'string' },
-      listen: { type: 'string' },
-      hostname: { type: 'string' },
-      config: { type: 'string' },
-      'dry-run': { type: 'boolean' },
-    },
-  });
-  if (values.builder === undefined)
-    throw new UsageError(`${me}: --builder is missing: expected a name for who uploads`);
-  const dryRun = values['dry-run'] ?? false;
+type Values = Extract<ReturnType<typeof readSubcommand<typeof spec>>, { name: 'primary' }>['values'];
+
+export async function initPrimary(values: Values, io: Io): Promise<number> {
+  const dryRun = values['dry-run'];
   if (!dryRun && process.getuid?.() !== 0)
     throw new OperationError('STATE', `${me}: it makes accounts and directories: run it as root, or with --dry-run`);
 
   const builder = plainNameOf(me, '--builder', values.builder);
-  const config = plainPathOf(me, '--config', values.config ?? defaultConfigFile);
+  const config = plainPathOf(me, '--config', values.config);
   const written = await writtenIn(config, builder);
   const { wanted, agrees } = reconcile(config, builder, values, written);
   const settings: Settings = {
@@ -49,8 +33,8 @@ export async function initPrimary(args: readonly string[], io: Io): Promise<numb
     config,
     account: plainNameOf(me, '--account', values.account ?? `repoupload-${builder}`, 32),
     hostname: plainNameOf(me, '--hostname', values.hostname ?? systemHostname(), 253),
-    trustKeys: await trustKeysOf(me, values['trust-key'] ?? []),
-    builderKeys: await sshKeysOf(me, '--builder-key', values['builder-key'] ?? []),
+    trustKeys: await trustKeysOf(me, values['trust-key']),
+    builderKeys: await sshKeysOf(me, '--builder-key', values['builder-key']),
   };
   await requireKey(settings);
   if (written === null) await requireValid(settings, io);
@@ -86,8 +70,6 @@ async function writtenIn(config: string, builder: string): Promise<Written | nul
   return { ...document, inbox };
 }
 
-type Values = Readonly<Partial<Record<'root' | 'state' | 'listen', string>>> & { readonly repositories?: string[] };
-
 /** What is asked for, with what is written where nothing was asked; `agrees`: the file says all of it. */
 function reconcile(
   config: string,
@@ -117,7 +99,12 @@ function reconcile(
   const inbox: Inbox = {
     builder,
     path: typeof there.path === 'string' ? there.path : defaults.path,
-    repositories: values.repositories ?? (isTexts(there.repositories) ? there.repositories : defaults.repositories),
+    repositories:
+      values.repositories.length > 0
+        ? values.repositories
+        : isTexts(there.repositories)
+          ? there.repositories
+          : defaults.repositories,
     keys: typeof there.keys === 'string' ? there.keys : defaults.keys,
   };
   plainPathOf(me, `inbox of ${builder}`, `/${inbox.path}`);
