@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { appendToList, readYaml, writeYaml } from '../config/document.ts';
 import { credentialName } from '../config/identity.ts';
 import { loadConfigText } from '../config/load.ts';
-import { messageOf, OperationError, UsageError } from '../errors.ts';
+import { ConfigError, messageOf, OperationError, UsageError } from '../errors.ts';
 import { writeFileDurable } from '../system/durable.ts';
 import { escapeText } from '../system/log.ts';
 import type { readSubcommand } from './arguments.ts';
@@ -117,7 +117,7 @@ function plainNameOrAddress(name: string, host: string): string {
   throw new UsageError(`init mirror ${name}: --host ${JSON.stringify(host)}: expected a host name or address`);
 }
 
-/** The configuration with the mirror, checked as `check` does. Throws ConfigError, or OperationError where it has to be done by hand. */
+/** The configuration with the mirror, checked as `check` does. Throws OperationError. */
 async function withMirror(config: string, text: string, item: MirrorItem, io: Io): Promise<string> {
   const changed = appendToList(text, 'mirrors', item);
   if (changed === null)
@@ -125,7 +125,13 @@ async function withMirror(config: string, text: string, item: MirrorItem, io: Io
       'STATE',
       `init mirror ${item.name}: the list of mirrors in ${config} has a form that is not added to without changing it: add this by hand: ${JSON.stringify(item)}`,
     );
-  await loadConfigText(config, changed, { env: io.env, outsideService: true });
+  try {
+    await loadConfigText(config, changed, { env: io.env, outsideService: true });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const problems = error.problems.map(({ key, message }) => `${key}: ${message}`).join('; ');
+    throw new OperationError('STATE', `init mirror ${item.name}: nothing is written: ${problems}`, { cause: error });
+  }
   return changed;
 }
 

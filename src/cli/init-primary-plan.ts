@@ -74,7 +74,8 @@ export function stepsOf(settings: Settings, writesConfig: boolean): Step[] {
   ];
 }
 
-function keysFile({ config, account }: Settings): string {
+/** Where sshd finds the keys of the builder. */
+export function keysFile({ config, account }: Settings): string {
   return join(dirname(config), 'authorized_keys.d', account);
 }
 
@@ -83,13 +84,13 @@ function builderLines({ root, inbox, builderKeys }: Settings): string[] {
 }
 
 /** Shell with comments, to paste piece by piece; every piece says where and what for. */
-export function snippetsOf(settings: Settings): string {
-  const { config, root, state, account, hostname, builderKeys } = settings;
+export function snippetsOf(settings: Settings, knowsBuilder: boolean): string {
+  const { config, root, state, account, hostname } = settings;
   const accounts = account.startsWith('repoupload-') ? 'repoupload-*' : account;
   const sshd = sshdForBuilders(accounts, join(dirname(config), 'authorized_keys.d'));
   const own = config === '/etc/lockstepd/lockstepd.yaml' ? '' : ` --config ${config}`;
   const reload = unitPaths(config, root, state) === null ? '' : 'systemctl daemon-reload\n';
-  const upload = builderKeys.length === 0 ? noBuilderKey(settings) : '';
+  const upload = knowsBuilder ? '' : noBuilderKey(settings);
   const example = settings.inbox.repositories[0]?.split('/')[0] ?? 'main';
   return `# ==== Here, as root: sshd lets ${account} upload, and do nothing else.
 ${hereDocument('/etc/ssh/sshd_config.d/lockstepd.conf', sshd)}sshd -t && systemctl reload ssh

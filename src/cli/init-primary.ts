@@ -9,7 +9,7 @@ import { ConfigError, errnoOf, OperationError, UsageError } from '../errors.ts';
 import { escapeText } from '../system/log.ts';
 import type { readSubcommand } from './arguments.ts';
 import { exitCode, type Io } from './command.ts';
-import { type Settings, snippetsOf, stepsOf } from './init-primary-plan.ts';
+import { keysFile, type Settings, snippetsOf, stepsOf } from './init-primary-plan.ts';
 import { configText, type Inbox, type PrimarySettings } from './init-snippets.ts';
 import { applyStep, describeStep, type Finding, inspectStep, type Step, textOf } from './init-steps.ts';
 import { plainNameOf, plainPathOf, sshKeysOf, trustKeysOf } from './init-values.ts';
@@ -46,7 +46,8 @@ export async function initPrimary(values: Values, io: Io): Promise<number> {
   if (changes === 0 && agrees) io.out('nothing to change: everything is there\n');
   if (!dryRun) await loadConfig(config, { env: io.env, outsideService: true });
   if (!dryRun) io.out(`${config}: ok\n`);
-  io.out(`\n${escapeLines(snippetsOf(settings))}`);
+  const knowsBuilder = settings.builderKeys.length > 0 || (await textOf(keysFile(settings))) !== null;
+  io.out(`\n${escapeLines(snippetsOf(settings, knowsBuilder))}`);
   return exitCode.ok;
 }
 
