@@ -21,7 +21,8 @@ import type { spec } from './specs/init.ts';
 
 type Values = Extract<ReturnType<typeof readSubcommand<typeof spec>>, { name: 'mirror' }>['values'];
 
-export async function initMirror(given: string, values: Values, io: Io): Promise<number> {
+/** `args`: the whole command line after `init`, to be said again with the host key. */
+export async function initMirror(args: readonly string[], given: string, values: Values, io: Io): Promise<number> {
   const name = plainNameOf('init mirror', 'NAME', given);
   const config = plainPathOf('init mirror', '--config', values.config);
   const options: MirrorOptions = { ...values, hostKeys: values['host-key'] };
@@ -40,7 +41,16 @@ export async function initMirror(given: string, values: Values, io: Io): Promise
 
   const steps = stepsOf(item);
   if (there === undefined) {
-    const changed = await withMirror(config, written, await pinned(item, options, io), io);
+    const { host, port = 22, identity } = item.transport;
+    if (typeof host === 'string' && identity !== undefined) {
+      const shown = await scanHostKeys(plainNameOrAddress(name, host), Number(port));
+      if (options.hostKeys.length === 0) {
+        io.out(`${escapeLines(unpinnedText(`init mirror ${name}`, host, shown, args))}\n`);
+        return exitCode.tryAgain;
+      }
+      io.out(`${escapeText(requirePinned(`init mirror ${name}`, host, shown, options.hostKeys))}\n`);
+    }
+    const changed = await withMirror(config, written, item, io);
     if (dryRun) io.out(`would add to the mirrors of ${config}:\n${indent(writeYaml([item]))}`);
     else await replace(config, changed, name);
     if (!dryRun) io.out(`${config}: the mirror ${name} is added\n`);
@@ -79,37 +89,33 @@ async function publicKeyOf({ name, transport }: MirrorItem, home: string): Promi
   return (await sshKeysOf('init mirror', '--identity', [file]))[0] ?? '';
 }
 
-/** The mirror with its host key, if that has been compared by a person. Throws OperationError with what the host shows. */
-async function pinned(item: MirrorItem, { hostKeys }: MirrorOptions, io: Io): Promise<MirrorItem> {
-  const { host, port = 22, identity } = item.transport;
-  if (typeof host !== 'string' || identity === undefined) return item;
-  const shown = await scanHostKeys(plainNameOrAddress(item.name, host), Number(port));
+/** What a person has to do who has not compared the host key yet. Throws OperationError when the host does not answer. */
+function unpinnedText(what: string, host: string, [seen]: readonly HostKey[], args: readonly string[]): string {
+  if (seen === undefined)
+    throw new OperationError(
+      'UNREACHABLE',
+      `${what}: ${host} does not answer: ask its owner for the fingerprint of its host key, then run this again with --host-key`,
+    );
+  const again = [...args, '--host-key', seen.fingerprint].map((word) =>
+    /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word}'`,
+  );
+  return `# ==== Not added yet. ${host} shows the host key ${seen.type} ${seen.fingerprint}
+# Compare that with the line that its owner sends. Only if they are the same, here, as root:
+lockstepd init ${again.join(' ')}`;
+}
+
+/** One line on how the host key compares with the given ones. Throws OperationError when it is none of them. */
+function requirePinned(what: string, host: string, shown: readonly HostKey[], given: readonly string[]): string {
   const [seen] = shown;
-  const what = `init mirror ${item.name}`;
-  if (hostKeys.length === 0) throw new OperationError('STATE', unpinned(what, host, shown));
-  if (seen === undefined) {
-    io.out(`${escapeText(host)} does not answer: its host key was not compared\n`);
-    return item;
-  }
-  if (hostKeys.includes(seen.fingerprint)) {
-    io.out(`${escapeText(host)} shows ${seen.type} ${seen.fingerprint}, as given\n`);
-    return item;
-  }
-  const other = shown.find(({ fingerprint }) => hostKeys.includes(fingerprint));
+  if (seen === undefined) return `${host} does not answer: its host key was not compared`;
+  if (given.includes(seen.fingerprint)) return `${host} shows ${seen.type} ${seen.fingerprint}, as given`;
+  const other = shown.find(({ fingerprint }) => given.includes(fingerprint));
   throw new OperationError(
     'STATE',
     other === undefined
       ? `${what}: ${host} shows ${seen.type} ${seen.fingerprint}, which is not --host-key: nothing is written: ask its owner which is right`
       : `${what}: ${host} has that ${other.type} key, but connections use its ${seen.type} key ${seen.fingerprint}: compare and give that one by --host-key`,
   );
-}
-
-function unpinned(what: string, host: string, shown: readonly HostKey[]): string {
-  const [seen] = shown;
-  const why = 'no host key is given, so nothing is written';
-  if (seen === undefined)
-    return `${what}: ${why}: ${host} does not answer: ask its owner for the fingerprint, then run this again with --host-key SHA256:…`;
-  return `${what}: ${why}: ${host} shows ${seen.type} ${seen.fingerprint}: compare that with what its owner sees, then run this again with --host-key ${seen.fingerprint}`;
 }
 
 function plainNameOrAddress(name: string, host: string): string {

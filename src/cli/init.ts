@@ -9,6 +9,6 @@ export const command: Command = {
   spec,
   run: async (args, io) => {
     const read = readSubcommand(spec, args);
-    return read.name === 'primary' ? initPrimary(read.values, io) : initMirror(read.operands[0], read.values, io);
+    return read.name === 'primary' ? initPrimary(read.values, io) : initMirror(args, read.operands[0], read.values, io);
   },
 };

@@ -85,7 +85,7 @@ export const spec = {
         'host-key': {
           value: 'FINGERPRINT',
           multiple: true,
-          text: 'the host key (SHA256:…) as its owner sees it. Without it, what the host shows is printed and nothing is written; one that it does not show is refused',
+          text: 'the host key (SHA256:…) as its owner sees it. Without it, what the host shows is printed, to be compared, and nothing is written; one that it does not show is refused',
         },
         identity: {
           value: 'FILE',
@@ -106,7 +106,7 @@ export const spec = {
   },
   exitCodes: {
     0: 'done, or nothing to do',
-    1: 'something is left to a person: see the message',
+    75: 'nothing is written: the host key has to be compared, or the host does not answer',
     78: 'the configuration has mistakes',
   },
   examples: [
