@@ -89,6 +89,7 @@ const pure = [
   'daemon/scrub-sample.ts',
   'replicate/fence.ts',
   'observe/announcements.ts',
+  'observe/arrivals.ts',
   'observe/upstreams.ts',
   'observe/scrub.ts',
   'observe/status.ts',
