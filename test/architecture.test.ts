@@ -96,6 +96,12 @@ const pure = [
   'observe/switch.ts',
   'observe/observation.ts',
   'observe/period.ts',
+  'cli/spec.ts',
+  'cli/help.ts',
+  'cli/completion-bash.ts',
+  'cli/completion-fish.ts',
+  'cli/completion-zsh.ts',
+  ...globSync('cli/specs/*.ts', { cwd: source }),
 ];
 const harmless = ['zod', 'node:path/posix'];
 
