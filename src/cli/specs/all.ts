@@ -6,6 +6,7 @@ import { spec as backup } from './backup.ts';
 import { spec as check } from './check.ts';
 import { spec as completion } from './completion.ts';
 import { spec as demo } from './demo.ts';
+import { spec as generate } from './generate.ts';
 import { spec as history } from './history.ts';
 import { spec as keys } from './keys.ts';
 import { spec as mirror } from './mirror.ts';
@@ -41,5 +42,6 @@ export const specs: readonly CommandSpec[] = [
   keys,
   adopt,
   demo,
+  generate,
   completion,
 ];
