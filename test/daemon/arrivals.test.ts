@@ -8,7 +8,7 @@ import { mirrorFacts } from '../observe/facts.ts';
 const minute = 60_000;
 
 /** Generations 1, 2, 4 … come out at these minutes; number 3 was never published. `changed`: the repository that each changed. */
-function world({ confirmed = 0 as number | null, changed = {} as Record<number, string> } = {}) {
+function world({ confirmed = 0, changed = {} }: { confirmed?: number | null; changed?: Record<number, string> } = {}) {
   const published = new Map<number, number>();
   const counted: string[] = [];
   const store = {

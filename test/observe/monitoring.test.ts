@@ -71,10 +71,7 @@ test('each series is named by labels that its query leaves', () => {
 });
 
 const closed: Readonly<Record<string, readonly string[]>> = {
-  outcome: [
-    ...['published', 'held', 'rejected', 'ok', 'retryable', 'permanent', 'aborted', 'found', 'unrepaired'],
-    ...arrivalOutcomes,
-  ],
+  outcome: ['published', 'held', 'rejected', 'ok', 'retryable', 'permanent', 'found', 'unrepaired', ...arrivalOutcomes],
   by: ['permanent', 'security', 'operator'],
   state: [...mirrorStates, 'held', 'waiting'],
   view: ['pushed', 'observed'],
