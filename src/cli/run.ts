@@ -40,6 +40,7 @@ async function run(args: readonly string[], io: Io): Promise<number> {
     clock: systemClock,
     random: Math.random,
     log,
+    setLogLevel: (level) => log.setLevel(level),
   });
   const stopNow = io.stopNow ?? new AbortController().signal;
   const asked = stopped(io.signal);

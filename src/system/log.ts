@@ -14,15 +14,20 @@ export interface Log {
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
+/** A log whose level can be changed while it is in use. */
+export interface LeveledLog extends Log {
+  setLevel(level: LogLevel): void;
+}
+
 /** A log that writes to file descriptor 1. */
-export function createLog(options: { readonly level: LogLevel; readonly terminal: boolean }): Log {
-  if (options.level === 'silent') return silentLog;
+export function createLog(options: { readonly level: LogLevel; readonly terminal: boolean }): LeveledLog {
   const logger = options.terminal ? terminalLogger(options.level) : jsonLogger(options.level);
   return {
     debug: (event, fields) => logger.debug({ event, ...fields }),
     info: (event, fields) => logger.info({ event, ...fields }),
     warn: (event, fields) => logger.warn({ event, ...fields }),
     error: (event, fields) => logger.error({ event, ...fields }),
+    setLevel: (level) => void (logger.level = level),
   };
 }
 

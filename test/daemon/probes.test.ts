@@ -25,7 +25,7 @@ test('a probe whose result cannot be written down does not end the daemon: the n
     clock: systemClock,
     random: Math.random,
     log: { ...silentLog, error: (event) => complaints.push(event) },
-    everyMs: 5,
+    everyMs: () => 5,
     takes: () => true,
   });
   store[Symbol.dispose]();
