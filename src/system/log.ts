@@ -1,6 +1,7 @@
-/** The log: one event a line on stdout, JSON for journald and files, short text on a terminal. Text from outside is escaped. */
+/** The log: one event a line on stdout, JSON for files and journald (there with its priority), short text on a terminal. Text from outside is escaped. */
 import pino from 'pino';
 import { toInstant } from './clock.ts';
+import { withPriority } from './journal.ts';
 
 export type LogFields = Readonly<Record<string, string | number | boolean | null | undefined | readonly string[]>>;
 
@@ -20,8 +21,14 @@ export interface LeveledLog extends Log {
 }
 
 /** A log that writes to file descriptor 1. */
-export function createLog(options: { readonly level: LogLevel; readonly terminal: boolean }): LeveledLog {
-  const logger = options.terminal ? terminalLogger(options.level) : jsonLogger(options.level);
+export function createLog(options: {
+  readonly level: LogLevel;
+  readonly terminal: boolean;
+  /** Stdout is the journal of systemd. */
+  readonly journal?: boolean;
+}): LeveledLog {
+  const { level, terminal, journal = false } = options;
+  const logger = terminal ? terminalLogger(level) : jsonLogger(level, journal);
   return {
     debug: (event, fields) => logger.debug({ event, ...fields }),
     info: (event, fields) => logger.info({ event, ...fields }),
@@ -39,10 +46,18 @@ const base = {
   timestamp: () => `,"time":"${new Date().toISOString()}"`,
 };
 
-function jsonLogger(level: string): pino.Logger {
+function jsonLogger(level: string, journal: boolean): pino.Logger {
   const destination = pino.destination({ fd: 1, sync: true });
-  // The end of the line is the one control character that JSON does not spell out itself and that must stay.
-  return pino({ ...base, level }, { write: (line: string) => destination.write(escapeJson(line, { lines: true })) });
+  return pino(
+    { ...base, level },
+    {
+      write: (line: string) => {
+        // The end of the line is the one control character that JSON does not spell out itself and that must stay.
+        const text = escapeJson(line, { lines: true });
+        destination.write(journal ? withPriority(/^\{"level":"([a-z]+)"/.exec(line)?.[1] ?? '', text) : text);
+      },
+    },
+  );
 }
 
 function terminalLogger(level: string): pino.Logger {
