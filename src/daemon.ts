@@ -1,26 +1,23 @@
 /** The composition root: builds every part from the configuration, runs the services, reloads, drains and stops. */
 import { chmod } from 'node:fs/promises';
 import type { Config, InboxConfig } from './config/schema.ts';
-import { matchesAny } from './config/template.ts';
+import type { RunningParts } from './daemon/apply.ts';
 import { Announcers } from './daemon/announcers.ts';
 import { forgetBuilders } from './daemon/builders.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
 import { controlDepsOf } from './daemon/control-deps.ts';
 import { gatherFacts, statusLine, targetsOf } from './daemon/facts.ts';
-import { createInbox, type InboxParts, upstreamsOf } from './daemon/inboxes.ts';
+import { createInbox, ingestDeps, type InboxParts, upstreamsOf } from './daemon/inboxes.ts';
 import { Fleet } from './daemon/fleet.ts';
 import { Hooks } from './daemon/hooks.ts';
 import { KeyKeeper } from './daemon/keys.ts';
 import { lockAll, openState } from './daemon/locks.ts';
 import { rebuildFromTrees } from './daemon/rebuild.ts';
 import { hashRebuilt, type RehashDeps } from './daemon/rebuild-files.ts';
-import type { ReloadPlan } from './daemon/reload.ts';
 import { Reloader } from './daemon/reloader.ts';
 import { Supervisor } from './daemon/supervisor.ts';
 import { ScrubService } from './daemon/scrub.ts';
 import { feedWatchdog, keepBeating, keepHouse, keepQuarantine } from './daemon/timers.ts';
-import { OperationError } from './errors.ts';
-import type { IngestDeps } from './ingest/ports.ts';
 import { Quarantine } from './ingest/quarantine.ts';
 import { Metrics } from './observe/metrics.ts';
 import { Prober } from './observe/probe.ts';
@@ -103,7 +100,15 @@ export class Daemon {
     };
     this.#announcers = new Announcers({ ...options, ...parts });
     this.#hooks = new Hooks({ ...options, ...parts });
-    this.#reloader = new Reloader(config, { ...options, ...parts });
+    this.#reloader = new Reloader({
+      ...options,
+      ...parts,
+      notifier: this.#notifier,
+      changes: this.#changes,
+      running: () => this.#parts(),
+      isRunning: () => this.#ready && !this.#stopping,
+      status: () => statusLine(this.#facts()),
+    });
     const keyring = (builder: string) => this.#keys.keyring(builder);
     const trust = { keyring, verifier: this.#verifier };
     this.#fleet = new Fleet({ ...options, ...parts, ...trust, prober, config: () => this.#config });
@@ -205,53 +210,37 @@ export class Daemon {
    * stopping.
    */
   reload(): Promise<string> {
-    return this.#changes.run(async () => {
-      if (!this.#ready || this.#stopping) throw new OperationError('STATE', 'reload: the daemon is not running');
-      await this.#notifier.reloading();
-      try {
-        return await this.#reloader.reload(this.#config, (plan) => this.#apply(plan));
-      } finally {
-        await this.#notifier.ready(statusLine(this.#facts()));
-      }
-    });
+    return this.#reloader.reload();
   }
 
-  /** Whatever cannot be done now is done later: a reload does not stop half-way. */
-  async #apply(plan: ReloadPlan): Promise<void> {
-    const { inboxes: before, schedule } = this.#config;
-    const { unfinished } = this.#reloader;
-    await this.#supervisor.stop((name) => plan.stop.has(name) || name === 'scrub-schedule');
-    for (const [builder, { watcher }] of this.#inboxes) {
-      if (!plan.stop.has(`inbox:${builder}`)) continue;
-      await watcher[Symbol.asyncDispose]();
-      this.#inboxes.delete(builder);
-    }
-    this.#config = plan.config;
-    this.#options.setLogLevel?.(plan.config.log.level);
-    this.#fleet.reconfigure((service) => plan.stop.has(service));
-    if (schedule.probeMs !== plan.config.schedule.probeMs) this.#fleet.wakeProbes();
-    await this.#keys.configure(plan.config);
-    this.#metrics.setTargets(targetsOf(plan.config));
-    await unfinished.do('mirrors', () => this.#fleet.start());
-    for (const inbox of plan.config.inboxes) if (!this.#inboxes.has(inbox.builder)) this.#startInbox(inbox);
-    await unfinished.do('announce', () => this.#announcers.configure(plan.config.announce));
-    await unfinished.do('hooks', () => this.#hooks.configure(plan.config));
-    this.#supervisor.start('scrub-schedule', (signal) => this.#scrub.schedule(signal));
-    for (const { service } of this.#inboxes.values()) service.wake();
-    await unfinished.do('batches of other builders', () => forgetBuilders(this.#config, before, this.#store.batches));
+  #parts(): RunningParts {
+    return {
+      config: this.#config,
+      supervisor: this.#supervisor,
+      inboxes: this.#inboxes,
+      fleet: this.#fleet,
+      keys: this.#keys,
+      metrics: this.#metrics,
+      announcers: this.#announcers,
+      hooks: this.#hooks,
+      scrub: this.#scrub,
+      store: this.#store,
+      use: (config) => {
+        this.#config = config;
+        this.#options.setLogLevel?.(config.log.level);
+      },
+      startInbox: (inbox) => this.#startInbox(inbox),
+    };
   }
 
   #startInbox(config: InboxConfig): void {
-    const deps: Omit<IngestDeps, 'events'> = {
-      root: this.#config.root,
-      reserveBytes: this.#config.reserveBytes,
-      isOfAnother: (path) =>
-        this.#config.inboxes.some((i) => i.builder !== config.builder && matchesAny(i.repositories, path)),
-      rescanMs: this.#config.schedule.rescanMs,
+    const deps = ingestDeps(config, {
+      ...this.#options,
       store: this.#store,
       verifier: this.#verifier,
-      keyring: () => this.#keys.keyring(config.builder),
+      keys: this.#keys,
       quarantine: this.#quarantine,
+      config: () => this.#config,
       publish: async (batch) => {
         using _ = this.#scrub.giveWay();
         const generation = await this.#publisher.publish(batch);
@@ -260,8 +249,7 @@ export class Daemon {
         this.#announcers.wake();
         return generation;
       },
-      ...this.#options,
-    };
+    });
     const parts = createInbox(config, deps, this.#metrics);
     this.#inboxes.set(config.builder, parts);
     this.#supervisor.start(`inbox:${config.builder}`, (signal) => parts.service.run(signal));
@@ -284,9 +272,7 @@ export class Daemon {
         feedWatchdog(() => this.#isAlive(), every, this.#notifier, clock, signal),
       );
     }
-    const alone = (work: () => Promise<void>): Promise<void> =>
-      this.#changes.run(async () => (this.#stopping ? undefined : work()));
-    this.#supervisor.start('unfinished', (signal) => this.#reloader.unfinished.run(alone, signal));
+    this.#supervisor.start('unfinished', (signal) => this.#reloader.run(signal));
     this.#supervisor.start('scrub', (signal) => this.#scrub.run(signal));
     this.#supervisor.start('scrub-schedule', (signal) => this.#scrub.schedule(signal));
   }

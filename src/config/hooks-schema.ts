@@ -5,7 +5,7 @@ import { name, plainPath } from './names.ts';
 import type { Parsed } from './units.ts';
 
 /** What hooks are told of (closed set, public API: the same words in the configuration, the JSON and the metrics). */
-export const hookEvents = ['published', 'held', 'rejected', 'mirror_blocked', 'mirror_recovered'] as const;
+const hookEvents = ['published', 'held', 'rejected', 'mirror_blocked', 'mirror_recovered'] as const;
 export type HookEvent = (typeof hookEvents)[number];
 
 export interface HookConfig {

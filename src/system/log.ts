@@ -34,7 +34,7 @@ export function createLog(options: {
     info: (event, fields) => logger.info({ event, ...fields }),
     warn: (event, fields) => logger.warn({ event, ...fields }),
     error: (event, fields) => logger.error({ event, ...fields }),
-    setLevel: (level) => void (logger.level = level),
+    setLevel: (changed) => void (logger.level = changed),
   };
 }
 

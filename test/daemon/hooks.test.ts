@@ -136,7 +136,7 @@ esac`,
   assert.deepEqual(waits, [5000, 10_000, 20_000]);
   const [failed] = logged.filter(({ event }) => event === 'hook_failed');
   assert.equal(failed?.detail, 'exit code 3: line 1\nno route');
-  assert.equal(failed?.exit_code, 3);
+  assert.equal(failed.exit_code, 3);
   await until('the last to be written down', () => store.events.next('h', 0) === null);
   assert.equal(runner.facts.pending, 0);
   await end();
