@@ -55,6 +55,7 @@ export class Metrics {
     collectDefaultMetrics({ register: this.#registry });
     for (const name of misnamed) this.#registry.removeSingleMetric(name);
     this.#now.buildInfo.set({ version: options.version, node: process.versions.node }, 1);
+    this.#now.configReload.set(1);
     for (const stage of stages) this.#time.stage.zero({ stage });
     this.setTargets(options);
   }

@@ -73,7 +73,7 @@ test('what was strange is somebody we know once a key has come; until then it is
     clock,
     random: () => 0.5,
     log: silentLog,
-    everyMs: 60_000,
+    everyMs: () => 60_000,
     takes: () => true,
     vouch: () => Promise.resolve(known ? 'newer' : 'untrusted'),
   } as unknown as ProbeDeps);
