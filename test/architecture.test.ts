@@ -44,7 +44,9 @@ const pure = [
   'trust/validity.ts',
   'config/consistency.ts',
   'config/diff.ts',
+  'config/example-notes.ts',
   'config/fields.ts',
+  'config/json-schema.ts',
   'config/key-scope.ts',
   'config/keys-schema.ts',
   'config/guards-schema.ts',
@@ -101,6 +103,14 @@ const pure = [
   'replicate/block-event.ts',
   'observe/observation.ts',
   'observe/period.ts',
+  'cli/spec.ts',
+  'cli/help.ts',
+  'cli/man.ts',
+  'cli/man-config.ts',
+  'cli/completion-bash.ts',
+  'cli/completion-fish.ts',
+  'cli/completion-zsh.ts',
+  ...globSync('cli/specs/*.ts', { cwd: source }),
 ];
 const harmless = ['zod', 'node:path/posix'];
 
