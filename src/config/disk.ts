@@ -143,7 +143,10 @@ async function readableProblem(at: Path, path: string | undefined): Promise<KeyP
 async function programProblem(at: Path, path: string | undefined): Promise<KeyProblem | null> {
   if (path === undefined || !posix.isAbsolute(path)) return null;
   try {
-    if (!(await stat(path)).isFile()) return problem(at, `${path} is no file, expected a program`);
+    const facts = await stat(path);
+    if (!facts.isFile()) return problem(at, `${path} is no file, expected a program`);
+    if ((facts.mode & 0o002) !== 0)
+      return problem(at, `${path} can be changed by anybody, expected a program that others cannot write (chmod o-w)`);
     await access(path, constants.X_OK);
     return null;
   } catch (error) {

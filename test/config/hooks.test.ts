@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { good, world } from './world.ts';
@@ -75,6 +75,15 @@ for (const [title, written, expected] of [
     assert.deepEqual(await problems(hook(written)), [expected]);
   });
 }
+
+test('a program that anybody may change', async (t) => {
+  const { problems, directory } = world(t);
+  writeFileSync(join(directory, 'run'), '#!/bin/sh\n');
+  chmodSync(join(directory, 'run'), 0o757);
+  assert.deepEqual(await problems(hook('name: a\non: [held]\ncommand: [$T/run]')), [
+    '20:15: hooks[0].command[0]: $T/run can be changed by anybody, expected a program that others cannot write (chmod o-w)',
+  ]);
+});
 
 test('a name that is taken, and too many hooks', async (t) => {
   const { problems } = world(t);
