@@ -42,6 +42,6 @@ export const specs: readonly CommandSpec[] = [
   keys,
   adopt,
   demo,
-  generate,
   completion,
+  generate,
 ];
