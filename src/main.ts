@@ -77,6 +77,10 @@ const commands: Readonly<Record<string, { readonly summary: string; readonly loa
     summary: 'copy the state to a file, whether the daemon runs or not',
     load: async () => (await import('./cli/backup.ts')).command,
   },
+  doctor: {
+    summary: 'look at this machine and at every mirror, and say what to do about what is wrong',
+    load: async () => (await import('./cli/doctor.ts')).command,
+  },
   demo: {
     summary: 'show the main job on this machine, with nothing to configure',
     load: async () => (await import('./cli/demo.ts')).command,

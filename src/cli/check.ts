@@ -1,24 +1,29 @@
-/** `lockstepd check`: reads the configuration as the daemon would and says every problem at once; it changes nothing. */
+/** `lockstepd check`: reads the configuration as the daemon would and says every problem at once; with --online it tries the mirrors too. It changes nothing. */
 import { warningsOf } from '../config/consistency.ts';
 import { keyWarnings } from '../config/key-warnings.ts';
 import { loadConfig } from '../config/load.ts';
+import type { Config } from '../config/schema.ts';
 import { ConfigError } from '../errors.ts';
 import { systemClock } from '../system/clock.ts';
 import { escapeText } from '../system/log.ts';
 import { type Command, exitCode, type Io } from './command.ts';
+import { findingLine } from './doctor/finding.ts';
+import { judgeMirrors } from './doctor/online.ts';
 import { defaultConfigFile, readArgs } from './options.ts';
 
 export const command: Command = {
   name: 'check',
   summary: 'read the configuration and say every problem at once',
-  help: `Usage: lockstepd check [--config FILE]
+  help: `Usage: lockstepd check [--online] [--config FILE]
 
 Reads the configuration and what it points to (keys, identities, directories) and
 prints each problem as FILE:LINE:COLUMN: KEY: what, expected what.
 
+  --online        then also try the account of each mirror (host key, login, directory; nothing is
+                  written or started there) and fetch an index and lockstep.json from each URL
   --config FILE   the configuration (default ${defaultConfigFile})
 
-Exit code 0: it can be used; 78: it cannot.
+Exit code 0: it can be used; 1: a mirror or a URL does not answer as it should; 78: it cannot be used.
 
 Example:
   lockstepd check --config /etc/lockstepd/lockstepd.yaml && systemctl reload lockstepd
@@ -27,8 +32,8 @@ Example:
 };
 
 async function check(args: readonly string[], io: Io): Promise<number> {
-  const options = { config: { type: 'string', default: defaultConfigFile } } as const;
-  const file = readArgs('check', { args: [...args], options }).values.config;
+  const options = { online: { type: 'boolean' }, config: { type: 'string', default: defaultConfigFile } } as const;
+  const { config: file, online } = readArgs('check', { args: [...args], options }).values;
   try {
     const config = await loadConfig(file, { env: io.env, outsideService: true });
     const outsideService = io.env.CREDENTIALS_DIRECTORY === undefined;
@@ -36,7 +41,7 @@ async function check(args: readonly string[], io: Io): Promise<number> {
     for (const warning of warnings) io.err(`${escapeText(`${file}: warning: ${warning}`)}\n`);
     const counts = `${count(config.inboxes.length, 'inbox', 'inboxes')}, ${count(config.mirrors.length, 'mirror', 'mirrors')}`;
     io.out(`${escapeText(file)}: ok: ${counts}\n`);
-    return exitCode.ok;
+    return online === true ? await tryMirrors(config, io) : exitCode.ok;
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     for (const { line, column, key, message } of error.problems) {
@@ -44,6 +49,15 @@ async function check(args: readonly string[], io: Io): Promise<number> {
     }
     return exitCode.config;
   }
+}
+
+/** What is well goes to stdout, the rest to stderr. */
+async function tryMirrors(config: Config, { err, out, signal }: Io): Promise<number> {
+  // What connects is loaded only for this.
+  const { gatherOnline } = await import('./doctor/online-facts.ts');
+  const findings = judgeMirrors(await gatherOnline(config, { clock: systemClock, signal }));
+  for (const finding of findings) (finding.level === 'ok' ? out : err)(`${escapeText(findingLine(finding))}\n`);
+  return findings.some(({ level }) => level === 'fail') ? exitCode.failure : exitCode.ok;
 }
 
 function count(n: number, one: string, many: string): string {

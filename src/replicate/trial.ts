@@ -140,10 +140,7 @@ async function tryRsync(options: SshTransportOptions, signal: AbortSignal): Prom
 }
 
 /** Nothing is asked for: whatever it was, a forced command would begin to pull. */
-async function tryTrigger(
-  target: Extract<TransportConfig, { type: 'trigger' }>,
-  signal: AbortSignal,
-): Promise<Trial> {
+async function tryTrigger(target: Extract<TransportConfig, { type: 'trigger' }>, signal: AbortSignal): Promise<Trial> {
   const connection = new SshConnection(target);
   try {
     await connection.connect(signal);
