@@ -95,6 +95,9 @@ const pure = [
   'observe/switch.ts',
   'observe/observation.ts',
   'observe/period.ts',
+  'cli/spec.ts',
+  'cli/help.ts',
+  ...globSync('cli/specs/*.ts', { cwd: source }),
 ];
 const harmless = ['zod', 'node:path/posix'];
 

@@ -6,34 +6,16 @@ import type { Config } from '../config/schema.ts';
 import { ConfigError } from '../errors.ts';
 import { systemClock } from '../system/clock.ts';
 import { escapeText } from '../system/log.ts';
+import { readArgs } from './arguments.ts';
 import { type Command, exitCode, type Io } from './command.ts';
 import { findingLine } from './doctor/finding.ts';
 import { judgeMirrors } from './doctor/online.ts';
-import { defaultConfigFile, readArgs } from './options.ts';
+import { spec } from './specs/check.ts';
 
-export const command: Command = {
-  name: 'check',
-  summary: 'read the configuration and say every problem at once',
-  help: `Usage: lockstepd check [--online] [--config FILE]
-
-Reads the configuration and what it points to (keys, identities, directories) and
-prints each problem as FILE:LINE:COLUMN: KEY: what, expected what.
-
-  --online        then also try the account of each mirror (host key, login, directory; nothing is
-                  written or started there) and fetch an index and lockstep.json from each URL
-  --config FILE   the configuration (default ${defaultConfigFile})
-
-Exit code 0: it can be used; 1: a mirror or a URL does not answer as it should; 78: it cannot be used.
-
-Example:
-  lockstepd check --config /etc/lockstepd/lockstepd.yaml && systemctl reload lockstepd
-`,
-  run: check,
-};
+export const command: Command = { spec, run: check };
 
 async function check(args: readonly string[], io: Io): Promise<number> {
-  const options = { online: { type: 'boolean' }, config: { type: 'string', default: defaultConfigFile } } as const;
-  const { config: file, online } = readArgs('check', { args: [...args], options }).values;
+  const { config: file, online } = readArgs(spec, args).values;
   try {
     const config = await loadConfig(file, { env: io.env, outsideService: true });
     const outsideService = io.env.CREDENTIALS_DIRECTORY === undefined;
@@ -41,7 +23,7 @@ async function check(args: readonly string[], io: Io): Promise<number> {
     for (const warning of warnings) io.err(`${escapeText(`${file}: warning: ${warning}`)}\n`);
     const counts = `${count(config.inboxes.length, 'inbox', 'inboxes')}, ${count(config.mirrors.length, 'mirror', 'mirrors')}`;
     io.out(`${escapeText(file)}: ok: ${counts}\n`);
-    return online === true ? await tryMirrors(config, io) : exitCode.ok;
+    return online ? await tryMirrors(config, io) : exitCode.ok;
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     for (const { line, column, key, message } of error.problems) {

@@ -4,7 +4,7 @@ import type { Clock } from '../../system/clock.ts';
 import { readKeyring } from '../../trust/keyring.ts';
 import type { Account } from './accounts.ts';
 import { judgeDisks } from './disks.ts';
-import { type Finding, type FindingGroup, ok, warn } from './finding.ts';
+import { type Finding, type FindingGroup, ok, unseen, warn } from './finding.ts';
 import { judgeClock, judgeLimits } from './limits.ts';
 import type { Machine } from './machine.ts';
 import { daemonPid, gatherClock, gatherDisks, gatherLimits, gatherPrograms } from './machine-facts.ts';
@@ -35,12 +35,13 @@ export async function examine({ config, machine, clock, signal }: Examination): 
   const pid = await daemonPid(machine, config.state);
   const accounts = await gatherAccounts(machine);
   const daemon = await daemonAccount(machine, { accounts, state: config.state, pid, unit });
+  const stranger = machine.uid !== 0 && machine.uid !== daemon.uid;
   const uploads = await gatherUploads(machine, config, { accounts, daemon });
   const programs = judgePrograms(await gatherPrograms(machine, config, uploads.length > 0));
   const disks = judgeDisks(await gatherDisks(machine, config));
   const clockFinding = judgeClock(await gatherClock(machine));
   const service = judgeService(await gatherService(machine, config, systemd));
-  const keys = await examineKeys(config, clock.now());
+  const keys = await examineKeys(config, clock.now(), stranger);
   const online = await trying;
   const repositories = online.published?.indexes.size ?? 0;
   const limits = judgeLimits(await gatherLimits(machine, { config, repositories, pid, unit }));
@@ -56,7 +57,7 @@ export async function examine({ config, machine, clock, signal }: Examination): 
     { title: 'owners and modes', findings: permissions },
     { title: 'signing keys', findings: keys },
     { title: 'uploads', findings: uploads.flatMap(judgeUpload) },
-    { title: 'mirrors', findings: judgeMirrors(online) },
+    { title: 'mirrors', findings: judgeMirrors(online, stranger) },
   ].filter(({ findings }) => findings.length > 0);
 }
 
@@ -72,10 +73,16 @@ function silentMirrors({ mirrors }: Online): Set<string> {
   return new Set(silent.map(({ mirror }) => mirror.name));
 }
 
-async function examineKeys({ inboxes }: Config, nowMs: number): Promise<Finding[]> {
+async function examineKeys({ inboxes }: Config, nowMs: number, stranger: boolean): Promise<Finding[]> {
   const found: Finding[] = [];
   for (const { builder, keys: sources, signatureAlgorithms } of inboxes) {
     const { keyring, faults } = await readKeyring(sources, signatureAlgorithms);
+    // Whether the daemon may read them is a finding about owners and modes.
+    const closed = stranger && faults.some(({ message }) => message.includes('EACCES'));
+    if (closed) {
+      found.push(unseen(`signing keys of ${builder}`));
+      continue;
+    }
     const keys = keyring.keys.map((key) => ({ ...key, path: key.path ?? key.name }));
     found.push(...judgeTrustedKeys({ builder, keys, faults }, nowMs));
   }

@@ -36,31 +36,30 @@ export interface Online {
   readonly published: Trace | null;
 }
 
-/** What trying every mirror and fetching from every URL says. */
-export function judgeMirrors({ mirrors, published }: Online): Finding[] {
-  return mirrors.flatMap((facts) => judgeMirror(facts, published?.generation ?? null));
-}
-
 /** More than this between two clocks that are set is no delay of an answer. */
 const allowedSkewSeconds = 60;
 
-/** The findings of one mirror. `published`: the generation that we serve, null before the first one. */
-function judgeMirror({ mirror, account, url }: OnlineFacts, published: number | null): Finding[] {
-  return [...judgeAccount(mirror, account), ...(url === null ? [noUrl(mirror)] : judgeUrl(mirror, url, published))];
+/**
+ * What trying every mirror and fetching from every URL says. `stranger`: who tried is neither root nor the daemon, so files
+ * that are closed to them prove nothing.
+ */
+export function judgeMirrors({ mirrors, published }: Online, stranger = false): Finding[] {
+  return mirrors.flatMap(({ mirror, account, url }) => [
+    ...judgeAccount(mirror, account, stranger),
+    ...(url === null ? [] : judgeUrl(mirror, url, published?.generation ?? null)),
+  ]);
 }
 
-function judgeAccount({ name, transport }: MirrorConfig, account: AccountFacts): Finding[] {
+function judgeAccount({ name, transport }: MirrorConfig, account: AccountFacts, stranger: boolean): Finding[] {
   const what = `mirror ${name} (${placeText(transport)})`;
   if ('message' in account) {
+    const closed = account.reason === 'local' || (transport.type === 'directory' && account.reason === 'permission');
+    if (stranger && closed) return [warn(what, account.message, 'this user is not the daemon: try again as root')];
     // A push of the daemon holds the lock of rrsync now and then: we were let in, or there would be no lock to meet.
     const judge = account.reason === 'busy' ? warn : fail;
     return [judge(what, account.reason, account.message)];
   }
   return [ok(what, account.worked), ...account.doubts.map(({ found, remedy }) => warn(what, found, remedy))];
-}
-
-function noUrl({ name }: MirrorConfig): Finding {
-  return ok(`mirror ${name}`, 'no url is configured, so what its users get is not looked at');
 }
 
 function judgeUrl({ name, url }: MirrorConfig, facts: UrlFacts, published: number | null): Finding[] {

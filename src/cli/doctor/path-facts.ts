@@ -40,12 +40,18 @@ export async function gatherPermissions(
   known: { readonly accounts: readonly Account[]; readonly daemon: Account; readonly skip: ReadonlySet<string> },
 ): Promise<PermissionFacts> {
   const { root, state, inboxes } = config;
-  const secrets = secretsOf(config).filter(({ path }) => !isHandedOver(path));
+  const secrets = Map.groupBy(
+    secretsOf(config).filter(({ path }) => !isHandedOver(path)),
+    ({ path }) => path,
+  );
   return {
     ...known,
     config: await machine.path(config.file),
     keys: await gatherKeys(machine, config),
-    secrets: await inOrder(secrets, async ({ what, path }) => ({ what, file: await machine.path(path) })),
+    secrets: await inOrder([...secrets], async ([path, [first, ...more]]) => ({
+      what: `${first?.what}${more.length === 0 ? '' : ` and ${more.length} more`},`,
+      file: await machine.path(path),
+    })),
     inboxes: await inOrder(inboxes, async ({ builder, path }) => ({ builder, directory: await machine.path(path) })),
     root: await machine.path(root),
     state: await machine.path(state),

@@ -40,7 +40,9 @@ function judgeSocket({ socket }: ServiceFacts): Finding {
     case 'answers':
       return ok(
         what,
-        socket.generation === null ? 'the daemon answers' : `the daemon serves generation ${socket.generation}`,
+        socket.generation
+          ? `the daemon serves generation ${socket.generation}`
+          : 'the daemon answers, nothing is published yet',
       );
     case 'absent':
       return ok(what, 'no daemon runs');
