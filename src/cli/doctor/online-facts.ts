@@ -51,7 +51,7 @@ async function tryAccount({ transport }: MirrorConfig, signal: AbortSignal): Pro
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof TransportError) return error;
-    return { reason: 'unknown', kind: 'retryable', message: escapeText(messageOf(error)) };
+    return { reason: 'unknown', message: escapeText(messageOf(error)) };
   }
 }
 

@@ -1,21 +1,19 @@
 /** What trying mirrors and fetching from their URLs says: a pure judgement, one finding for each account and each URL. */
 import type { MirrorConfig, TransportConfig } from '../../config/mirror-schema.ts';
-import type { FaultKind, PushFailureReason } from '../../errors.ts';
+import type { PushFailureReason } from '../../errors.ts';
+import type { IndexProbe } from '../../observe/probe.ts';
 import type { Trace } from '../../store/trace.ts';
 import { fail, type Finding, ok, warn } from './finding.ts';
 
 /** How the way into a mirror went. */
 export type AccountFacts =
   | { readonly worked: string; readonly doubts: readonly { readonly found: string; readonly remedy: string }[] }
-  | { readonly reason: PushFailureReason; readonly kind: FaultKind; readonly message: string };
-
-/** What a mirror answered to a GET. */
-export type Answer = { readonly sha256: string } | { readonly absent: true } | { readonly failed: string };
+  | { readonly reason: PushFailureReason; readonly message: string };
 
 export interface UrlFacts {
   /** An index that we publish and that the mirror takes; null before the first one. */
-  readonly index: { readonly path: string; readonly sha256: string; readonly answer: Answer } | null;
-  readonly trace: Answer;
+  readonly index: { readonly path: string; readonly sha256: string; readonly answer: IndexProbe } | null;
+  readonly trace: IndexProbe;
   /** The generation of its trace; null: none can be read. */
   readonly generation: number | null;
   /** The mirror's clock minus ours. */
