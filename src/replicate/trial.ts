@@ -4,9 +4,10 @@ import { access } from 'node:fs/promises';
 import type { TransportConfig } from '../config/mirror-schema.ts';
 import { errnoOf, messageOf, TransportError } from '../errors.ts';
 import { abortable } from '../system/abortable.ts';
+import { exec } from '../system/exec.ts';
 import { escapeText } from '../system/log.ts';
 import { SshConnection } from '../system/ssh.ts';
-import { createDirectoryTransport } from './directory.ts';
+import { createDirectoryTransport, stillHung } from './directory.ts';
 import { localFault } from './faults.ts';
 import { parseFeatures } from './rclone-plan.ts';
 import { runRclone } from './rclone-run.ts';
@@ -35,7 +36,6 @@ export async function tryMirror(config: TransportConfig, { signal, deadlineMs }:
   const deadline = AbortSignal.timeout(deadlineMs);
   const both = AbortSignal.any([signal, deadline]);
   try {
-    // A call into a file system that hangs ends with nobody waiting for it.
     return await abortable(trialOf(config, both, deadlineMs), both);
   } catch (error) {
     signal.throwIfAborted();
@@ -54,7 +54,7 @@ function trialOf(config: TransportConfig, signal: AbortSignal, deadlineMs: numbe
     case 'trigger':
       return tryTrigger(config, signal);
     case 'directory':
-      return tryDirectory(config.path, signal);
+      return tryDirectory(config.path, signal, deadlineMs);
     case 'rclone':
       return tryRclone(config, signal, deadlineMs);
     case 'pull':
@@ -153,7 +153,10 @@ async function tryTrigger(target: Extract<TransportConfig, { type: 'trigger' }>,
   }
 }
 
-async function tryDirectory(path: string, signal: AbortSignal): Promise<Trial> {
+/** A file system that hangs would keep our threads, and with them the process: a child finds out first. */
+async function tryDirectory(path: string, signal: AbortSignal, deadlineMs: number): Promise<Trial> {
+  const { timedOut } = await exec(['stat', '--', path], { timeoutMs: deadlineMs / 2, killAfterMs: 100, signal });
+  if (timedOut) throw stillHung(path);
   const transport = createDirectoryTransport({ path });
   await transport.check?.({ signal });
   try {

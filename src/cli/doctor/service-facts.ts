@@ -91,7 +91,7 @@ async function seeSocket(machine: Machine, path: string): Promise<ServiceFacts['
 
 function stateOfSocket(code: string | undefined, kind: string): ServiceFacts['socket']['state'] {
   if (code === 'ENOENT') return 'absent';
-  if (code === 'EACCES' || kind === 'unseen') return 'refused';
+  if (code === 'EACCES' || kind === 'unseen') return 'unseen';
   return code === 'ECONNREFUSED' && kind === 'other' ? 'silent' : 'other';
 }
 

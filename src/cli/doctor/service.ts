@@ -4,8 +4,8 @@ import { fail, type Finding, ok, warn } from './finding.ts';
 export interface ServiceFacts {
   readonly socket: {
     readonly path: string;
-    /** `silent`: a file of a daemon that has died. */
-    readonly state: 'answers' | 'absent' | 'silent' | 'refused' | 'other';
+    /** `silent`: a file of a daemon that has died. `unseen`: this user may not see whether one runs. */
+    readonly state: 'answers' | 'absent' | 'silent' | 'unseen' | 'other';
     /** What a daemon that answers serves. */
     readonly generation: number | null;
   };
@@ -48,7 +48,7 @@ function judgeSocket({ socket }: ServiceFacts): Finding {
       return ok(what, 'no daemon runs');
     case 'silent':
       return ok(what, 'no daemon runs, the file of the last one is left: the next start replaces it');
-    case 'refused':
+    case 'unseen':
       return warn(what, 'this user may not ask the daemon', 'run lockstepd doctor as root or as a member of its group');
     case 'other':
       return fail(what, 'something else than a daemon is there', 'move it away, or choose another socket');
@@ -59,16 +59,17 @@ function judgeSocket({ socket }: ServiceFacts): Finding {
 
 function judgePort({ port: { host, port, state }, socket }: ServiceFacts): Finding {
   const what = `listen ${host}:${port}`;
-  const runs = socket.state === 'answers' || socket.state === 'refused';
   if (port === 0) return ok(what, 'any free port');
   const other = 'find it with ss -ltnp, or choose another port (listen:)';
   switch (state) {
     case 'free':
-      return runs
+      return socket.state === 'answers'
         ? warn(what, 'the daemon runs and nothing listens there', 'was listen: changed? A restart takes it over')
         : ok(what, 'free');
     case 'metrics':
-      return runs ? ok(what, 'the daemon listens') : fail(what, 'another lockstepd listens there', other);
+      return socket.state === 'answers' || socket.state === 'unseen'
+        ? ok(what, 'a lockstepd listens')
+        : fail(what, 'another lockstepd listens there', other);
     case 'taken':
       return fail(what, 'another program listens there', other);
     case 'no-address':

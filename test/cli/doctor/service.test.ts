@@ -28,7 +28,7 @@ const port = (state: ServiceFacts['port']['state']): ServiceFacts['port'] => ({ 
 test('service: a daemon that runs by the shipped unit', () => {
   assert.deepEqual(judge({}), [
     'ok    socket /s: the daemon serves generation 12',
-    'ok    listen 127.0.0.1:9617: the daemon listens',
+    'ok    listen 127.0.0.1:9617: a lockstepd listens',
     'ok    systemd unit: /usr/lib/systemd/system/lockstepd.service',
   ]);
 });
@@ -40,6 +40,7 @@ test('service: no daemon and no systemd is no failure', () => {
     'ok    systemd unit: no systemd runs here',
   ]);
   assert.deepEqual(problems({ socket: socket('silent'), port: port('free') }), []);
+  assert.equal(problems({ socket: socket('unseen'), port: port('free') }).length, 1);
 });
 
 const changedUnit = { ...unit, text: shipped.replace('TasksMax=512', 'TasksMax=64') };
@@ -48,7 +49,7 @@ const other = 'find it with ss -ltnp, or choose another port (listen:)';
 const table: readonly (readonly [string, Partial<ServiceFacts>, readonly string[]])[] = [
   [
     'a user who may not ask',
-    { socket: socket('refused') },
+    { socket: socket('unseen') },
     ['warn  socket /s: this user may not ask the daemon: run lockstepd doctor as root or as a member of its group'],
   ],
   [
