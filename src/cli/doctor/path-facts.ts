@@ -119,7 +119,15 @@ export async function gatherUploads(
     const account = accountOf(accounts, facts.uid, facts.gid);
     const settings = await sshdSettings(machine, account);
     const files = settings === null ? [] : await gatherKeyFiles(machine, settings, account);
-    found.push({ builder, fedBy, account, inbox: await machine.real(path), settings, keyFiles: files });
+    found.push({
+      builder,
+      fedBy,
+      account,
+      inbox: await machine.real(path),
+      settings,
+      askedByRoot: machine.uid === 0,
+      keyFiles: files,
+    });
   }
   return found;
 }

@@ -9,8 +9,10 @@ export interface UploadFacts {
   readonly account: Account;
   /** Where its inbox is, every link followed. */
   readonly inbox: string;
-  /** What `sshd -T -C user=…` printed; null: sshd may not be asked by this user, or is not there. */
+  /** What `sshd -T -C user=…` printed; null: it printed none. */
   readonly settings: string | null;
+  /** Whether root asked: sshd reads its host keys first. */
+  readonly askedByRoot: boolean;
   /** The files that the settings name as its AuthorizedKeysFile. */
   readonly keyFiles: readonly KeyFile[];
 }
@@ -40,7 +42,9 @@ export function judgeUpload(facts: UploadFacts): Finding[] {
   if (settings === null)
     return [
       ...shell,
-      warn(what, 'sshd does not tell this user its settings', 'run lockstepd doctor as root: it asks sshd -T'),
+      facts.askedByRoot
+        ? warn(what, 'sshd -T does not tell its settings', 'run sshd -T, and mend what it complains of')
+        : warn(what, 'sshd does not tell this user its settings', 'run lockstepd doctor as root: it asks sshd -T'),
     ];
   const values = parseSettings(settings);
   return [...shell, judgeSettings(what, values), ...judgeKeyFiles(what, values, facts)];

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import test from 'node:test';
 import { findingLine } from '../../../src/cli/doctor/finding.ts';
+import { systemMachine } from '../../../src/cli/doctor/machine.ts';
 import {
   judgeUpload,
   keyFilesOf,
@@ -10,6 +11,8 @@ import {
   parseSettings,
   type UploadFacts,
 } from '../../../src/cli/doctor/sshd.ts';
+import { temporaryDirectory } from '../../support/apk.ts';
+import { makeKeyFile, missingProgram } from '../../support/sshd.ts';
 
 const config = resolve(import.meta.dirname, '../../../config/sshd');
 /** The lines of a shipped sample that are no comments. */
@@ -39,6 +42,7 @@ const facts: UploadFacts = {
   account: { name: 'repoupload-example', uid: 991, gids: [991], home: '/', shell: '/bin/sh' },
   inbox: '/srv/mirror/inbox/example',
   settings,
+  askedByRoot: true,
   keyFiles: [keyFile(keyLines('authorized_keys.builder').join('\n'))],
 };
 const judge = (change: Partial<UploadFacts>): string[] => judgeUpload({ ...facts, ...change }).map(findingLine);
@@ -66,8 +70,9 @@ const mend = 'take the line of config/sshd/authorized_keys.builder';
 const snippet =
   'install config/sshd/lockstepd.conf (leaf.conf for an upstream) as /etc/ssh/sshd_config.d/lockstepd.conf';
 const table: readonly (readonly [Partial<UploadFacts>, string])[] = [
+  [{ settings: null }, `warn  ${what}: sshd -T does not tell its settings: run sshd -T, and mend what it complains of`],
   [
-    { settings: null },
+    { settings: null, askedByRoot: false },
     `warn  ${what}: sshd does not tell this user its settings: run lockstepd doctor as root: it asks sshd -T`,
   ],
   [
@@ -161,4 +166,33 @@ test('sshd settings: the first of a key counts, tokens of AuthorizedKeysFile are
     '/home/up/x',
   ]);
   assert.deepEqual(keyFilesOf('none', account, '/'), []);
+});
+
+test('what the real sshd makes of the shipped snippets lacks nothing', async (t) => {
+  const missing = missingProgram('sshd', 'ssh-keygen');
+  if (missing !== undefined) return t.skip(`${missing} absent`);
+  const directory = temporaryDirectory(t);
+  await makeKeyFile(join(directory, 'host'));
+  if (process.getuid?.() === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
+  const machine = systemMachine(process.env, new AbortController().signal);
+  const ask = async (name: string, snippet: string): Promise<string> => {
+    const file = join(directory, 'sshd_config');
+    const text = readFileSync(resolve(config, snippet), 'utf8');
+    writeFileSync(file, `HostKey ${join(directory, 'host')}\n${text}`);
+    const client = `user=${name},host=localhost,addr=127.0.0.1`;
+    const said = await machine.run([machine.program('sshd') ?? '', '-T', '-f', file, '-C', client]);
+    assert.ok(said !== null, `sshd -T for ${name}`);
+    return said;
+  };
+  const builder = await ask('repoupload-example', 'lockstepd.conf');
+  assert.deepEqual(problems({ settings: builder }), []);
+  assert.deepEqual(keyFilesOf(parseSettings(builder).get('authorizedkeysfile') ?? '', facts.account, '/'), [
+    '/etc/lockstepd/authorized_keys.d/repoupload-example',
+  ]);
+  const upstream: Partial<UploadFacts> = { fedBy: 'upstream', inbox: '/srv/mirror/inbox/upstream.example.org' };
+  const [rrsync = '', sftp = ''] = keyLines('authorized_keys.upstream');
+  assert.deepEqual(problems({ ...upstream, settings: await ask('repofeed-x', 'leaf.conf'), ...keys(rrsync) }), []);
+  assert.deepEqual(problems({ ...upstream, settings: await ask('sftpfeed-x', 'leaf.conf'), ...keys(sftp) }), []);
+  // An account that no snippet is for.
+  assert.match(problems({ settings: await ask('nobody', 'lockstepd.conf') })[0] ?? '', /lacks DisableForwarding yes/);
 });
