@@ -175,9 +175,9 @@ test('what the real sshd makes of the shipped snippets lacks nothing', async (t)
   await makeKeyFile(join(directory, 'host'));
   if (process.getuid?.() === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
   const machine = systemMachine(process.env, new AbortController().signal);
-  const ask = async (name: string, snippet: string): Promise<string> => {
+  const ask = async (name: string, sample: string): Promise<string> => {
     const file = join(directory, 'sshd_config');
-    const text = readFileSync(resolve(config, snippet), 'utf8');
+    const text = readFileSync(resolve(config, sample), 'utf8');
     writeFileSync(file, `HostKey ${join(directory, 'host')}\n${text}`);
     const client = `user=${name},host=localhost,addr=127.0.0.1`;
     const said = await machine.run([machine.program('sshd') ?? '', '-T', '-f', file, '-C', client]);
