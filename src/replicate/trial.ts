@@ -4,6 +4,7 @@ import { access } from 'node:fs/promises';
 import type { TransportConfig } from '../config/mirror-schema.ts';
 import { errnoOf, messageOf, TransportError } from '../errors.ts';
 import { abortable } from '../system/abortable.ts';
+import type { Clock } from '../system/clock.ts';
 import { exec } from '../system/exec.ts';
 import { escapeText } from '../system/log.ts';
 import { SshConnection } from '../system/ssh.ts';
@@ -26,17 +27,29 @@ export interface Trial {
 }
 
 export interface TrialOptions {
+  readonly clock: Clock;
   readonly signal: AbortSignal;
   /** The trial ends after so long in `timeout`, whatever the mirror does. */
   readonly deadlineMs: number;
 }
 
+/** A push of the daemon holds the lock of rrsync for a moment: only one that stays is worth a word. */
+const busyTries = 4;
+const busyPauseMs = 700;
+
 /** Writes nothing and starts nothing at the mirror. Throws TransportError, or the signal's reason once aborted. */
-export async function tryMirror(config: TransportConfig, { signal, deadlineMs }: TrialOptions): Promise<Trial> {
+export async function tryMirror(config: TransportConfig, { clock, signal, deadlineMs }: TrialOptions): Promise<Trial> {
   const deadline = AbortSignal.timeout(deadlineMs);
   const both = AbortSignal.any([signal, deadline]);
   try {
-    return await abortable(trialOf(config, both, deadlineMs), both);
+    for (let left = busyTries - 1; ; left--) {
+      try {
+        return await abortable(trialOf(config, both, deadlineMs), both);
+      } catch (error) {
+        if (left === 0 || !(error instanceof TransportError && error.reason === 'busy')) throw error;
+        await clock.sleep(busyPauseMs, { signal: both });
+      }
+    }
   } catch (error) {
     signal.throwIfAborted();
     if (!deadline.aborted) throw error;

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -6,14 +8,15 @@ import test from 'node:test';
 import type { TransportConfig } from '../../src/config/mirror-schema.ts';
 import { TransportError } from '../../src/errors.ts';
 import { tryMirror } from '../../src/replicate/trial.ts';
+import { type Clock, systemClock } from '../../src/system/clock.ts';
 import { temporaryDirectory } from '../support/apk.ts';
-import { makeKeyFile, missingProgram } from '../support/sshd.ts';
+import { findProgram, makeKeyFile, missingProgram, startSshd } from '../support/sshd.ts';
 
 const never = new AbortController().signal;
 
 async function reasonOf(config: TransportConfig, deadlineMs = 20_000): Promise<string> {
   try {
-    return (await tryMirror(config, { signal: never, deadlineMs })).worked;
+    return (await tryMirror(config, { clock: systemClock, signal: never, deadlineMs })).worked;
   } catch (error) {
     assert.ok(error instanceof TransportError, String(error));
     return `${error.reason}: ${error.message}`;
@@ -84,4 +87,51 @@ test('rclone: a remote that can be listed, one that is not there, one that nobod
 
 test('a mirror that pulls has no account to try', async () => {
   assert.equal(await reasonOf({ type: 'pull' }), 'it pulls by itself: there is no account to try');
+});
+
+test('a lock of rrsync that is held for a moment is waited for, one that stays is told', async (t) => {
+  const missing = missingProgram('sshd', 'rsync', 'rrsync', 'flock', 'ssh-keygen');
+  if (missing !== undefined) return t.skip(`${missing} absent`);
+  const directory = temporaryDirectory(t);
+  const mirror = join(directory, 'mirror');
+  await mkdir(mirror);
+  await using sshd = await startSshd({ good: `${findProgram('rrsync')} -wo ${mirror}` });
+  const config: TransportConfig = {
+    type: 'rsync',
+    host: sshd.host,
+    port: sshd.port,
+    user: sshd.user,
+    path: '/',
+    identity: sshd.identity('good'),
+    hostKeys: [sshd.hostKeyFingerprint],
+    stallMs: 20_000,
+    deadlineMs: 60_000,
+    fsync: 'always',
+  };
+  const other = spawn('flock', ['--no-fork', '-x', mirror, 'sh', '-c', 'echo held; exec sleep 60'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  t.after(() => other.kill());
+  await once(other.stdout, 'data');
+  // Whoever waits for the lock lets it go at the pause of that number.
+  const trialWith = async (endsAtPause: number): Promise<string> => {
+    let pauses = 0;
+    const clock: Clock = {
+      ...systemClock,
+      sleep: async () => {
+        if (++pauses !== endsAtPause) return;
+        const gone = once(other, 'close');
+        other.kill();
+        await gone;
+      },
+    };
+    try {
+      return `${(await tryMirror(config, { clock, signal: never, deadlineMs: 30_000 })).worked}, ${pauses}`;
+    } catch (error) {
+      assert.ok(error instanceof TransportError, String(error));
+      return `${error.reason}, ${pauses}`;
+    }
+  };
+  assert.equal(await trialWith(-1), 'busy, 3');
+  assert.equal(await trialWith(2), 'lets us write to / (dry run), 2');
 });

@@ -28,7 +28,7 @@ export async function gatherOnline(
   const found = new Map<MirrorConfig, OnlineFacts>();
   await eachLimited(mirrors, mirrorsAtATime, async (mirror) => {
     const [account, url] = await Promise.all([
-      tryAccount(mirror, signal),
+      tryAccount(mirror, clock, signal),
       mirror.url === null ? null : fetchFrom(mirror, mirror.url, published, prober, signal),
     ]);
     found.set(mirror, { mirror, account, url });
@@ -45,9 +45,9 @@ async function readTrace(root: string): Promise<Trace | null> {
   }
 }
 
-async function tryAccount({ transport }: MirrorConfig, signal: AbortSignal): Promise<AccountFacts> {
+async function tryAccount({ transport }: MirrorConfig, clock: Clock, signal: AbortSignal): Promise<AccountFacts> {
   try {
-    return await tryMirror(transport, { signal, deadlineMs });
+    return await tryMirror(transport, { clock, signal, deadlineMs });
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof TransportError) return error;

@@ -53,7 +53,7 @@ function judgeAccount({ name, transport }: MirrorConfig, account: AccountFacts, 
   if ('message' in account) {
     const closed = account.reason === 'local' || (transport.type === 'directory' && account.reason === 'permission');
     if (stranger && closed) return [warn(what, account.message, 'this user is not the daemon: try again as root')];
-    // A push of the daemon holds the lock of rrsync now and then: we were let in, or there would be no lock to meet.
+    // We were let in, or there would be no lock of rrsync to meet.
     const judge = account.reason === 'busy' ? warn : fail;
     return [judge(what, account.reason, account.message)];
   }
