@@ -245,6 +245,25 @@ export function daemon(board: DashboardBuilder): void {
       ),
     )
     .withPanel(
+      bars({ title: 'Runs of hooks', description: 'Failed ones told nobody; `lockstepd status` says why.', width: 8 }, [
+        ['sum by (hook, outcome) (increase(lockstep_hook_runs_total[$__rate_interval])) > 0', '{{hook}} {{outcome}}'],
+      ]),
+    )
+    .withPanel(
+      lines(
+        {
+          title: 'Events that wait for hooks',
+          description: 'Events of which a hook is still to be told, and those that it has missed.',
+          width: 8,
+        },
+        [
+          ['max by (hook) (lockstep_hook_events_pending)', '{{hook}} is to be told'],
+          ['sum by (hook) (lockstep_hook_events_dropped_total)', '{{hook}} has missed'],
+        ],
+        { steps: true, decimals: 0 },
+      ),
+    )
+    .withPanel(
       lines(
         { title: 'Version', description: 'Which version ran when.', width: 8 },
         [['max by (instance, version, node) (lockstep_build_info)', '{{instance}} {{version}}, Node {{node}}']],

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { pushFailureReasons, verificationCodes } from '../../src/errors.ts';
 import { arrivalOutcomes } from '../../src/observe/arrivals.ts';
+import { hookOutcomes } from '../../src/observe/hooks.ts';
 import { mirrorStates } from '../../src/observe/status.ts';
 import { fullScrape, promtool, queriesOf, readDashboard, readRules } from './monitoring.ts';
 import { type Matcher, readPromql, type Selector } from './promql.ts';
@@ -71,7 +72,18 @@ test('each series is named by labels that its query leaves', () => {
 });
 
 const closed: Readonly<Record<string, readonly string[]>> = {
-  outcome: ['published', 'held', 'rejected', 'ok', 'retryable', 'permanent', 'found', 'unrepaired', ...arrivalOutcomes],
+  outcome: [
+    'published',
+    'held',
+    'rejected',
+    'ok',
+    'retryable',
+    'permanent',
+    'found',
+    'unrepaired',
+    ...arrivalOutcomes,
+    ...hookOutcomes,
+  ],
   by: ['permanent', 'security', 'operator'],
   state: [...mirrorStates, 'held', 'waiting'],
   view: ['pushed', 'observed'],

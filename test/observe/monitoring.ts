@@ -57,13 +57,21 @@ export function queriesOf({ panels, annotations }: Dashboard): string[] {
   ];
 }
 
+const hookFacts = { name: 'mail', on: ['held'], running: false, pending: 0, dropped: 0, last: null } as const;
+
 /** A scrape in which every metric has at least one series. */
 export async function fullScrape(): Promise<string> {
-  const metrics = new Metrics({ builders: ['bpo'], mirrors: ['paris'], brokers: ['broker'], version: '0.1.0' });
+  const metrics = new Metrics({
+    builders: ['bpo'],
+    mirrors: ['paris'],
+    brokers: ['broker'],
+    hooks: ['mail'],
+    version: '0.1.0',
+  });
   metrics.probed('paris', { success: true, durationSeconds: 0.1, clockSkewSeconds: 0 });
   const sync = { periodMs: 3_600_000, nextMs: nowMs, overdue: false };
   const mirrors = [mirrorFacts({ takeoverAfterMs: 600_000, sync })];
-  const facts = statusFacts({ mirrors, announcements: [brokerFacts()], scrub: scrubStatus });
+  const facts = statusFacts({ mirrors, announcements: [brokerFacts()], scrub: scrubStatus, hooks: [hookFacts] });
   return metrics.render(facts, nowMs, { root: 50e9, state: 1e9 });
 }
 
