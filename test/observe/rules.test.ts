@@ -62,6 +62,13 @@ test('the runbook has one entry for each alert and no other, each with the same 
     );
 });
 
+test('each event that the runbook names is one that the daemon logs', async () => {
+  const list = await readFile(join(config, 'docs/events.md'), 'utf8');
+  const named = [...runbook.matchAll(/events?\s`(\w+)`/g)].map(([, event = '']) => event);
+  assert.ok(named.length >= 4);
+  for (const event of named) assert.ok(list.includes(`\`${event}\``), `${event} is in events.md`);
+});
+
 test('each command that the runbook, a summary or a description names is one that its parser accepts', () => {
   const texts = [runbook, ...alerts.flatMap(({ annotations = {} }) => Object.values(annotations))];
   const found = texts.flatMap((text) => [...text.matchAll(/`lockstepd ([^`]+)`/g)].map((m) => m[1] ?? ''));
