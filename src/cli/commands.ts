@@ -18,10 +18,12 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   reload: async () => (await import('./control.ts')).reloadCommand,
   backup: async () => (await import('./backup.ts')).command,
   check: async () => (await import('./check.ts')).command,
+  doctor: async () => (await import('./doctor.ts')).command,
   verify: async () => (await import('./verify.ts')).command,
   keys: async () => (await import('./keys.ts')).command,
   init: async () => (await import('./init.ts')).command,
   adopt: async () => (await import('./adopt.ts')).command,
   demo: async () => (await import('./demo.ts')).command,
   completion: async () => (await import('./completion.ts')).command,
+  generate: async () => (await import('./generate.ts')).command,
 };

@@ -6,6 +6,8 @@ import { spec as backup } from './backup.ts';
 import { spec as check } from './check.ts';
 import { spec as completion } from './completion.ts';
 import { spec as demo } from './demo.ts';
+import { spec as doctor } from './doctor.ts';
+import { spec as generate } from './generate.ts';
 import { spec as history } from './history.ts';
 import { spec as init } from './init.ts';
 import { spec as keys } from './keys.ts';
@@ -38,10 +40,12 @@ export const specs: readonly CommandSpec[] = [
   reload,
   backup,
   check,
+  doctor,
   verify,
   keys,
   init,
   adopt,
   demo,
   completion,
+  generate,
 ];
