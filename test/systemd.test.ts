@@ -63,6 +63,8 @@ test('the unit leaves what the daemon needs', () => {
     'ExecReload=/bin/kill -HUP $MAINPID',
     'ReadWritePaths=/srv/mirror',
     'OOMPolicy=continue',
+    // A TERM to the whole group would end the pushes that are being drained.
+    'KillMode=mixed',
     'Environment="NODE_OPTIONS=--max-semi-space-size=1 --max-old-space-size=48" MALLOC_ARENA_MAX=2',
   ]) {
     assert.ok(text.split('\n').includes(line), line);

@@ -32,5 +32,7 @@ hostname primary
 mkdir -p old
 pivot_root . old
 umount -l /old
+# What systemd mounts for a service, its credentials for instance, has to be seen by the others.
+mount --make-rshared /
 exec env -i container=namespaces PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --unit=multi-user.target
 INSIDE

@@ -193,6 +193,16 @@ async function story(root: string, [first, second]: readonly [string, string]): 
   say('installed without systemd: account, directories, nothing enabled');
 
   await using container = await Container.boot(root);
+  try {
+    await lifeOf(container, root, first, second);
+  } catch (error) {
+    process.stderr.write(await container.run('journalctl', '--no-pager', '-u', 'lockstepd', '-n', '60'));
+    throw error;
+  }
+}
+
+/** From the first boot to the purge. */
+async function lifeOf(container: Container, root: string, first: string, second: string): Promise<void> {
   assert.equal((await container.tries('systemctl', 'is-enabled', 'lockstepd')).stdout.trim(), 'disabled');
   assert.equal((await container.tries('systemctl', 'is-active', 'lockstepd')).stdout.trim(), 'inactive');
   await container.run('systemd-analyze', 'verify', 'lockstepd.service');
@@ -243,7 +253,8 @@ async function story(root: string, [first, second]: readonly [string, string]): 
 /** Two builds, from here and from a copy elsewhere, as another user would do: other directory, other umask, other zone. */
 async function judgeReproducible(directory: string, built: string, version: string): Promise<void> {
   const copy = join(directory, 'copy');
-  await runs(['git', 'clone', '-q', repository, copy]);
+  const made = ['node_modules', 'dist', 'dist-deb'].map((name) => join(repository, name));
+  cpSync(repository, copy, { recursive: true, filter: (from) => !made.includes(from) });
   const script = `umask 077; cd ${copy}; ln -s ${repository}/node_modules node_modules
     TZ=Pacific/Auckland ${process.execPath} systemd/deb/build.ts --compression zstd --out again --version ${version}`;
   await runs(['sh', '-euc', script], { timeoutMs: 300_000 });
