@@ -234,12 +234,13 @@ async function lifeOf(container: Container, root: string, first: string, second:
   say('upgraded: a running daemon took the new version over, a stopped one stayed so');
 
   await container.run('systemctl', 'start', 'lockstepd');
-  const served = await container.shell('cd /srv/mirror; find . -type f | sort | xargs sha256sum');
   await container.run('dpkg', '--remove', 'lockstepd');
+  const contents = 'cd /srv/mirror; find . -type f | sort | xargs sha256sum';
+  const kept = await container.shell(contents);
   assert.equal((await container.tries('systemctl', 'is-active', 'lockstepd')).stdout.trim(), 'inactive');
   await container.run('test', '-s', '/var/lib/lockstepd/state.db');
   await container.run('dpkg', '--purge', 'lockstepd');
-  assert.equal(await container.shell('cd /srv/mirror; find . -type f | sort | xargs sha256sum'), served);
+  assert.equal(await container.shell(contents), kept);
   await container.shell(
     'test ! -e /var/lib/lockstepd; test -s /etc/lockstepd/lockstepd.yaml; test -s /etc/lockstepd/push-key',
   );
