@@ -76,6 +76,12 @@ ${(['rsync', 'sftp'] as const)
 /** Accounts, keys and files as the README has them, and what a directory mirror, an rclone remote and credentials need. */
 async function configure(container: Container, root: string): Promise<void> {
   await container.shell(`
+    for kind in sysusers tmpfiles; do
+      mkdir -p /etc/$kind.d
+      sed -n 's/^#\\([umd] .*\\)/\\1/p' /usr/lib/$kind.d/lockstepd.conf >/etc/$kind.d/builders.conf
+    done
+    systemd-sysusers
+    systemd-tmpfiles --create
     install -m 644 /usr/share/doc/lockstepd/examples/sshd/lockstepd.conf /etc/ssh/sshd_config.d/lockstepd.conf
     ssh-keygen -q -t ed25519 -N '' -f /root/builder
     ssh-keygen -q -t ed25519 -N '' -f /etc/lockstepd/push-key
