@@ -1,16 +1,8 @@
 /** Lays out the files of the package in an empty directory, as they will lie on a host, each with its mode and the same time. */
 import { createHash } from 'node:crypto';
-import {
-  chmodSync,
-  copyFileSync,
-  createReadStream,
-  cpSync,
-  existsSync,
-  globSync,
-  lutimesSync,
-  mkdirSync,
-} from 'node:fs';
-import { lstatSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, cpSync, existsSync, globSync, lstatSync, lutimesSync, mkdirSync } from 'node:fs';
+import { createReadStream, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { gzipSync } from 'node:zlib';
@@ -70,6 +62,7 @@ export async function fillStage(stage: string, its: Package): Promise<void> {
   put(`${documents}/copyright`, copyrightText(repository, dependencies));
   put(`${documents}/changelog.gz`, packed(readFileSync(join(repository, 'CHANGELOG.md'))));
   put(`${documents}/changelog.Debian.gz`, packed(changelogText(its)));
+  await generate(stage, its.epoch, put);
   put('usr/share/lintian/overrides/lockstepd', lintianOverrides);
 
   const files = filesIn(stage);
@@ -93,6 +86,35 @@ async function compile(outDir: string): Promise<void> {
     env: childEnvironment(),
   });
   if (result.code !== 0) throw new Error(`tsc does not compile src:\n${result.stdout}${result.stderr}`);
+}
+
+/** Manual pages, completions and the schema, told by the program as it was packed. */
+async function generate(
+  stage: string,
+  epoch: number,
+  put: (path: string, text: string | Buffer) => void,
+): Promise<void> {
+  const pages = mkdtempSync(join(tmpdir(), 'lockstepd-man-'));
+  const ask = async (...args: readonly string[]): Promise<string> => {
+    const program = [join(stage, library, 'bin/node'), join(stage, library, 'dist/main.js')] as const;
+    const env = childEnvironment({ SOURCE_DATE_EPOCH: String(epoch) });
+    const output: Buffer[] = [];
+    const onStdout = (chunk: Buffer): void => void output.push(chunk);
+    const { code, stderr } = await exec([...program, ...args], { timeoutMs: 60_000, env, onStdout });
+    if (code !== 0) throw new Error(`lockstepd ${args.join(' ')} ended with ${code}: ${stderr}`);
+    return Buffer.concat(output).toString('utf8');
+  };
+  try {
+    await ask('generate', 'man', '--into', pages);
+    for (const file of readdirSync(pages).sort())
+      put(`usr/share/man/man${file.at(-1)}/${file}.gz`, packed(readFileSync(join(pages, file))));
+  } finally {
+    rmSync(pages, { recursive: true, force: true });
+  }
+  put(`${shared}/lockstepd.schema.json`, await ask('generate', 'schema'));
+  put('usr/share/bash-completion/completions/lockstepd', await ask('completion', 'bash'));
+  put('usr/share/zsh/vendor-completions/_lockstepd', await ask('completion', 'zsh'));
+  put('usr/share/fish/vendor_completions.d/lockstepd.fish', await ask('completion', 'fish'));
 }
 
 function packed(text: string | Buffer): Buffer {

@@ -5,13 +5,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { exec, type ExecResult } from '../../src/system/exec.ts';
 import { missingProgram } from '../support/sshd.ts';
-
-const env = {
-  PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
-  HOME: '/root',
-  LC_ALL: 'C.UTF-8',
-  DEBIAN_FRONTEND: 'noninteractive',
-};
+import { plainEnvironment as env, runs } from './run.ts';
 
 /** Why no Debian can be made and booted here; null when it can. */
 export function whyNoDebian(): string | null {
@@ -23,19 +17,6 @@ export function whyNoDebian(): string | null {
 
 function unifiedHierarchy(): string | undefined {
   return /^\S+ (\S+) cgroup2 /m.exec(readFileSync('/proc/mounts', 'utf8'))?.[1];
-}
-
-/** Runs a program to its end; throws with what it said when its exit code is another than `code`. */
-export async function runs(
-  argv: readonly [string, ...string[]],
-  { timeoutMs = 60_000, code = 0, input }: { timeoutMs?: number; code?: number; input?: string } = {},
-): Promise<string> {
-  const result = await exec(argv, { timeoutMs, env, ...(input === undefined ? {} : { input }) });
-  if (result.code !== code) {
-    const how = result.timedOut ? `was not over after ${timeoutMs} ms` : `ended with ${result.code ?? result.signal}`;
-    throw new Error(`${argv.join(' ')} ${how}\n${result.stdout}${result.stderr}`);
-  }
-  return result.stdout;
 }
 
 /** Makes a minimal Debian 12 with its security updates in `root`. */

@@ -8,7 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { createSigningKey } from '../../src/apk/make.ts';
 import { SampleRepository } from '../../src/cli/sample-builder.ts';
-import { Container, enter, makeDebian, runs, whyNoDebian } from './container.ts';
+import { Container, enter, makeDebian, whyNoDebian } from './container.ts';
+import { runs } from './run.ts';
 
 const usage = `Usage: npm run package:try -- [--base DIRECTORY]
 
