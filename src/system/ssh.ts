@@ -141,7 +141,14 @@ export class SshConnection {
 
   async #open(onEnd: () => void): Promise<Link> {
     const { host, port, user, identity } = this.#target;
+    // Whoever closes while the key is still being read must not leave a connection behind.
+    let unwanted: Error | undefined;
+    this.#cut = (reason) => {
+      unwanted = reason;
+      onEnd();
+    };
     const privateKey = await readIdentity(identity);
+    if (unwanted) throw unwanted;
     const socket = connectTcp({ host, port, noDelay: true });
     const client = new ssh2.Client();
     const link: Link = { client, socket, failure: undefined, sftp: undefined };
