@@ -94,6 +94,8 @@ const pure = [
   'observe/status.ts',
   'observe/switch.ts',
   'observe/observation.ts',
+  'observe/lag-history.ts',
+  'observe/propagation.ts',
   'observe/period.ts',
 ];
 const harmless = ['zod', 'node:path/posix'];
