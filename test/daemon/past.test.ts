@@ -50,7 +50,7 @@ test('the last generations are told with their builder, times, changes and mirro
     { kind: 'removed', name: 'b', from: '1-r0', to: null },
     { kind: 'added', name: 'c', from: null, to: '1-r0' },
   ]);
-  assert.deepEqual([second?.changed_names, first?.changed_names], [3, 2]);
+  assert.deepEqual([second.changed_names, first?.changed_names], [3, 2]);
   assert.deepEqual(second.repositories, ['main/aarch64', 'main/x86_64']);
   const at = new Date(w.clock.nowMs + 2000).toISOString().replace('.000', '');
   for (const generation of [first, second])
