@@ -97,6 +97,9 @@ const pure = [
   'observe/lag-history.ts',
   'observe/propagation.ts',
   'observe/period.ts',
+  'cli/spec.ts',
+  'cli/help.ts',
+  ...globSync('cli/specs/*.ts', { cwd: source }),
 ];
 const harmless = ['zod', 'node:path/posix'];
 

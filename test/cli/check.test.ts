@@ -78,10 +78,6 @@ test('check refuses arguments that it does not know', async () => {
   }
 });
 
-test('the help of check has an example with the default file', () => {
-  assert.match(command.help, /Example:\n {2}lockstepd check --config \/etc\/lockstepd\/lockstepd\.yaml/);
-});
-
 test('check warns of a mirror that nobody may be able to look at', async (t) => {
   const { directory } = world(t);
   const file = join(directory, 'lockstepd.yaml');
