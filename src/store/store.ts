@@ -20,6 +20,7 @@ import { RecallStore } from './recalls.ts';
 import { RetentionStore } from './retention.ts';
 import { RollbackStore } from './rollbacks.ts';
 import { StagingStore } from './staging.ts';
+import { StoryStore } from './stories.ts';
 import { SyncStore } from './syncs.ts';
 import { TakeoverStore } from './takeover.ts';
 
@@ -45,6 +46,7 @@ export interface Store extends Disposable {
   readonly reached: ReachedStore;
   readonly publishedChanges: PublishedChangeStore;
   readonly lag: LagStore;
+  readonly stories: StoryStore;
 }
 
 /** The name of the database in the state directory. */
@@ -92,6 +94,7 @@ export function openStore(directory: string): Store {
     reached: new ReachedStore(db),
     publishedChanges: new PublishedChangeStore(db),
     lag: new LagStore(db),
+    stories: new StoryStore(db),
     [Symbol.dispose]: () => db[Symbol.dispose](),
   };
 }

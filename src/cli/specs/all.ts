@@ -5,6 +5,7 @@ import { spec as approve } from './approve.ts';
 import { spec as backup } from './backup.ts';
 import { spec as check } from './check.ts';
 import { spec as demo } from './demo.ts';
+import { spec as explain } from './explain.ts';
 import { spec as history } from './history.ts';
 import { spec as keys } from './keys.ts';
 import { spec as mirror } from './mirror.ts';
@@ -24,6 +25,7 @@ export const specs: readonly CommandSpec[] = [
   status,
   preview,
   history,
+  explain,
   push,
   mirror,
   approve,
