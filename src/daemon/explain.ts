@@ -33,7 +33,7 @@ interface Answer {
   readonly body: Explanation | { readonly message: string };
 }
 
-export const storiesAtOnce = 50;
+const storiesAtOnce = 50;
 
 const explainBody = z.strictObject({
   what: z.string().min(1).max(4096),

@@ -182,7 +182,7 @@ function mirrorLines(mirrors: readonly MirrorStory[], nowMs: number): Line[] {
     const count = mirrors.filter((mirror) => mirror.state === state).length;
     return count === 0 ? [] : [`${count} ${state}`];
   });
-  return labelled('mirrors', [states.reverse().join(', '), ...lines], mirrors.length - mirrorsShown);
+  return labelled('mirrors', [states.join(', '), ...lines], mirrors.length - mirrorsShown);
 }
 
 function mirrorText(mirror: MirrorStory, nowMs: number): string {
