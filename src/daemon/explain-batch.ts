@@ -3,7 +3,7 @@ import type { BatchStory } from '../observe/explain.ts';
 import type { GenerationEntry } from '../store/history.ts';
 import type { StoredBatch } from '../store/stories.ts';
 import { toInstant } from '../system/clock.ts';
-import { uploadTimes } from './explain-file.ts';
+import { decisionsOf, rollbackOf, uploadTimes } from './explain-file.ts';
 import { quarantineStory, stateOfBatch } from './explain-upload.ts';
 import type { StoryContext } from './explain.ts';
 
@@ -31,10 +31,8 @@ export async function batchStory(context: StoryContext, id: string): Promise<Bat
     changed_names: changes?.names ?? 0,
     changes: changes?.first ?? [],
     reasons: batch?.reasons ?? [],
-    decisions: store.stories
-      .decisions(id)
-      .map(({ decision, atMs, who, why }) => ({ decision, at: toInstant(atMs), who, why })),
-    rollback: entry?.rollback ? { to: entry.rollback.to, who: entry.rollback.who, why: entry.rollback.why } : null,
+    decisions: decisionsOf(store, id),
+    rollback: rollbackOf(entry),
     quarantine: batch?.state === 'rejected' ? await quarantineStory(context, id) : null,
     mirrors: entry ? context.mirrors(repositoriesOf(entry), { added: entry.number, removed: null, recall: null }) : [],
   };

@@ -52,6 +52,7 @@ const stateTexts: Readonly<Record<FileStory['state'], string>> = {
 };
 
 function fileTitle({ state, left }: FileStory, nowMs: number): string {
+  if (left !== null && left.again !== null) return `left, and came again with generation ${left.again}`;
   const until = left?.kept_until ?? null;
   if (state !== 'kept' || until === null) return stateTexts[state];
   const isOver = Date.parse(until) <= nowMs;
@@ -68,12 +69,32 @@ function fileLines(story: FileStory, nowMs: number): Line[] {
   const what = story.kind === 'index' ? `the index itself${key}` : `named by ${verified.index}${key}${own}`;
   return [
     of === null ? ['index', size] : ['package', `${of.name} ${of.version}${arch}, ${size}`],
-    ['uploaded', `${at(story.uploaded_at)}by ${story.builder ?? 'somebody'}, batch ${story.batch ?? 'not on record'}`],
+    ...uploadedLines(story, nowMs),
     ['verified', `${at(verified.at)}${what}`],
+    ...decisionLines(story.decisions, nowMs),
     ['published', `${at(published.at)}as generation ${published.generation}`],
+    ...rollbackLines(story.rollback),
     ...(left === null ? [] : [leftLine(story.kind, left, nowMs)]),
     ...(recall === null ? [] : [['recalled', `${at(recall.at)}by ${recall.who}: ${recall.why}`] as const]),
   ];
+}
+
+/** Of what a rollback published again, its earlier life tells the upload. */
+function uploadedLines({ uploaded_at: uploaded, first_seen_at: first, ...of }: FileStory, nowMs: number): Line[] {
+  if (of.rollback !== null) return [];
+  const from = `by ${of.builder ?? 'somebody'}, batch ${of.batch ?? 'not on record'}`;
+  return [['uploaded', `${moment(nowMs)(uploaded ?? first)}${from}`]];
+}
+
+function decisionLines(decisions: BatchStory['decisions'], nowMs: number): Line[] {
+  return decisions.map(({ decision, at, who, why }) => [
+    decision,
+    `${moment(nowMs)(at)}by ${who}${why === '' ? '' : `: ${why}`}`,
+  ]);
+}
+
+function rollbackLines(rollback: BatchStory['rollback']): Line[] {
+  return rollback === null ? [] : [['rollback', `to generation ${rollback.to} by ${rollback.who}: ${rollback.why}`]];
 }
 
 function leftLine(kind: FileStory['kind'], left: NonNullable<FileStory['left']>, nowMs: number): Line {
@@ -99,13 +120,11 @@ function uploadLines(story: UploadStory, nowMs: number): Line[] {
 
 function batchLines(story: BatchStory, nowMs: number): Line[] {
   const at = moment(nowMs);
-  const { published, rollback } = story;
+  const { published } = story;
   const seen = story.uploaded_at ?? story.first_seen_at;
   return [
     ...(seen === null ? [] : [['uploaded', `${at(seen)}by ${story.builder ?? 'somebody'}`] as const]),
-    ...(rollback === null
-      ? []
-      : [['rollback', `to generation ${rollback.to} by ${rollback.who}: ${rollback.why}`] as const]),
+    ...rollbackLines(story.rollback),
     ...(story.verified_at === null ? [] : [['verified', at(story.verified_at).trimEnd()] as const]),
     ...(published === null ? [] : [['published', `${at(published.at)}as generation ${published.generation}`] as const]),
     ...(published !== null || story.updated_at === null
@@ -114,9 +133,7 @@ function batchLines(story: BatchStory, nowMs: number): Line[] {
     ...indexLines(story.indexes),
     ...changeLines(story),
     ...reasonLines(story.reasons),
-    ...story.decisions.map(
-      ({ decision, at: when, who, why }) => [decision, `${at(when)}by ${who}${why === '' ? '' : `: ${why}`}`] as const,
-    ),
+    ...decisionLines(story.decisions, nowMs),
     ...nextLines(story.state, story.id),
     ...quarantineLines(story.quarantine),
   ];

@@ -3,7 +3,7 @@ import type { PackageChange } from '../apk/changes.ts';
 import type { BatchState, Reason } from '../store/batches.ts';
 import type { Reached } from '../store/reached.ts';
 import { toInstant } from '../system/clock.ts';
-import { firstReached } from './propagation.ts';
+import { firstReached, type Propagation } from './propagation.ts';
 import type { MirrorStatus } from './status.ts';
 import { overdueText, turnText } from './words.ts';
 
@@ -35,6 +35,8 @@ export interface FileStory {
   readonly state: 'served' | 'kept' | 'pruned' | 'replaced' | 'recalled' | 'missing' | 'damaged';
   readonly builder: string | null;
   readonly batch: string | null;
+  /** When anything of the upload was seen first, and when it changed last; null where nobody wrote it down. */
+  readonly first_seen_at: string | null;
   readonly uploaded_at: string | null;
   readonly verified: {
     readonly at: string | null;
@@ -45,9 +47,20 @@ export interface FileStory {
     /** The key of its own signature; null: it has none, or that was not asked for. */
     readonly package_key: string | null;
   };
+  /** What a person decided about its batch. */
+  readonly decisions: readonly DecisionStory[];
   readonly published: { readonly generation: number; readonly at: string | null };
+  /** Only of what a rollback published again. */
+  readonly rollback: RollbackStory | null;
   /** Null: it did not leave. */
-  readonly left: { readonly generation: number; readonly at: string | null; readonly kept_until: string | null } | null;
+  readonly left: {
+    readonly generation: number;
+    readonly at: string | null;
+    /** Null: of an index. */
+    readonly kept_until: string | null;
+    /** The generation with which a file of that path came again; null: none, or of an index. */
+    readonly again: number | null;
+  } | null;
   readonly recall: { readonly at: string; readonly who: string; readonly why: string } | null;
   readonly mirrors: readonly MirrorStory[];
 }
@@ -70,6 +83,15 @@ export interface UploadStory {
 
 /** `superseded`: it was held, and something else lies in the inbox now. */
 type StateOfBatch = BatchState | 'superseded';
+
+interface DecisionStory {
+  readonly decision: 'approved' | 'rejected';
+  readonly at: string;
+  readonly who: string;
+  readonly why: string;
+}
+
+type RollbackStory = NonNullable<Propagation['rollback']>;
 
 interface QuarantineStory {
   /** Absolute. */
@@ -101,13 +123,8 @@ export interface BatchStory {
   readonly changed_names: number;
   readonly changes: readonly PackageChange[];
   readonly reasons: readonly Reason[];
-  readonly decisions: readonly {
-    readonly decision: 'approved' | 'rejected';
-    readonly at: string;
-    readonly who: string;
-    readonly why: string;
-  }[];
-  readonly rollback: { readonly to: number; readonly who: string; readonly why: string } | null;
+  readonly decisions: readonly DecisionStory[];
+  readonly rollback: RollbackStory | null;
   readonly quarantine: QuarantineStory | null;
   readonly mirrors: readonly MirrorStory[];
 }

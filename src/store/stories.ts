@@ -97,6 +97,22 @@ export class StoryStore {
     return { files: files.slice(0, limit), total: ids.length + indexes.length };
   }
 
+  /** The first generation after `removed`, up to `newest`, that names a package file of that path again; null: none. */
+  cameAgain(
+    { repository, file }: Pick<StoredFile, 'repository' | 'file'>,
+    removed: number,
+    newest: number,
+  ): number | null {
+    const row = this.#db.get(
+      'SELECT min(added) AS again FROM package WHERE repository = ? AND file = ? AND added >= ? AND added <= ?',
+      repository,
+      file,
+      removed,
+      newest,
+    );
+    return row === undefined || row.again === null ? null : Number(row.again);
+  }
+
   /** Names of packages that begin with `text`, a few. */
   similar(text: string): string[] {
     const rows = this.#db.all(

@@ -116,7 +116,10 @@ const file: FileStory = {
   state: 'served',
   builder: 'bpo',
   batch: 'b12',
+  first_seen_at: at(70),
   uploaded_at: at(65),
+  decisions: [],
+  rollback: null,
   verified: {
     at: at(60),
     index: 'APKINDEX.tar.gz',
@@ -151,12 +154,16 @@ test('the life of a package reads from the upload to the mirrors, those first th
 });
 
 test('what left is told with the time until which it is kept, and what happens afterwards', () => {
-  const left = { generation: 13, at: at(30), kept_until: at(-3600) };
+  const left = { generation: 13, at: at(30), kept_until: at(-3600), again: null };
   const kept = textOf({ ...file, state: 'kept', left });
   assert.match(kept, /^main\S+: in no served index any more, kept for who still asks for it\n/);
   assert.match(
     kept,
     /\n  left       \S+ \(30 s ago\) with generation 13, kept for clients until 2026-11-22T19:10:00Z\n/,
+  );
+  assert.match(
+    textOf({ ...file, state: 'kept', left: { ...left, again: 15 } }),
+    /^main\S+: left, and came again with generation 15\n/,
   );
   const over = textOf({ ...file, state: 'kept', left: { ...left, kept_until: at(1) } });
   assert.match(over, /^main\S+: in no served index any more, pruned as soon as no mirror needs it\n/);
@@ -194,6 +201,17 @@ test('a held batch is told with its reasons, what was decided and what can be do
   to do      lockstepd preview b13, then approve or reject it, or let the builder complete the upload
 `,
   );
+});
+
+test('what was approved, and what a rollback published again, says so', () => {
+  const decisions = [{ decision: 'approved', at: at(62), who: 'alice', why: '' }] as const;
+  assert.match(
+    textOf({ ...file, decisions }),
+    /\n  approved   2026-11-22T18:08:58Z \(1 min 2 s ago\) by alice\n  published /,
+  );
+  const text = textOf({ ...file, rollback: { to: 3, who: 'alice', why: 'broken' }, uploaded_at: null });
+  assert.match(text, /\n  rollback   to generation 3 by alice: broken\n/);
+  assert.doesNotMatch(text, /uploaded/);
 });
 
 test('a batch of a rollback says who went back, and why', () => {
