@@ -43,7 +43,9 @@ const pure = [
   'trust/standing.ts',
   'trust/validity.ts',
   'config/consistency.ts',
+  'config/example-notes.ts',
   'config/fields.ts',
+  'config/json-schema.ts',
   'config/key-scope.ts',
   'config/keys-schema.ts',
   'config/guards-schema.ts',
@@ -99,6 +101,11 @@ const pure = [
   'observe/period.ts',
   'cli/spec.ts',
   'cli/help.ts',
+  'cli/man.ts',
+  'cli/man-config.ts',
+  'cli/completion-bash.ts',
+  'cli/completion-fish.ts',
+  'cli/completion-zsh.ts',
   ...globSync('cli/specs/*.ts', { cwd: source }),
 ];
 const harmless = ['zod', 'node:path/posix'];

@@ -23,4 +23,6 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   keys: async () => (await import('./keys.ts')).command,
   adopt: async () => (await import('./adopt.ts')).command,
   demo: async () => (await import('./demo.ts')).command,
+  completion: async () => (await import('./completion.ts')).command,
+  generate: async () => (await import('./generate.ts')).command,
 };

@@ -55,7 +55,7 @@ export function renderOverview(specs: readonly CommandSpec[], version: string, c
 }
 
 /** The words of a text in lines of at most `width` characters, as far as words allow. */
-export function wrap(text: string, width: number): string[] {
+function wrap(text: string, width: number): string[] {
   const lines: string[] = [];
   let line = '';
   for (const word of text.split(' ')) {
@@ -69,7 +69,7 @@ export function wrap(text: string, width: number): string[] {
 
 /** The first letter as a capital, a full stop at the end. */
 export function sentence(text: string): string {
-  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}.`;
+  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}${text.endsWith('.') ? '' : '.'}`;
 }
 
 /** `-j, --json`, ` --config FILE`: an option as the lists show it. */

@@ -43,11 +43,11 @@ export interface SyntaxSpec {
   readonly options?: Readonly<Record<string, OptionSpec>>;
 }
 
-export interface SubcommandSpec extends SyntaxSpec {
+interface SubcommandSpec extends SyntaxSpec {
   readonly text: string;
 }
 
-export interface Example {
+interface Example {
   /** A line for a shell. */
   readonly command: string;
   readonly does: string;

@@ -147,7 +147,7 @@ const inbox = mapping('an inbox', {
   guards,
 });
 
-const document = mapping('a configuration', {
+export const document = mapping('a configuration', {
   root: absolutePath(),
   state: absolutePath(),
   socket: text(socketExample, parseSocket).optional(),

@@ -20,7 +20,7 @@ export function invocationsIn(line: string): string[][] {
 
 /** Words without their quotes; operators of the shell as an object. */
 function wordsOf(line: string): (string | { operator: string })[] {
-  const tokens = line.matchAll(/(?<operator>&&|\|\||[|;&<>])|(?<word>(?:'[^']*'|"[^"]*"|[^\s'"|;&<>])+)/g);
+  const tokens = line.matchAll(/(?<operator>&&|\|\||[|;&<>()])|(?<word>(?:'[^']*'|"[^"]*"|[^\s'"|;&<>()])+)/g);
   return [...tokens].map(({ groups }) =>
     groups?.operator === undefined
       ? (groups?.word ?? '').replaceAll(

@@ -4,8 +4,10 @@ import { spec as adopt } from './adopt.ts';
 import { spec as approve } from './approve.ts';
 import { spec as backup } from './backup.ts';
 import { spec as check } from './check.ts';
+import { spec as completion } from './completion.ts';
 import { spec as demo } from './demo.ts';
 import { spec as explain } from './explain.ts';
+import { spec as generate } from './generate.ts';
 import { spec as history } from './history.ts';
 import { spec as keys } from './keys.ts';
 import { spec as mirror } from './mirror.ts';
@@ -42,4 +44,6 @@ export const specs: readonly CommandSpec[] = [
   keys,
   adopt,
   demo,
+  completion,
+  generate,
 ];
