@@ -27,7 +27,8 @@ export interface ControlledParts {
   readonly log: Log;
   /** False until the last run is recovered, and once the daemon stops. */
   readonly ready: () => boolean;
-  readonly reload: () => Promise<void>;
+  /** Says in one line what changed. */
+  readonly reload: () => Promise<string>;
   readonly scrub: () => boolean;
   /** Tells the brokers of what is served now. */
   readonly announce: () => void;

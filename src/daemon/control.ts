@@ -14,7 +14,8 @@ export interface ControlDeps extends DecideDeps {
   /** Null when there is no such mirror. */
   readonly mirror: (name: string) => ControlledMirror | null;
   readonly mirrorNames: () => readonly string[];
-  readonly reload: () => Promise<void>;
+  /** Says in one line what changed. */
+  readonly reload: () => Promise<string>;
   readonly operate: OperateDeps;
   readonly explain: ExplainDeps;
   /** False when a scrub runs already. */
@@ -59,8 +60,7 @@ function answer(status: number, message: string): Answer {
 
 async function reload(deps: ControlDeps): Promise<Answer> {
   try {
-    await deps.reload();
-    return answer(200, 'reloaded');
+    return answer(200, await deps.reload());
   } catch (error) {
     return answer(error instanceof ConfigError ? 422 : 500, messageOf(error));
   }

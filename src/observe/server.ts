@@ -73,7 +73,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       await listenOnSocket(server, options.socket);
     }
     for (const server of servers) {
-      server.on('error', (error) => options.log.error('http_server_failed', { error: error.message }));
+      server.on('error', (error) => options.log.error('http_server_failed', { detail: error.message }));
     }
     return { address, close };
   } catch (error) {
@@ -109,7 +109,7 @@ async function serve(
   try {
     answer = await answerTo(options, via, path, request);
   } catch (error) {
-    options.log.error('http_request_failed', { path, error: messageOf(error) });
+    options.log.error('http_request_failed', { path, detail: messageOf(error) });
     answer = plain(500, 'internal error, see the log');
   }
   const body = Buffer.from(answer.body);
