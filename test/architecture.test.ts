@@ -103,6 +103,8 @@ const pure = [
   'observe/hook-payload.ts',
   'replicate/block-event.ts',
   'observe/observation.ts',
+  'observe/lag-history.ts',
+  'observe/propagation.ts',
   'observe/period.ts',
   'cli/init-snippets.ts',
   'cli/init-volunteer.ts',

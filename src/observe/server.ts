@@ -5,6 +5,7 @@ import { type Clock, systemClock } from '../system/clock.ts';
 import { escapeJson, type Log } from '../system/log.ts';
 import { listenOnSocket, listenOnTcp } from './listen.ts';
 import { pagePolicy, renderPage } from './page.ts';
+import type { RecentHistory } from './propagation.ts';
 import type { Status } from './status.ts';
 
 /** A command of the control socket: gets the parsed JSON body (null without one), answers with a status and a JSON value. */
@@ -14,6 +15,8 @@ export interface ServerHandlers {
   /** The text of a scrape, in the Prometheus text format. */
   metrics(): Promise<string>;
   status(): Status;
+  /** Lag over time, and the way of the last generations. */
+  history(): RecentHistory;
   /** False once a loop makes no progress any more. */
   alive(): boolean;
   /** True once recovered and configured. */
@@ -143,6 +146,7 @@ const pages = new Map<string, (handlers: ServerHandlers, clock: Clock) => Answer
   ['/healthz', (handlers) => (handlers.alive() ? plain(200, 'ok') : plain(503, 'a loop makes no progress'))],
   ['/readyz', (handlers) => (handlers.ready() ? plain(200, 'ready') : plain(503, 'not ready yet'))],
   ['/status.json', (handlers) => json(200, handlers.status())],
+  ['/history.json', (handlers) => json(200, handlers.history())],
   [
     '/metrics',
     async (handlers) => ({

@@ -19,6 +19,7 @@ function handlersWith(changes: Partial<ServerHandlers> = {}): ServerHandlers {
   return {
     metrics: async () => 'lockstep_published_generation 12\n',
     status: () => statusView(statusFacts(), nowMs),
+    history: () => ({ version: 1, lag: [], propagation: [] }),
     alive: () => true,
     ready: () => true,
     control: new Map(),
