@@ -178,7 +178,7 @@ function nextText({ transport }: MirrorItem, restarts: boolean, config: string):
     transport.type === 'directory' ? `install -d -o lockstepd -g lockstepd ${String(transport.path)}\n` : '';
   const take = restarts ? 'systemctl daemon-reload && systemctl restart lockstepd' : 'systemctl reload lockstepd';
   return `# ==== Here, as root, when the other side is ready:
-${directory}lockstepd check${own} && ${take}
+${directory}lockstepd check${own} --online && ${take}
 lockstepd status${own}
 `;
 }
