@@ -10,6 +10,7 @@ import {
   sshdForBuilders,
   unitPaths,
 } from './init-snippets.ts';
+import { defaultConfigFile } from './spec.ts';
 import type { Step } from './init-steps.ts';
 import type { PublicKeyFile } from './init-values.ts';
 
@@ -88,7 +89,7 @@ export function snippetsOf(settings: Settings, knowsBuilder: boolean): string {
   const { config, root, state, account, hostname } = settings;
   const accounts = account.startsWith('repoupload-') ? 'repoupload-*' : account;
   const sshd = sshdForBuilders(accounts, join(dirname(config), 'authorized_keys.d'));
-  const own = config === '/etc/lockstepd/lockstepd.yaml' ? '' : ` --config ${config}`;
+  const own = config === defaultConfigFile ? '' : ` --config ${config}`;
   const reload = unitPaths(config, root, state) === null ? '' : 'systemctl daemon-reload\n';
   const upload = knowsBuilder ? '' : noBuilderKey(settings);
   const example = settings.inbox.repositories[0]?.split('/')[0] ?? 'main';
@@ -110,7 +111,7 @@ rsync -rt ${example} ${account}@${hostname}:/
 }
 
 function noBuilderKey({ inbox, config }: Settings): string {
-  const own = config === '/etc/lockstepd/lockstepd.yaml' ? '' : ` --config ${config}`;
+  const own = config === defaultConfigFile ? '' : ` --config ${config}`;
   return `# ==== At the builder, once: a key. Then here, with its public key: let it in.
 ssh-keygen -t ed25519
 lockstepd init primary --builder ${inbox.builder}${own} --builder-key 'ssh-ed25519 AAAA… builder'

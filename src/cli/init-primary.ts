@@ -10,7 +10,7 @@ import { escapeText } from '../system/log.ts';
 import type { readSubcommand } from './arguments.ts';
 import { exitCode, type Io } from './command.ts';
 import { keysFile, type Settings, snippetsOf, stepsOf } from './init-primary-plan.ts';
-import { configText, type Inbox, type PrimarySettings } from './init-snippets.ts';
+import { configText, defaultRoot, defaultState, type Inbox, type PrimarySettings } from './init-snippets.ts';
 import { applyStep, describeStep, type Finding, inspectStep, type Step, textOf } from './init-steps.ts';
 import { plainNameOf, plainPathOf, sshKeysOf, trustKeysOf } from './init-values.ts';
 import type { spec } from './specs/init.ts';
@@ -88,8 +88,8 @@ function reconcile(
       );
     return asked ?? said ?? otherwise;
   };
-  const root = plainPathOf(me, '--root', choose('root', '/srv/mirror'));
-  const state = plainPathOf(me, '--state', choose('state', '/var/lib/lockstepd'));
+  const root = plainPathOf(me, '--root', choose('root', defaultRoot));
+  const state = plainPathOf(me, '--state', choose('state', defaultState));
   const defaults: Inbox = {
     builder,
     path: `inbox/${builder}`,
@@ -145,6 +145,8 @@ async function requireValid(settings: Settings, io: Io): Promise<void> {
 /** Returns how many steps changed something, or would. */
 async function carryOut(steps: readonly Step[], dryRun: boolean, io: Io): Promise<number> {
   let changes = 0;
+  // What stands in the way is found before anything is made.
+  for (const step of steps) await inspectStep(step);
   for (const step of steps) {
     const finding: Finding = await inspectStep(step);
     if (finding === 'there') continue;

@@ -1,4 +1,5 @@
 /** What `lockstepd init` writes and prints: configuration, lines of authorized_keys, pieces for sshd, rsyncd, nginx and systemd, with real values. */
+import { defaultConfigFile } from './spec.ts';
 
 export interface Inbox {
   readonly builder: string;
@@ -103,18 +104,17 @@ export function nginxText(hostname: string, directory: string): string {
 `;
 }
 
-export const defaultConfig = '/etc/lockstepd/lockstepd.yaml';
 export const defaultRoot = '/srv/mirror';
 export const defaultState = '/var/lib/lockstepd';
 
 /** What the unit must know where the paths are not its own; null where they are. */
 export function unitPaths(config: string, root: string, state: string): string | null {
-  if (config === defaultConfig && root === defaultRoot && state === defaultState) return null;
+  if (config === defaultConfigFile && root === defaultRoot && state === defaultState) return null;
   return `[Unit]
 RequiresMountsFor=${root}
 
 [Service]
-${config === defaultConfig ? '' : `ExecStart=\nExecStart=/usr/bin/lockstepd run --config ${config}\n`}ReadWritePaths=
+${config === defaultConfigFile ? '' : `ExecStart=\nExecStart=/usr/bin/lockstepd run --config ${config}\n`}ReadWritePaths=
 ReadWritePaths=${root}${state === defaultState ? '' : ` ${state}`}
 ReadOnlyPaths=
 ReadOnlyPaths=-${root}/inbox

@@ -66,7 +66,7 @@ async function inspectDirectory(step: Extract<Step, { kind: 'directory' }>): Pro
   if (facts.uid !== 0 && facts.uid !== owner?.uid && facts.uid !== daemon?.uid)
     throw new OperationError(
       'LAYOUT',
-      `${step.path} belongs to uid ${facts.uid}, expected root or ${step.owner}: chown it if nobody else uses it, or choose another`,
+      `${step.path} belongs to uid ${facts.uid}, expected ${[...new Set(['root', step.owner, 'lockstepd'])].join(' or ')}: chown it if nobody else uses it, or choose another`,
     );
   const same = facts.uid === owner?.uid && facts.gid === group?.gid && (facts.mode & 0o7777) === step.mode;
   return same ? 'there' : 'other';
