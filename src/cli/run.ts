@@ -3,6 +3,7 @@ import { loadConfig } from '../config/load.ts';
 import { Daemon } from '../daemon.ts';
 import { messageOf } from '../errors.ts';
 import { systemClock } from '../system/clock.ts';
+import { stdoutIsJournal } from '../system/journal.ts';
 import { createLog } from '../system/log.ts';
 import { version } from '../system/version.ts';
 import { readArgs } from './arguments.ts';
@@ -16,7 +17,7 @@ async function run(args: readonly string[], io: Io): Promise<number> {
   const file = values.config;
   const config = await loadConfig(file, { env: io.env });
   if (io.signal.aborted) return exitCode.ok;
-  const log = createLog({ level: config.log.level, terminal: io.terminal });
+  const log = createLog({ level: config.log.level, terminal: io.terminal, journal: stdoutIsJournal(io.env) });
   const daemon = new Daemon({
     config,
     loadConfig: () => loadConfig(file, { env: io.env }),
@@ -25,6 +26,7 @@ async function run(args: readonly string[], io: Io): Promise<number> {
     clock: systemClock,
     random: Math.random,
     log,
+    setLogLevel: (level) => log.setLevel(level),
   });
   const stopNow = io.stopNow ?? new AbortController().signal;
   const asked = stopped(io.signal);

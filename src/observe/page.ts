@@ -2,6 +2,8 @@
 import { createHash } from 'node:crypto';
 import { escapeText } from '../system/log.ts';
 import { renderAnnouncementsBlock } from './announcements-text.ts';
+import { renderConfigBlock } from './config-text.ts';
+import { renderHooksBlock } from './hooks-text.ts';
 import { keyProblemText } from './keys-text.ts';
 import { pageStyle } from './page-style.ts';
 import { type BatchStatus, isInStep, type MirrorStatus, type RepositoryStatus, type Status } from './status.ts';
@@ -77,9 +79,18 @@ function upstreamNotes({ upstreams }: Status, nowMs: number): string {
 }
 
 /** What else an operator must know at any time, in the words of the terminal; brokers only while they lack something. */
-function otherNotes({ switch: together, announcements, key_problems: problems, scrub }: Status, nowMs: number): string {
+function otherNotes(
+  { switch: together, announcements, config, hooks, key_problems: problems, scrub }: Status,
+  nowMs: number,
+): string {
   const behind = announcements.filter(({ state }) => state !== 'in-sync');
-  const blocks = [renderSwitchBlock(together), renderAnnouncementsBlock(behind, nowMs), renderScrubBlock(scrub)];
+  const blocks = [
+    renderConfigBlock(config, nowMs),
+    renderSwitchBlock(together),
+    renderAnnouncementsBlock(behind, nowMs),
+    renderHooksBlock(hooks),
+    renderScrubBlock(scrub),
+  ];
   const lines = [
     ...blocks.flatMap((block) => block.split('\n')).filter((line) => line !== ''),
     ...problems.slice(0, keyProblemsShown).map(keyProblemText),

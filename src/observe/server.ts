@@ -5,6 +5,7 @@ import { type Clock, systemClock } from '../system/clock.ts';
 import { escapeJson, type Log } from '../system/log.ts';
 import { listenOnSocket, listenOnTcp } from './listen.ts';
 import { pagePolicy, renderPage } from './page.ts';
+import type { RecentHistory } from './propagation.ts';
 import type { Status } from './status.ts';
 
 /** A command of the control socket: gets the parsed JSON body (null without one), answers with a status and a JSON value. */
@@ -14,6 +15,8 @@ export interface ServerHandlers {
   /** The text of a scrape, in the Prometheus text format. */
   metrics(): Promise<string>;
   status(): Status;
+  /** Lag over time, and the way of the last generations. */
+  history(): RecentHistory;
   /** False once a loop makes no progress any more. */
   alive(): boolean;
   /** True once recovered and configured. */
@@ -70,7 +73,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       await listenOnSocket(server, options.socket);
     }
     for (const server of servers) {
-      server.on('error', (error) => options.log.error('http_server_failed', { error: error.message }));
+      server.on('error', (error) => options.log.error('http_server_failed', { detail: error.message }));
     }
     return { address, close };
   } catch (error) {
@@ -106,7 +109,7 @@ async function serve(
   try {
     answer = await answerTo(options, via, path, request);
   } catch (error) {
-    options.log.error('http_request_failed', { path, error: messageOf(error) });
+    options.log.error('http_request_failed', { path, detail: messageOf(error) });
     answer = plain(500, 'internal error, see the log');
   }
   const body = Buffer.from(answer.body);
@@ -143,6 +146,7 @@ const pages = new Map<string, (handlers: ServerHandlers, clock: Clock) => Answer
   ['/healthz', (handlers) => (handlers.alive() ? plain(200, 'ok') : plain(503, 'a loop makes no progress'))],
   ['/readyz', (handlers) => (handlers.ready() ? plain(200, 'ready') : plain(503, 'not ready yet'))],
   ['/status.json', (handlers) => json(200, handlers.status())],
+  ['/history.json', (handlers) => json(200, handlers.history())],
   [
     '/metrics',
     async (handlers) => ({

@@ -1,6 +1,8 @@
 /** Writes the status as text for `lockstepd status`: a headline, a table of mirrors, the batches that wait for something. Asks nobody. */
 import { escapeText } from '../system/log.ts';
 import { renderAnnouncementsBlock } from './announcements-text.ts';
+import { renderConfigBlock } from './config-text.ts';
+import { renderHooksBlock } from './hooks-text.ts';
 import { keyProblemText } from './keys-text.ts';
 import { renderMirrorTable } from './mirror-table.ts';
 import { renderScrubBlock } from './scrub-text.ts';
@@ -27,9 +29,11 @@ export function renderStatusText(status: Status, options: StatusTextOptions): st
     headline(status, options),
     renderMirrorTable(status, options),
     stateBlock(status, options),
+    renderConfigBlock(status.config, options.nowMs),
     renderUpstreamsBlock(status.upstreams, options.nowMs),
     renderSwitchBlock(status.switch),
     renderAnnouncementsBlock(status.announcements, options.nowMs),
+    renderHooksBlock(status.hooks),
     keyBlock(status, options),
     renderScrubBlock(status.scrub),
     ...batchBlocks(status, options),

@@ -9,6 +9,7 @@ import type { Files } from '../system/files.ts';
 import type { Log } from '../system/log.ts';
 import type { Vouch } from './fellow.ts';
 import type { PushProgress } from './push-progress.ts';
+import type { MirrorState } from './mirror.ts';
 import type { TogetherPort } from './together.ts';
 import type { Transport } from './transport.ts';
 
@@ -53,6 +54,8 @@ export interface WorkerDeps {
   readonly events: {
     attempt(outcome: 'ok' | 'retryable' | 'permanent' | 'aborted'): void;
     failed(reason: PushFailureReason): void;
+    /** Told of each state, the same one again and again too. */
+    state?(state: MirrorState): void;
   };
 }
 

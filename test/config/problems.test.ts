@@ -590,7 +590,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /[^]*/,
     '# nothing\n',
     [
-      '1:1: (top): empty, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, switch, announce, schedule, scrub, log',
+      '1:1: (top): empty, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, switch, announce, hooks, schedule, scrub, log',
     ],
   ],
   [
@@ -598,7 +598,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /[^]*/,
     '- a\n',
     [
-      '1:1: (top): a list, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, switch, announce, schedule, scrub, log',
+      '1:1: (top): a list, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, switch, announce, hooks, schedule, scrub, log',
     ],
   ],
 ];

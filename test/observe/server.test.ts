@@ -19,6 +19,7 @@ function handlersWith(changes: Partial<ServerHandlers> = {}): ServerHandlers {
   return {
     metrics: async () => 'lockstep_published_generation 12\n',
     status: () => statusView(statusFacts(), nowMs),
+    history: () => ({ version: 1, lag: [], propagation: [] }),
     alive: () => true,
     ready: () => true,
     control: new Map(),
@@ -126,7 +127,7 @@ test('a handler that fails is a 500 without details and a line in the log', asyn
   const got = await ask(server, '/metrics');
   assert.equal(got.status, 500);
   assert.doesNotMatch(got.text, /secret/);
-  assert.deepEqual(lines, [['http_request_failed', { path: '/metrics', error: 'secret path /srv/x' }]]);
+  assert.deepEqual(lines, [['http_request_failed', { path: '/metrics', detail: 'secret path /srv/x' }]]);
   assert.equal((await ask(server, '/healthz')).status, 200);
 });
 

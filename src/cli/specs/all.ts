@@ -6,8 +6,11 @@ import { spec as backup } from './backup.ts';
 import { spec as check } from './check.ts';
 import { spec as completion } from './completion.ts';
 import { spec as demo } from './demo.ts';
+import { spec as doctor } from './doctor.ts';
+import { spec as explain } from './explain.ts';
 import { spec as generate } from './generate.ts';
 import { spec as history } from './history.ts';
+import { spec as init } from './init.ts';
 import { spec as keys } from './keys.ts';
 import { spec as mirror } from './mirror.ts';
 import { spec as preview } from './preview.ts';
@@ -26,6 +29,7 @@ export const specs: readonly CommandSpec[] = [
   status,
   preview,
   history,
+  explain,
   push,
   mirror,
   approve,
@@ -38,8 +42,10 @@ export const specs: readonly CommandSpec[] = [
   reload,
   backup,
   check,
+  doctor,
   verify,
   keys,
+  init,
   adopt,
   demo,
   completion,

@@ -6,7 +6,7 @@ export const spec = {
   group: 'daemon',
   summary: 'run the daemon in the foreground',
   text: [
-    'Logs to stdout, one event a line: JSON, or short text on a terminal.',
+    'Logs to stdout, one event a line: JSON (for the journal of systemd with its priority), or short text on a terminal.',
     'TERM and INT finish the work in hand, then stop; a second one stops at once. HUP reads the configuration again.',
   ],
   options: { config: configOption },
