@@ -133,6 +133,7 @@ export class Daemon {
     await this.#keys.configure(this.#config);
     this.#server = await startServer({
       listen: this.#config.listen,
+      listenPublic: this.#config.listenPublic,
       socket: this.#config.socket,
       log,
       clock: this.#options.clock,
@@ -140,6 +141,7 @@ export class Daemon {
         metrics: () => this.#renderMetrics(),
         status: () => statusView(this.#facts(), this.#options.clock.now()),
         history: () => this.#past.recent(),
+        checkSeconds: () => this.#config.schedule.probeMs / 1000,
         alive: () => this.#isAlive(),
         ready: () => this.#ready,
         control: controlHandlers(this.#controlDeps()),

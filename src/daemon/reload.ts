@@ -11,12 +11,12 @@ export interface ReloadPlan {
   readonly config: Config;
 }
 
-const fixedKeys = ['root', 'state', 'socket', 'listen', 'workers', 'publish', 'log'] as const;
+const fixedKeys = ['root', 'state', 'socket', 'listen', 'listenPublic', 'workers', 'publish', 'log'] as const;
 
 export function planReload(old: Config, next: Config): ReloadPlan {
   const sameRules = same([old.reserveBytes, old.schedule.rescanMs], [next.reserveBytes, next.schedule.rescanMs]);
   const sameProbes = old.schedule.probeMs === next.schedule.probeMs;
-  const { root, state, socket, listen, workers, publish, log } = old;
+  const { root, state, socket, listen, listenPublic, workers, publish, log } = old;
   // The root stays until a restart, and the inboxes with it: they lie below it.
   const inboxes = next.inboxes.map((i) => ({ ...i, path: join(root, relative(next.root, i.path)) }));
   const stop = new Set<string>();
@@ -30,7 +30,7 @@ export function planReload(old: Config, next: Config): ReloadPlan {
   return {
     stop,
     needsRestart: fixedKeys.filter((key) => !same(old[key], next[key])),
-    config: { ...next, inboxes, root, state, socket, listen, workers, publish, log },
+    config: { ...next, inboxes, root, state, socket, listen, listenPublic, workers, publish, log },
   };
 }
 

@@ -20,6 +20,7 @@ function handlersWith(changes: Partial<ServerHandlers> = {}): ServerHandlers {
     metrics: async () => 'lockstep_published_generation 12\n',
     status: () => statusView(statusFacts(), nowMs),
     history: () => ({ version: 1, lag: [], propagation: [] }),
+    checkSeconds: () => 60,
     alive: () => true,
     ready: () => true,
     control: new Map(),
