@@ -56,7 +56,11 @@ export function archStatus(status: PublicStatus, checkSeconds: number): ArchStat
   };
 }
 
-function archMirror({ url, checked_at: checkedAt, lag_seconds: lag }: PublicMirror, checkSeconds: number, nowMs: number): ArchMirror {
+function archMirror(
+  { url, checked_at: checkedAt, lag_seconds: lag }: PublicMirror,
+  checkSeconds: number,
+  nowMs: number,
+): ArchMirror {
   const age = checkedAt === null ? Number.POSITIVE_INFINITY : (nowMs - Date.parse(checkedAt)) / 1000;
   const isKnown = checkedAt !== null && lag !== null && age <= cutoffSeconds;
   return {

@@ -1,6 +1,6 @@
 /** Writes the batches that wait, are held or were rejected, and the repositories, for the status page of operators. */
-import { firstOf, html, pill, table, type Tone, when } from './page-html.ts';
-import { row } from './page-mirrors.ts';
+import { firstOf, html, table, type Tone, when } from './page-html.ts';
+import { elementId, row } from './page-mirrors.ts';
 import type { BatchStatus, RepositoryStatus, Status } from './status.ts';
 
 const reasonsShown = 5;
@@ -23,14 +23,20 @@ export function batchesSection({ batches }: Status, nowMs: number): string {
   }
   const { shown, more } = firstOf(open, batchesShown);
   const rows = shown.map((batch) =>
-    row(`b-${encodeURIComponent(batch.id.toWellFormed())}`, batchTones[batch.state], `<code>${html(batch.id)}</code>`, [
-      pill(batchTones[batch.state], batch.state),
+    row(elementId('b', batch.id), batchTones[batch.state], `<code>${html(batch.id)}</code>`, [
+      html(batch.state),
       html(batch.builder),
       when(batch.updated_at, nowMs),
       reasonList(batch),
     ]),
   );
-  const columns = [{ title: 'Batch' }, { title: 'State' }, { title: 'Builder' }, { title: 'Changed' }, { title: 'Reasons' }];
+  const columns = [
+    { title: 'Batch' },
+    { title: 'State' },
+    { title: 'Builder' },
+    { title: 'Changed' },
+    { title: 'Reasons' },
+  ];
   const note = more > 0 ? `and ${more} more, see /status.json` : '';
   return `<section id="batches">${table({ id: 'batch', title: 'Batches that wait, are held or were rejected', note, columns }, rows.join('\n'))}</section>`;
 }
@@ -40,7 +46,10 @@ function reasonList({ id, state, reasons }: BatchStatus): string {
   const items = shown.map((r) => `<li><b>${html(r.code)}</b> <code>${html(r.path)}</code> ${html(r.detail)}</li>`);
   const rest = more > 0 ? `<li>… and ${more} more</li>` : '';
   const list = items.length === 0 ? '' : `<ul>${items.join('')}${rest}</ul>`;
-  const command = state === 'held' ? `<code>lockstepd preview ${html(id)}</code>, then <code>approve</code> or <code>reject</code>` : '';
+  const command =
+    state === 'held'
+      ? `<code>lockstepd preview ${html(id)}</code>, then <code>approve</code> or <code>reject</code>`
+      : '';
   return `${list}${command}`;
 }
 
@@ -65,15 +74,10 @@ export function repositoriesSection({ repositories }: Status): string {
 function repositoryRow(r: RepositoryStatus): string {
   const key = html(r.signed_by);
   const isTrusted = r.key_state === 'valid';
-  return row(
-    `r-${encodeURIComponent(`${r.path}/${r.index}`.toWellFormed())}`,
-    isTrusted ? 'good' : 'bad',
-    html(`${r.path}/${r.index}`),
-    [
-      `generation ${r.generation}`,
-      String(r.packages),
-      `<code>${html(r.index_sha256.slice(0, 16))}</code>`,
-      isTrusted ? key : `${key} <strong>not trusted any more: ${html(r.key_state)}</strong>`,
-    ],
-  );
+  return row(elementId('r', `${r.path}/${r.index}`), isTrusted ? 'good' : 'bad', html(`${r.path}/${r.index}`), [
+    `generation ${r.generation}`,
+    String(r.packages),
+    `<code>${html(r.index_sha256.slice(0, 16))}</code>`,
+    isTrusted ? key : `${key} <strong>not trusted any more: ${html(r.key_state)}</strong>`,
+  ]);
 }

@@ -7,7 +7,7 @@ import { countText, spanText } from './words.ts';
 
 /** Up to so many mirrors each has a line in the waterfall of a generation; else the slowest of them. */
 const linesForAll = 12;
-const slowestShown = 6;
+const slowestShown = 4;
 const namesShown = 8;
 const changesShown = 20;
 const repositoriesShown = 6;
@@ -35,7 +35,7 @@ function generationItem(generation: Propagation, { isNewest, nowMs }: { isNewest
 <summary><b>${generation.generation}</b> ${when(generation.published_at, nowMs)}${from}
 <span class="count">${countsText(generation)}</span>
 ${strip(generation, spread, axis)}
-<span class="reach${spread.missing.length === 0 ? '' : ' open'}">${reachText(spread)}</span></summary>
+<span class="reach${isNewest && spread.missing.length > 0 ? ' open' : ''}">${reachText(spread)}</span></summary>
 ${rollbackLine(generation)}${changesLine(generation)}
 <ol class="fall">
 ${[...phases(generation, axis), ...mirrorLines(generation, spread, axis)].join('\n')}
@@ -46,16 +46,16 @@ function countsText({ added, removed }: Propagation): string {
   return added + removed === 0 ? 'no packages' : `+${added} −${removed}`;
 }
 
-/** `on 28 of 30: half in 12 s, the last in 3 min`. */
+/** `on 28 of 30: half 12 s, last 3 min`. */
 function reachText(spread: Spread): string {
   const { of, reached } = spread;
   if (of === 0) return 'no mirror takes it';
   const last = reached.at(-1);
   if (!last) return `on none of ${countText(of, 'mirror')} yet`;
-  const on = reached.length === of ? `on ${of === 1 ? 'the mirror' : `all ${of}`}` : `on ${reached.length} of ${of}`;
-  const half = of > 2 ? secondsUntil(spread, 0.5) : null;
-  const first = half === null ? '' : `half in ${spanText(half)}, `;
-  return `${on}: ${first}${first === '' ? '' : 'the last '}in ${spanText(last.seconds)}`;
+  const on = of === 1 ? 'on the mirror' : `on ${reached.length === of ? 'all' : `${reached.length} of`} ${of}`;
+  const half = of > 4 ? secondsUntil(spread, 0.5) : null;
+  const first = half === null ? '' : `half ${spanText(half)}, `;
+  return `${on}: ${first}${of === 1 ? 'after' : 'last'} ${spanText(last.seconds)}`;
 }
 
 function rollbackLine({ rollback }: Propagation): string {
@@ -73,14 +73,22 @@ function changesLine({ repositories, changes, changed_names: names, batch }: Pro
 }
 
 function changeText({ kind, name, from, to }: PackageChange): string {
-  const versions = kind === 'added' ? (to ?? '') : kind === 'removed' || kind === 'rebuilt' ? (from ?? '') : `${from ?? ''} → ${to ?? ''}`;
+  const versions =
+    kind === 'added'
+      ? (to ?? '')
+      : kind === 'removed' || kind === 'rebuilt'
+        ? (from ?? '')
+        : `${from ?? ''} → ${to ?? ''}`;
   const word = kind === 'upgraded' ? '' : ` (${kind})`;
   return `<b>${html(name)}</b> ${html(versions)}${word}`;
 }
 
 function axisOf(generation: Propagation, spread: Spread): Axis {
   const published = Date.parse(generation.published_at);
-  const from = Math.min(published, ...[generation.uploaded_at, generation.verified_at].filter((t) => t !== null).map(Date.parse));
+  const from = Math.min(
+    published,
+    ...[generation.uploaded_at, generation.verified_at].filter((t) => t !== null).map(Date.parse),
+  );
   const most = secondsUntil({ ...spread, of: spread.reached.length }, 0.9) ?? 0;
   const last = spread.reached.at(-1)?.seconds ?? 0;
   const ends = published + 1000 * Math.max(generation.publish_seconds ?? 0, Math.min(last, most * 1.5));
@@ -96,24 +104,36 @@ function at(axis: Axis, ms: number): number {
 /** All of it in one line: the phases as bars, each mirror as a mark. */
 function strip(generation: Propagation, { reached }: Spread, axis: Axis): string {
   const published = Date.parse(generation.published_at);
-  const [verifiedX, publishedX] = [at(axis, Date.parse(generation.verified_at ?? generation.published_at)), at(axis, published)];
-  const marks = new Set(reached.map(({ seconds }) => Math.round(at(axis, published + seconds * 1000))));
+  const [verifiedX, publishedX] = [
+    at(axis, Date.parse(generation.verified_at ?? generation.published_at)),
+    at(axis, published),
+  ];
+  const marks = new Set(reached.map(({ seconds }) => Math.round(at(axis, published + seconds * 1000) / 2) * 2));
   const line = [...marks].map((x) => `M${x} 1v8`).join('');
   return `<svg class="strip" viewBox="0 0 101 10" preserveAspectRatio="none" aria-hidden="true"><path class="u" d="M0 5h${verifiedX}"/><path class="v" d="M${verifiedX} 5H${publishedX}"/><path class="p" d="M${publishedX} 5H100"/><path class="m" d="${line}"/></svg>`;
 }
 
-function phases({ uploaded_at: uploaded, verified_at: verified, published_at: published, publish_seconds: took }: Propagation, axis: Axis): string[] {
+function phases(
+  { uploaded_at: uploaded, verified_at: verified, published_at: published, publish_seconds: took }: Propagation,
+  axis: Axis,
+): string[] {
   const [from, done] = [Date.parse(uploaded ?? published), Date.parse(verified ?? published)];
   const start = Date.parse(published);
   return [
     ...(uploaded === null
       ? []
-      : [line('Uploaded', bar('u', 0, at(axis, from)), instantText(uploaded)),
-         line('Verified', bar('u', at(axis, from), at(axis, done)), `in ${spanText((done - from) / 1000)}`)]),
-    line(
+      : [
+          fallLine('Uploaded', bar('u', 0, at(axis, from)), instantText(uploaded)),
+          fallLine('Verified', bar('u', at(axis, from), at(axis, done)), `in ${spanText((done - from) / 1000)}`),
+        ]),
+    fallLine(
       'Published',
       bar('v', at(axis, done), at(axis, start + 1000 * (took ?? 0))),
-      uploaded === null ? instantText(published) : took === null ? 'at once' : `in ${took < 1 ? `${Math.round(took * 1000)} ms` : spanText(took)}`,
+      uploaded === null
+        ? instantText(published)
+        : took === null
+          ? 'at once'
+          : `in ${took < 1 ? `${Math.round(took * 1000)} ms` : spanText(took)}`,
     ),
   ];
 }
@@ -125,10 +145,14 @@ function mirrorLines(generation: Propagation, spread: Spread, axis: Axis): strin
   const lineOf = ({ name, seconds, seenSeconds }: SpreadMirror): string => {
     const seen = seenSeconds === null || seenSeconds <= seconds ? null : seenSeconds;
     const seenBar = seen === null ? '' : bar('s', until(seconds), until(seen));
-    return line(html(name), bar('c', from, until(seconds)) + seenBar, `${spanText(seconds)}${seen === null ? '' : ` <small>seen after ${spanText(seen)}</small>`}`);
+    return fallLine(
+      html(name),
+      bar('c', from, until(seconds)) + seenBar,
+      `${spanText(seconds)}${seen === null ? '' : ` <small>seen after ${spanText(seen)}</small>`}`,
+    );
   };
   if (spread.of <= linesForAll) {
-    const missing = spread.missing.map((name) => line(html(name), bar('w', from, 100), 'not yet', 'warn'));
+    const missing = spread.missing.map((name) => fallLine(html(name), bar('w', from, 100), 'not yet', 'warn'));
     return [...spread.reached.map(lineOf), ...missing];
   }
   const shares = [
@@ -138,7 +162,7 @@ function mirrorLines(generation: Propagation, spread: Spread, axis: Axis): strin
   ] as const;
   const all = shares.flatMap(([word, share]) => {
     const seconds = secondsUntil(spread, share);
-    return seconds === null ? [] : [line(word, bar('c', from, until(seconds)), spanText(seconds))];
+    return seconds === null ? [] : [fallLine(word, bar('c', from, until(seconds)), spanText(seconds))];
   });
   return [...all, ...spread.reached.slice(-slowestShown).map(lineOf)];
 }
@@ -149,10 +173,12 @@ function missingLine({ of, missing }: Spread): string {
 }
 
 /** `name`, `bars` and `text` are HTML. */
-function line(name: string, bars: string, text: string, tone = ''): string {
-  return `<li${tone === '' ? '' : ` class="${tone}"`}><span>${name}</span><svg viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">${bars}</svg><span>${text}</span></li>`;
+function fallLine(name: string, bars: string, text: string, tone = ''): string {
+  return `<li${tone === '' ? '' : ` class="${tone}"`}><span>${name}</span><svg aria-hidden="true">${bars}</svg><span>${text}</span>`;
 }
 
 function bar(kind: string, from: number, to: number): string {
-  return `<path class="${kind}" d="M${from} 4H${Math.max(to, from + 0.6)}"/>`;
+  // One that begins where the drawing ends can still be seen.
+  const x = Math.min(from, 99.4);
+  return `<rect class="${kind}" x="${x}%" width="${Math.max(0.6, Math.round((to - x) * 10) / 10)}%"/>`;
 }

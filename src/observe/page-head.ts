@@ -46,7 +46,10 @@ interface Todo {
 }
 
 /** The head for operators, with what needs a look. */
-export function operatorHead(status: Status, nowMs: number): { readonly tone: Tone; readonly line: string; readonly section: string } {
+export function operatorHead(
+  status: Status,
+  nowMs: number,
+): { readonly tone: Tone; readonly line: string; readonly section: string } {
   const headline = headlineOf(status.generation, status.mirrors.length, countStandings(status));
   const todos = todosOf(status, nowMs);
   const worst = todos.some(({ tone }) => tone === 'bad') ? 'bad' : todos.length > 0 ? 'warn' : null;
@@ -100,7 +103,10 @@ function todosOf(status: Status, nowMs: number): Todo[] {
       'bad',
       status.repositories
         .filter((r) => r.key_state !== 'valid')
-        .map((r) => `${html(r.path)} hangs on the key ${html(r.signed_by)}, which is not trusted any more (${html(r.key_state)})`),
+        .map(
+          (r) =>
+            `${html(r.path)} hangs on the key ${html(r.signed_by)}, which is not trusted any more (${html(r.key_state)})`,
+        ),
     ),
     ...limited('bad', linesOf(renderScrubBlock({ ...status.scrub, running: false }))),
     ...limited('warn', status.batches.filter(({ state }) => state === 'held').map(heldLine)),
@@ -145,7 +151,10 @@ function limited(tone: Todo['tone'], lines: readonly string[], noun = 'lines'): 
 }
 
 function linesOf(block: string): string[] {
-  return block.split('\n').filter((line) => line !== '').map(html);
+  return block
+    .split('\n')
+    .filter((line) => line !== '')
+    .map(html);
 }
 
 /** What goes on besides: upstreams, mirrors that wait for each other, a scrub that runs. Empty when there is nothing. */

@@ -19,22 +19,22 @@ export function html(text: string): string {
   return escapeText(text).replace(/[&<>"']/g, (c) => entities[c] ?? c);
 }
 
-/** A word with a mark of its own shape and colour before it: each tells the same. */
-export function pill(tone: Tone, word: string): string {
-  return `<span class="pill ${tone}">${html(word)}</span>`;
-}
-
 /** A span of seconds without the seconds, so that what has not changed does not flicker: `<1 min`, `3 min`, `2 h 5 min`, `1 d 4 h`. */
 export function calmSpan(seconds: number): string {
   return seconds < 60 ? '<1 min' : spanText(Math.floor(seconds / 60) * 60);
+}
+
+/** A span in its largest unit: `<1 min`, `3 min`, `2 h`, `1 d`. */
+export function briefSpan(seconds: number): string {
+  return calmSpan(seconds).split(' ').slice(0, 2).join(' ');
 }
 
 /** How long ago, or in how long, in one unit; the script shows the instant itself when it is pointed at. Empty for none. */
 export function when(instant: string | null, nowMs: number): string {
   if (instant === null) return '';
   const seconds = (nowMs - Date.parse(instant)) / 1000;
-  const [span = '', unit = ''] = calmSpan(Math.abs(seconds)).split(' ');
-  const words = seconds < -1 ? `in ${span} ${unit}` : `${span} ${unit} ago`;
+  const span = briefSpan(Math.abs(seconds));
+  const words = seconds < -1 ? `in ${span}` : `${span} ago`;
   return `<time datetime="${html(instant)}">${html(words)}</time>`;
 }
 
@@ -46,11 +46,14 @@ export function instantText(instant: string): string {
 /** A link, or `text` alone: it may only lead to a web page, whatever the configuration says. */
 export function webLink(url: string | null, text: string): string {
   if (url === null || !/^https?:\/\//i.test(url)) return html(text);
-  return `<a href="${html(url)}" rel="noreferrer">${html(text)}</a>`;
+  return `<a href="${html(url)}">${html(text)}</a>`;
 }
 
 /** The first `count` of `items`, and how many more there are. */
-export function firstOf<T>(items: readonly T[], count: number): { readonly shown: readonly T[]; readonly more: number } {
+export function firstOf<T>(
+  items: readonly T[],
+  count: number,
+): { readonly shown: readonly T[]; readonly more: number } {
   // One line that says "1 more" takes as much room as the one it leaves out.
   const few = items.length <= count + 1;
   return { shown: few ? items : items.slice(0, count), more: few ? 0 : items.length - count };
@@ -70,7 +73,13 @@ export interface Column {
 
 /** A table with its caption as a heading; `body` is the rows. `id` is that of its body, `kind` its class, `note` a line below the heading. */
 export function table(
-  { id, kind = id, title, note = '', columns }: { id: string; kind?: string; title: string; note?: string; columns: readonly Column[] },
+  {
+    id,
+    kind = id,
+    title,
+    note = '',
+    columns,
+  }: { id: string; kind?: string; title: string; note?: string; columns: readonly Column[] },
   body: string,
 ): string {
   const head = columns.map(

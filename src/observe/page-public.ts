@@ -1,6 +1,6 @@
 /** Writes the parts of the public status page, from what anybody may know and nothing else. */
 import type { LagSeries } from './lag-history.ts';
-import { calmSpan, type Column, html, pill, table, type Tone, webLink, when } from './page-html.ts';
+import { calmSpan, type Column, html, table, type Tone, webLink, when } from './page-html.ts';
 import { headlineOf, headSection } from './page-head.ts';
 import { generationText, lagText, row, rowId, sparklinesOf } from './page-mirrors.ts';
 import { publicLag, type PublicGeneration, type PublicMirror, type PublicStatus } from './public-status.ts';
@@ -18,7 +18,8 @@ const columns: readonly Column[] = [
   { title: 'Worst lag, 7 d' },
 ];
 
-const note = 'Lag is how long users of a mirror lack something that is published. The lines are logarithmic, their top is one day.';
+const note =
+  'Lag is how long users of a mirror lack something that is published. The lines are logarithmic, their top is one day.';
 
 const standings = {
   behind: { tone: 'warn', word: 'behind' },
@@ -76,7 +77,7 @@ function mirrorRow(
 ): string {
   const { tone, word } = standings[standingNameOf(mirror)];
   return row(id, tone, webLink(mirror.url, mirror.name), [
-    pill(tone, word),
+    html(word),
     generationText(mirror.generation, newest),
     mirror.lag_seconds === null ? '?' : lagText(mirror.lag_seconds),
     when(mirror.last_success_at, nowMs),

@@ -30,7 +30,7 @@ header p { margin-top: .3rem; color: var(--soft); }
 header b { color: var(--ink); }
 #lost { padding: .5rem .75rem; border: 1px solid var(--warn); border-radius: 6px; color: var(--warn); }
 .bar { display: block; height: 8px; width: 100%; margin-top: .9rem; }
-rect { fill: var(--tone); }
+.bar rect { fill: var(--tone); }
 .todo li { padding: .25rem 0 .25rem .75rem; border-left: 4px solid var(--tone); margin-top: .35rem; overflow-wrap: anywhere; }
 .calm { color: var(--soft); }
 #notes p { margin-bottom: .5rem; overflow-wrap: anywhere; }
@@ -40,23 +40,28 @@ caption { text-align: left; padding-bottom: .5rem; }
 caption p, .note { color: var(--soft); font-size: .87rem; }
 .note { margin-bottom: .5rem; }
 table { width: 100%; border-collapse: separate; border-spacing: 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .42rem .7rem; text-align: left; vertical-align: top; background: var(--card); border-top: 1px solid var(--line); overflow-wrap: anywhere; }
-thead th { color: var(--soft); background: none; border: 0; font-size: .8rem; font-weight: 550; white-space: nowrap; padding-bottom: .3rem; vertical-align: bottom; }
+th, td { padding: .42rem .6rem; text-align: left; vertical-align: top; background: var(--card); border-top: 1px solid var(--line); }
+tbody th, td:last-child { overflow-wrap: anywhere; }
+thead th { color: var(--soft); background: none; border: 0; font-size: .8rem; font-weight: 550; padding-bottom: .3rem; vertical-align: bottom; }
 tbody th { font-weight: 600; border-left: 4px solid var(--tone); }
+.mirrors tbody th { min-width: 9.5rem; }
 tbody tr:last-child > * { border-bottom: 1px solid var(--line); }
 tbody small { font-weight: 400; white-space: nowrap; }
-.pill { color: var(--tone); font-weight: 600; white-space: nowrap; }
-.pill::before { display: inline-block; width: 1.15em; content: "\\25cf"; }
-.pill.busy::before { content: "\\25b7"; } .pill.warn::before { content: "\\25b2"; } .pill.bad::before { content: "\\2715"; } .pill.idle::before { content: "\\25cb"; }
+.mirrors td:nth-child(4), .mirrors td:nth-child(5) { white-space: nowrap; }
+.mirrors strong { white-space: normal; }
+.mirrors td:nth-child(2), .batch td:nth-child(2) { color: var(--tone); font-weight: 600; }
+.mirrors td:nth-child(2)::before, .batch td:nth-child(2)::before { display: inline; content: var(--mark, "\\25cf") "\\a0"; color: inherit; font-size: 1em; }
+table .busy td:nth-child(2) { --mark: "\\25b7"; } table .warn td:nth-child(2) { --mark: "\\25b2"; }
+table .bad td:nth-child(2) { --mark: "\\2715"; } table .idle td:nth-child(2) { --mark: "\\25cb"; }
 .mirrors td:has(svg) { white-space: nowrap; color: var(--soft); }
-.mirrors svg { width: 6rem; height: 15px; vertical-align: -2px; stroke: var(--busy); border-bottom: 1px solid var(--line); }
+.mirrors svg { width: 64px; height: 15px; vertical-align: -2px; stroke: var(--busy); border-bottom: 1px solid var(--line); }
 .batch li + li { margin-top: .2rem; }
 details { background: var(--card); border: 1px solid var(--line); border-bottom-width: 0; }
 details:first-of-type { border-radius: 6px 6px 0 0; }
 details:last-of-type { border-bottom-width: 1px; border-radius: 0 0 6px 6px; }
-summary { display: grid; grid-template-columns: 4.5rem 6.5rem 12rem 6rem minmax(8rem, 1fr) 18rem; gap: .75rem; align-items: center;
+summary { display: grid; grid-template-columns: 4.5rem 5.5rem 12rem 5.5rem minmax(8rem, 1fr) 21rem; gap: .75rem; align-items: center;
   padding: .5rem .75rem .5rem 1.75rem; cursor: pointer; font-variant-numeric: tabular-nums; position: relative; }
-summary::before { content: "\\25b8"; position: absolute; left: .7rem; color: var(--soft); }
+summary::before { content: "\\25b8"; position: absolute; left: .7rem; top: .5rem; color: var(--soft); }
 details[open] > summary::before { content: "\\25be"; }
 summary .by { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; color: var(--soft); }
 summary .strip { grid-column: 5; }
@@ -71,12 +76,13 @@ p.warn { color: var(--warn); }
 .fall li.warn span { color: var(--warn); }
 .fall span:first-child { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .fall svg { width: 100%; height: 10px; background: var(--hint); border-radius: 2px; }
-.fall path { stroke-width: 10; vector-effect: non-scaling-stroke; }
-.fall .c { stroke: var(--good); } .fall .s { stroke: var(--good); stroke-opacity: .35; } .fall .w { stroke: var(--warn); stroke-dasharray: 3 5; stroke-width: 2; }
+.fall rect { height: 100%; }
+.fall .u { fill: var(--idle); } .fall .v { fill: var(--ink); } .fall .c { fill: var(--good); } .fall .s { fill: var(--good); fill-opacity: .35; }
+.fall .w { fill: var(--warn); height: 2px; y: 4px; }
 footer { padding-bottom: 2rem; color: var(--soft); font-size: .87rem; }
-@media (min-width: 64.01rem) { .n, .mirrors td:nth-child(n+3):nth-child(-n+7), .repository td:nth-child(2), .repository td:nth-child(3),
+@media (min-width: 78.01rem) { .mirrors td:nth-child(10) { min-width: 15rem; } .n, .mirrors td:nth-child(n+3):nth-child(-n+7):not(:has(svg)), .repository td:nth-child(2), .repository td:nth-child(3),
   .generation td { text-align: right; } }
-@media (max-width: 64rem) {
+@media (max-width: 78rem) {
   header, main, footer { padding-left: .9rem; padding-right: .9rem; }
   header { padding-top: 1rem; }
   h1 { font-size: 1.4rem; }
@@ -87,7 +93,7 @@ footer { padding-bottom: 2rem; color: var(--soft); font-size: .87rem; }
   tr + tr { border-top-width: 0; }
   tbody tr:last-child > *, th, td { padding: 0; border: 0; background: none; }
   tbody th { grid-column: 1 / -2; border: 0; }
-  td:empty { display: none; }
+  td:empty, .mirrors .good td:nth-child(3), .mirrors:not(.public) .good td:nth-child(4), .public .good td:nth-child(6) { display: none; }
   td::before { display: block; color: var(--soft); font-size: .78rem; }
   .mirrors td:nth-child(3)::before { content: "Generation"; } .mirrors td:nth-child(4)::before { content: "Lag pushed"; }
   .mirrors td:nth-child(5)::before { content: "Lag observed"; } .mirrors td:nth-child(6)::before { content: "Last success"; }

@@ -48,7 +48,10 @@ export function operatorPage({ status, history, nowMs }: PageFacts): PageModel {
     sections: new Map([
       ['head', section],
       ['notes', notesSection(status, nowMs)],
-      ['mirrors-part', tablePart({ kind: 'mirrors', note: mirrorsNote, columns: mirrorColumns, none: status.mirrors.length === 0 })],
+      [
+        'mirrors-part',
+        tablePart({ kind: 'mirrors', note: mirrorsNote, columns: mirrorColumns, none: status.mirrors.length === 0 }),
+      ],
       ['generations', generationsSection(history.propagation, nowMs)],
       ['batches', batchesSection(status, nowMs)],
       ['repositories', repositoriesSection(status)],
@@ -59,7 +62,11 @@ export function operatorPage({ status, history, nowMs }: PageFacts): PageModel {
 
 /** The page for everybody. */
 export function publicPage({ status, history, nowMs }: PageFacts): PageModel {
-  const { tone, line, columns, note, head, generations, rows } = publicParts(publicStatus(status, history, nowMs), history.lag, nowMs);
+  const { tone, line, columns, note, head, generations, rows } = publicParts(
+    publicStatus(status, history, nowMs),
+    history.lag,
+    nowMs,
+  );
   return {
     title: `${line} - mirror status`,
     icon: iconOf(tone),
@@ -73,7 +80,15 @@ export function publicPage({ status, history, nowMs }: PageFacts): PageModel {
 }
 
 /** The table without its rows, which come one by one. */
-function tablePart({ none, ...shape }: { kind: string; note: string; columns: typeof mirrorColumns; none: boolean }): string {
+function tablePart({
+  none,
+  ...shape
+}: {
+  kind: string;
+  note: string;
+  columns: typeof mirrorColumns;
+  none: boolean;
+}): string {
   const empty = none ? '\n<p class="calm">None is configured.</p>' : '';
   return `<section id="mirrors-part" tabindex="-1">${table({ id: 'mirrors', title: 'Mirrors', ...shape }, rowsMark)}${empty}</section>`;
 }
@@ -82,7 +97,10 @@ function tablePart({ none, ...shape }: { kind: string; note: string; columns: ty
 const rowsMark = '<!--rows-->';
 
 /** The whole document. `version` is that of the model, from which a browser goes on; `links` are to the same as data. */
-export function renderDocument(model: PageModel, { version, nowMs, links }: { version: string; nowMs: number; links: readonly string[] }): string {
+export function renderDocument(
+  model: PageModel,
+  { version, nowMs, links }: { version: string; nowMs: number; links: readonly string[] },
+): string {
   const { head = '', ...rest } = Object.fromEntries(model.sections);
   const rows = [...model.rows.values()].join('\n');
   // A function, because `$` in a name means something in a string.

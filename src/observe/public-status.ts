@@ -47,7 +47,11 @@ export interface PublicGeneration {
   readonly last_seconds: number | null;
 }
 
-export function publicStatus(status: Status, { propagation }: Pick<RecentHistory, 'propagation'>, nowMs: number): PublicStatus {
+export function publicStatus(
+  status: Status,
+  { propagation }: Pick<RecentHistory, 'propagation'>,
+  nowMs: number,
+): PublicStatus {
   const mirrors = status.mirrors.flatMap((mirror) => publicMirror(mirror, status.generation));
   const names = new Set(mirrors.map(({ name }) => name));
   return {

@@ -101,7 +101,10 @@ function sitesOf({ handlers, clock = systemClock, log }: ServerOptions): { own: 
     ['/readyz', () => (handlers.ready() ? plain(200, 'ready') : plain(503, 'not ready yet'))],
     ['/status.json', () => json(200, handlers.status())],
     ['/history.json', () => json(200, handlers.history())],
-    ['/metrics', async () => ({ status: 200, type: 'text/plain; version=0.0.4; charset=utf-8', body: await handlers.metrics() })],
+    [
+      '/metrics',
+      async () => ({ status: 200, type: 'text/plain; version=0.0.4; charset=utf-8', body: await handlers.metrics() }),
+    ],
     ['/public', () => ({ ...plain(308, 'see public/'), headers: { location: 'public/' } })],
     ...operator.pages,
     ...shown.pages,

@@ -1,28 +1,27 @@
 /** Draws the lag of a mirror over time as a small line of steps. Pure. */
 
 /** Height of the drawing; a lag of a day or more reaches its top. */
-export const sparklineHeight = 14;
+const height = 14;
 const topSeconds = 86_400;
 
 /**
- * An SVG path of at most `steps` steps, each `stepWidth` wide, of lags in seconds, oldest first (null: not known, a gap). Several
- * values that fall into one step count as the largest of them. Heights are logarithmic and the same for every mirror, so that a
- * minute, a quarter of an hour and a day can all be seen.
+ * An SVG path of lags in seconds, oldest first (null: not known, a gap): each `pieces` of them are one step, as high as the largest,
+ * `stepWidth` wide. Heights are logarithmic and the same for every mirror, so that a minute, a quarter of an hour and a day can
+ * all be seen. The drawing is 15 high.
  */
-export function sparklinePath(lags: readonly (number | null)[], steps: number, stepWidth: number): string {
-  const size = Math.max(1, Math.ceil(lags.length / steps));
-  const heights = Array.from({ length: Math.ceil(lags.length / size) }, (_, i) => {
-    const worst = worstLag(lags.slice(i * size, (i + 1) * size));
+export function sparklinePath(lags: readonly (number | null)[], pieces: number, stepWidth: number): string {
+  const heights = Array.from({ length: Math.ceil(lags.length / pieces) }, (_, i) => {
+    const worst = worstLag(lags.slice(i * pieces, (i + 1) * pieces));
     return worst === null ? null : heightOf(worst);
   });
   let path = '';
   for (let i = 0; i < heights.length; ) {
-    const height = heights[i] ?? null;
+    const level = heights[i] ?? null;
     let end = i + 1;
-    while (end < heights.length && heights[end] === height) end++;
+    while (end < heights.length && heights[end] === level) end++;
     const before = i === 0 ? null : (heights[i - 1] ?? null);
-    if (height !== null) {
-      const y = sparklineHeight - height;
+    if (level !== null) {
+      const y = height - level;
       path += `${before === null ? `M${i * stepWidth} ${y}` : `V${y}`}h${(end - i) * stepWidth}`;
     }
     i = end;
@@ -39,5 +38,5 @@ export function worstLag(lags: readonly (number | null)[]): number | null {
 function heightOf(seconds: number): number {
   if (seconds <= 0) return 0;
   const part = Math.log1p(seconds / 60) / Math.log1p(topSeconds / 60);
-  return Math.max(1, Math.round(Math.min(1, part) * (sparklineHeight - 1)));
+  return Math.max(1, Math.round(Math.min(1, part) * (height - 1)));
 }

@@ -17,7 +17,7 @@ export function standingOf(mirror: MirrorStatus, newest: number): Standing {
   if (mirror.observed_unknown_content) return { tone: 'bad', word: 'unknown content' };
   if (mirror.state === 'blocked') return { tone: 'bad', word: 'blocked' };
   if (isInStep(mirror, newest)) return { tone: 'good', word: 'in step' };
-  const word = mirror.state === 'in-sync' ? 'seen behind' : mirror.state;
+  const word = mirror.state === 'in-sync' ? 'seen behind' : mirror.state === 'unknown' ? 'not known' : mirror.state;
   if (mirror.state === 'unknown' && mirror.generation === null && mirror.last_error === null)
     return { tone: 'idle', word };
   return { tone: isCalm(mirror) ? 'busy' : 'warn', word };
@@ -56,8 +56,14 @@ export function reasonsOf(mirror: MirrorStatus): string[] {
     turnText(mirror),
     overdueText(mirror),
     skewText(mirror.clock_skew_seconds),
-    state === 'in-sync' && (mirror.observed_lag_seconds ?? 0) > 0 ? 'what it serves is older than what we put there' : null,
-    state === 'unknown' && error === null ? (url !== null && seen === null ? 'not looked at yet' : 'not compared yet') : null,
+    state === 'in-sync' && (mirror.observed_lag_seconds ?? 0) > 0
+      ? 'what it serves is older than what we put there'
+      : null,
+    state === 'unknown' && error === null
+      ? url !== null && seen === null
+        ? 'not looked at yet'
+        : 'not compared yet'
+      : null,
   ].filter((text) => text !== null);
 }
 
@@ -72,11 +78,13 @@ export function worstFirst(status: Status): MirrorStatus[] {
 }
 
 /** How many mirrors stand in each way, the worst first, with the words for them. */
-export function countStandings(status: Status): { readonly tone: StandingTone; readonly word: string; readonly count: number }[] {
+export function countStandings(
+  status: Status,
+): { readonly tone: StandingTone; readonly word: string; readonly count: number }[] {
   const words = new Map<string, { tone: StandingTone; word: string; count: number }>();
   for (const mirror of status.mirrors) {
     const { tone, word } = standingOf(mirror, status.generation);
-    const called = tone === 'busy' ? 'on the way' : word;
+    const called = tone === 'busy' ? 'on the way' : tone === 'warn' ? 'behind' : word;
     const known = words.get(`${tone} ${called}`);
     if (known) known.count++;
     else words.set(`${tone} ${called}`, { tone, word: called, count: 1 });

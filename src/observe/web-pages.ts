@@ -61,7 +61,7 @@ export function publicPages(deps: Deps, at: string): WebPages {
   const { clock, sources } = deps;
   const fresh = keptFor(clock, publicMaxAgeSeconds * 1000, () => pageAnswer(live, clock, publicLinks));
   const facts = (): PublicStatus => publicStatus(sources.status(), sources.history(), clock.now());
-  const data = <T>(of: (status: PublicStatus) => T): (() => Answer) =>
+  const data = (of: (status: PublicStatus) => unknown): (() => Answer) =>
     keptFor(clock, publicMaxAgeSeconds * 1000, () => publicAnswer(json(200, of(facts()))));
   const arch = data((status) => archStatus(status, sources.checkSeconds()));
   const pages: [string, () => Answer][] = [

@@ -383,7 +383,9 @@ test('the example configuration shows every key, and the defaults as they are', 
   const example = onThisDisk(readFileSync(exampleFile, 'utf8'), directory);
   const lines = example.split('\n').map((line) => line.replace(/^( *)# ([a-z_]+: [^ ].*)$/, '$1$2'));
   const spelledOut = lines
-    .filter((line) => !/^ *(socket|listen_public|scrub|primary|include|exclude|bandwidth|quiet|takeover_after): /.test(line))
+    .filter(
+      (line) => !/^ *(socket|listen_public|scrub|primary|include|exclude|bandwidth|quiet|takeover_after): /.test(line),
+    )
     .join('\n');
   assert.notEqual(spelledOut, example);
   assert.deepEqual(await load(spelledOut), await load(example));

@@ -125,5 +125,9 @@ const noHistory: RecentHistory = { version: 1, lag: [], propagation: [] };
 
 /** The page for operators as a document, at `at`. */
 export function pageText(status: Status, at: number, history: RecentHistory = noHistory): string {
-  return renderDocument(operatorPage({ status, history, nowMs: at }), { version: 'v1', nowMs: at, links: ['status.json'] });
+  return renderDocument(operatorPage({ status, history, nowMs: at }), {
+    version: 'v1',
+    nowMs: at,
+    links: ['status.json'],
+  });
 }
