@@ -9,7 +9,10 @@ import { countText, spanText } from './words.ts';
 const linesForAll = 12;
 const slowestShown = 4;
 const namesShown = 8;
-const changesShown = 20;
+/** Of the newest generation, and of each older one. */
+const changesShown = { newest: 20, older: 5 };
+/** With many mirrors only so many generations have a waterfall line by line, or the page would be heavy; all have it in one line. */
+const waterfallsOfMany = 3;
 const repositoriesShown = 6;
 
 /** What the time axis of one waterfall spans, in milliseconds since the epoch. */
@@ -20,14 +23,16 @@ interface Axis {
 
 /** The section of generations, newest first, the newest of them open. */
 export function generationsSection(propagation: readonly Propagation[], nowMs: number): string {
-  const items = propagation.map((generation, i) => generationItem(generation, { isNewest: i === 0, nowMs }));
+  const items = propagation.map((generation, i) => generationItem(generation, { place: i, nowMs }));
   const none = '<p class="calm">Nothing published yet.</p>';
   return `<section id="generations"><h2>Last generations</h2>
 <p class="note">From the end of the upload to each mirror. A bar that takes much longer than the others leaves the drawing; its time is written beside it.</p>
 ${items.length === 0 ? none : items.join('\n')}</section>`;
 }
 
-function generationItem(generation: Propagation, { isNewest, nowMs }: { isNewest: boolean; nowMs: number }): string {
+/** `place`: 0 is the newest. */
+function generationItem(generation: Propagation, { place, nowMs }: { place: number; nowMs: number }): string {
+  const isNewest = place === 0;
   const spread = spreadOf(generation);
   const axis = axisOf(generation, spread);
   const from = generation.builder === '' ? '' : ` <span class="by">${html(generation.builder)}</span>`;
@@ -36,10 +41,14 @@ function generationItem(generation: Propagation, { isNewest, nowMs }: { isNewest
 <span class="count">${countsText(generation)}</span>
 ${strip(generation, spread, axis)}
 <span class="reach${isNewest && spread.missing.length > 0 ? ' open' : ''}">${reachText(spread)}</span></summary>
-${rollbackLine(generation)}${changesLine(generation)}
-<ol class="fall">
+${rollbackLine(generation)}${changesLine(generation, isNewest ? changesShown.newest : changesShown.older)}
+${place < waterfallsOfMany || spread.of <= linesForAll ? waterfall(generation, spread, axis) : ''}${missingLine(spread)}</details>`;
+}
+
+function waterfall(generation: Propagation, spread: Spread, axis: Axis): string {
+  return `<ol class="fall">
 ${[...phases(generation, axis), ...mirrorLines(generation, spread, axis)].join('\n')}
-</ol>${missingLine(spread)}</details>`;
+</ol>`;
 }
 
 function countsText({ added, removed }: Propagation): string {
@@ -63,9 +72,9 @@ function rollbackLine({ rollback }: Propagation): string {
   return `<p><strong>Back to generation ${rollback.to}</strong> by ${html(rollback.who)}: ${html(rollback.why)}</p>\n`;
 }
 
-function changesLine({ repositories, changes, changed_names: names, batch }: Propagation): string {
+function changesLine({ repositories, changes, changed_names: names, batch }: Propagation, most: number): string {
   const where = repositories.length === 0 ? '' : ` in ${someOf(repositories, repositoriesShown)}`;
-  const shown = changes.slice(0, changesShown);
+  const shown = changes.slice(0, most);
   const more = Math.max(0, names - new Set(shown.map(({ name }) => name)).size);
   const list = shown.map(changeText).join(', ');
   const what = shown.length === 0 ? '' : `: ${list}${more > 0 ? ` and ${more} more` : ''}`;

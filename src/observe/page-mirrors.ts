@@ -105,7 +105,7 @@ function observedCell(mirror: MirrorStatus): string {
   return `${lagText(lag)}${seen === mirror.generation ? '' : ` <small>serves ${seen}</small>`}`;
 }
 
-/** Above so many mirrors lines have half as many steps and reasons are shorter, or the page would be heavy. */
+/** Above so many mirrors lines have fewer steps (hours and days) and reasons are shorter, or the page would be heavy. */
 const manyMirrors = 100;
 const stepWidth = 2;
 
@@ -115,10 +115,10 @@ const stepWidth = 2;
  */
 export function sparklinesOf(lag: readonly LagSeries[], mirrors: number): (name: string) => [string, string] {
   const series = new Map(lag.map((one) => [one.mirror, one]));
-  const pieces = mirrors > manyMirrors ? 6 : 3;
+  const many = mirrors > manyMirrors;
   return (name) => {
     const { day = [], week = [] } = series.get(name) ?? {};
-    return [sparkline(day, pieces), sparkline(week, pieces)];
+    return [sparkline(day, many ? 6 : 3), sparkline(week, many ? 12 : 3)];
   };
 }
 

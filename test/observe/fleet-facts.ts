@@ -190,11 +190,17 @@ function propagationOf(generation: number, names: readonly string[], nowMs: numb
     added: 3 + (age % 4) * 6,
     removed: age % 3,
     repositories: repositories.slice(0, 1 + (age % 5)),
-    changed_names: 3 + (age % 4) * 6,
+    changed_names: 25 + (age % 4) * 6,
     changes: [
       { kind: 'upgraded', name: 'linux-postmarketos-qcom-sdm845', from: '6.12.8-r0', to: '6.12.9-r0' },
       { kind: 'added', name: 'plasma-mobile', from: null, to: '6.5.3-r1' },
       { kind: 'removed', name: 'old-firmware', from: '20200101-r0', to: null },
+      ...Array.from({ length: 17 }, (_, i) => ({
+        kind: 'upgraded' as const,
+        name: `kde-application-${i}`,
+        from: '25.12.0-r0',
+        to: '25.12.1-r0',
+      })),
     ],
     rollback: age === 6 ? { to: 4800, who: 'martijn', why: 'the kernel does not boot' } : null,
     mirrors: names.map((name, i) => {
