@@ -80,7 +80,7 @@ p.warn { color: var(--warn); }
 .fall .u { fill: var(--idle); } .fall .v { fill: var(--ink); } .fall .c { fill: var(--good); } .fall .s { fill: var(--good); fill-opacity: .35; }
 .fall .w { fill: var(--warn); height: 2px; y: 4px; }
 footer { padding-bottom: 2rem; color: var(--soft); font-size: .87rem; }
-@media (min-width: 78.01rem) { .mirrors td:nth-child(10) { min-width: 15rem; } .n, .mirrors td:nth-child(n+3):nth-child(-n+7):not(:has(svg)), .repository td:nth-child(2), .repository td:nth-child(3),
+@media (min-width: 78.01rem) { .mirrors td:nth-child(10) { min-width: 12rem; } .n, .mirrors td:nth-child(n+3):nth-child(-n+7):not(:has(svg)), .repository td:nth-child(2), .repository td:nth-child(3),
   .generation td { text-align: right; } }
 @media (max-width: 78rem) {
   header, main, footer { padding-left: .9rem; padding-right: .9rem; }
