@@ -32,7 +32,7 @@ function isCalm(mirror: MirrorStatus): boolean {
 }
 
 /** Seconds for which users, or our records where nobody looks, lack something. */
-export function lagOf(mirror: MirrorStatus): number {
+function lagOf(mirror: MirrorStatus): number {
   return Math.max(mirror.lag_seconds, mirror.observed_lag_seconds ?? 0);
 }
 

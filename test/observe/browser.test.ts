@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { existsSync } from 'node:fs';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import axe from 'axe-core';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { type RunningServer, startServer } from '../../src/observe/server.ts';
 import type { MirrorStatus, Status } from '../../src/observe/status.ts';
@@ -11,7 +11,6 @@ import { type FleetFacts, fleetFacts } from './fleet-facts.ts';
 
 const executablePath = '/usr/bin/chromium';
 const absent = existsSync(executablePath) ? false : 'chromium absent';
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 let browser: Promise<Browser> | undefined;
 const closing: (() => Promise<unknown>)[] = [];
@@ -69,6 +68,14 @@ async function open(
   );
   await page.goto(`http://127.0.0.1:${site.server.address?.port}${path}`);
   return { page, wrong };
+}
+
+interface AxeResult {
+  readonly violations: readonly {
+    readonly id: string;
+    readonly impact: string;
+    readonly nodes: readonly { readonly html: string }[];
+  }[];
 }
 
 function changed(site: Site, name: string, changes: Partial<MirrorStatus>): void {
@@ -242,10 +249,8 @@ test('nothing hinders who reads with a screen reader or needs contrast, light an
       await page.emulateMedia({ colorScheme });
       await page.setViewportSize({ width, height: 900 });
       backgrounds.add(await page.evaluate('getComputedStyle(document.body).backgroundColor'));
-      await page.evaluate(axe);
-      const { violations } = (await page.evaluate('axe.run({ resultTypes: ["violations"] })')) as {
-        violations: { id: string; impact: string; nodes: { html: string }[] }[];
-      };
+      await page.evaluate(axe.source);
+      const { violations } = await page.evaluate<AxeResult>('axe.run({ resultTypes: ["violations"] })');
       const found = violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes[0]?.html}`);
       assert.deepEqual(found, [], `${path} ${colorScheme} ${width}`);
     }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { sparklinePath, worstLag } from '../../src/observe/sparkline.ts';
 import { secondsUntil, spreadOf } from '../../src/observe/spread.ts';
 import { fleetFacts } from './fleet-facts.ts';
