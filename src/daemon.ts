@@ -23,7 +23,7 @@ import type { IngestDeps } from './ingest/ports.ts';
 import { Quarantine } from './ingest/quarantine.ts';
 import { Metrics } from './observe/metrics.ts';
 import { Prober } from './observe/probe.ts';
-import { type RunningServer, startServer } from './observe/server.ts';
+import { addressText, type RunningServer, startServer } from './observe/server.ts';
 import { statusView } from './observe/status.ts';
 import { Publisher } from './publish/publisher.ts';
 import type { Store } from './store/store.ts';
@@ -157,12 +157,12 @@ export class Daemon {
     await this.#announcers.configure(this.#config.announce);
     this.#startTimers();
     this.#ready = true;
-    const at = this.#server.address;
     log.info('started', {
       version,
       config: this.#config.file,
       generation: this.#facts().generation,
-      listen: at ? `${at.host}:${at.port}` : undefined,
+      listen: addressText(this.#server.address),
+      listen_public: addressText(this.#server.publicAddress),
     });
     await this.#notifier.ready(statusLine(this.#facts()));
   }

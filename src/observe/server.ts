@@ -25,6 +25,11 @@ interface Address {
   readonly port: number;
 }
 
+/** For the log; nothing for none. */
+export function addressText(address: Address | null): string | undefined {
+  return address === null ? undefined : `${address.host}:${address.port}`;
+}
+
 export interface ServerOptions {
   readonly listen: Address | null;
   /** Where only what is public is served; null or absent: nowhere. */
