@@ -14,14 +14,15 @@ import { KeyKeeper } from './daemon/keys.ts';
 import { lockAll, openState } from './daemon/locks.ts';
 import { rebuildFromTrees } from './daemon/rebuild.ts';
 import { hashRebuilt, type RehashDeps } from './daemon/rebuild-files.ts';
+import { Past } from './daemon/past.ts';
 import { Reloader } from './daemon/reloader.ts';
 import { Supervisor } from './daemon/supervisor.ts';
 import { ScrubService } from './daemon/scrub.ts';
-import { feedWatchdog, keepBeating, keepHouse, keepQuarantine } from './daemon/timers.ts';
+import { keepBeating, keepHouse, keepQuarantine, startWatchdog } from './daemon/timers.ts';
 import { Quarantine } from './ingest/quarantine.ts';
 import { Metrics } from './observe/metrics.ts';
 import { Prober } from './observe/probe.ts';
-import { type RunningServer, startServer } from './observe/server.ts';
+import { addressText, type RunningServer, startServer } from './observe/server.ts';
 import { statusView } from './observe/status.ts';
 import { Publisher } from './publish/publisher.ts';
 import type { Store } from './store/store.ts';
@@ -67,6 +68,7 @@ export class Daemon {
   readonly #reloader: Reloader;
   readonly #inboxes = new Map<string, InboxParts>();
   readonly #fleet: Fleet;
+  readonly #past: Past;
   readonly #locks: Disposable;
   /** Start and reloads change which services run: one after the other. */
   readonly #changes = new Mutex();
@@ -112,6 +114,7 @@ export class Daemon {
     const keyring = (builder: string) => this.#keys.keyring(builder);
     const trust = { keyring, verifier: this.#verifier };
     this.#fleet = new Fleet({ ...options, ...parts, ...trust, prober, config: () => this.#config });
+    this.#past = new Past({ ...options, store: this.#store, mirrors: () => this.#fleet.sources() });
     const onChange = (builder: string): void => this.#inboxes.get(builder)?.service.wake();
     this.#keys = new KeyKeeper({ store: this.#store, clock, log, onChange });
     const [{ root }, { batches }] = [config, this.#store];
@@ -143,12 +146,15 @@ export class Daemon {
     await this.#keys.configure(this.#config);
     this.#server = await startServer({
       listen: this.#config.listen,
+      listenPublic: this.#config.listenPublic,
       socket: this.#config.socket,
       log,
       clock: this.#options.clock,
       handlers: {
         metrics: () => this.#renderMetrics(),
         status: () => statusView(this.#facts(), this.#options.clock.now()),
+        history: () => this.#past.recent(),
+        checkSeconds: () => this.#config.schedule.probeMs / 1000,
         alive: () => this.#isAlive(),
         ready: () => this.#ready,
         control: controlHandlers(this.#controlDeps()),
@@ -165,12 +171,12 @@ export class Daemon {
     await this.#announcers.configure(this.#config.announce);
     this.#startTimers();
     this.#ready = true;
-    const at = this.#server.address;
     log.info('started', {
       version,
       config: this.#config.file,
       generation: this.#facts().generation,
-      listen: at ? `${at.host}:${at.port}` : undefined,
+      listen: addressText(this.#server.address),
+      listen_public: addressText(this.#server.publicAddress),
     });
     await this.#notifier.ready(statusLine(this.#facts()));
   }
@@ -199,6 +205,7 @@ export class Daemon {
     await this.#keys[Symbol.asyncDispose]();
     for (const { watcher } of this.#inboxes.values()) await watcher[Symbol.asyncDispose]();
     await this.#verifier[Symbol.asyncDispose]();
+    this.#past.save();
     this.#store[Symbol.dispose]();
     this.#locks[Symbol.dispose]();
     log.info('stopped');
@@ -263,15 +270,12 @@ export class Daemon {
     this.#supervisor.start('quarantine', (signal) => keepQuarantine(this.#quarantine, clock, log, signal));
     const beat = (): string => {
       this.#beatAt = clock.monotonic();
-      return statusLine(this.#facts());
+      const facts = this.#facts();
+      this.#past.note(facts);
+      return statusLine(facts);
     };
     this.#supervisor.start('heartbeat', (signal) => keepBeating(beat, this.#notifier, clock, signal));
-    const every = this.#notifier.watchdogIntervalMs;
-    if (every !== null) {
-      this.#supervisor.start('watchdog', (signal) =>
-        feedWatchdog(() => this.#isAlive(), every, this.#notifier, clock, signal),
-      );
-    }
+    startWatchdog(this.#supervisor, () => this.#isAlive(), this.#notifier, clock);
     this.#supervisor.start('unfinished', (signal) => this.#reloader.run(signal));
     this.#supervisor.start('scrub', (signal) => this.#scrub.run(signal));
     this.#supervisor.start('scrub-schedule', (signal) => this.#scrub.schedule(signal));

@@ -48,6 +48,8 @@ export type HistoryEntry =
       }[];
     };
 
+export type GenerationEntry = HistoryEntry & { readonly kind: 'generation' };
+
 export interface IndexStep {
   /** Path of the index. */
   readonly path: string;
@@ -101,7 +103,12 @@ export class HistoryStore {
     };
   }
 
-  #generations(before: number, limit: number): HistoryEntry[] {
+  /** The newest `limit` generations, newest first. */
+  newest(limit: number): GenerationEntry[] {
+    return this.#generations(newestHistory.generation, limit);
+  }
+
+  #generations(before: number, limit: number): GenerationEntry[] {
     return this.#db
       .all(
         `SELECT g.*, b.builder, r.target, r.repository AS only, r.who, r.why FROM generation g

@@ -149,6 +149,22 @@ export const migrations: readonly string[] = [
   ) STRICT;
   CREATE INDEX mirror_sync_mirror ON mirror_sync (mirror);
 
+  CREATE TABLE mirror_reached (
+    generation INTEGER NOT NULL,
+    mirror TEXT NOT NULL,
+    target TEXT NOT NULL,
+    confirmed_at INTEGER,
+    observed_at INTEGER,
+    PRIMARY KEY (generation, mirror, target)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE lag_sample (
+    span INTEGER NOT NULL,
+    bucket INTEGER NOT NULL,
+    mirror TEXT NOT NULL,
+    lag INTEGER NOT NULL,
+    PRIMARY KEY (span, bucket, mirror)
+  ) STRICT, WITHOUT ROWID;
+
   CREATE TABLE broker (
     name TEXT PRIMARY KEY,
     target TEXT NOT NULL,

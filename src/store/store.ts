@@ -11,9 +11,12 @@ import { EventStore } from './events.ts';
 import { GenerationStore } from './generations.ts';
 import { HistoryStore } from './history.ts';
 import { Journal } from './journal.ts';
+import { LagStore } from './lag-samples.ts';
 import { isDamage, setAside } from './corrupt.ts';
 import { MirrorStateStore } from './mirror-states.ts';
 import { MirrorStore } from './mirrors.ts';
+import { PublishedChangeStore } from './published-changes.ts';
+import { ReachedStore } from './reached.ts';
 import { RecallStore } from './recalls.ts';
 import { RetentionStore } from './retention.ts';
 import { RollbackStore } from './rollbacks.ts';
@@ -41,6 +44,9 @@ export interface Store extends Disposable {
   /** Why the state could not be written the last time; null when it could. */
   readonly writeProblem: () => string | null;
   readonly syncs: SyncStore;
+  readonly reached: ReachedStore;
+  readonly publishedChanges: PublishedChangeStore;
+  readonly lag: LagStore;
 }
 
 /** The name of the database in the state directory. */
@@ -87,6 +93,9 @@ export function openStore(directory: string): Store {
     takeover: new TakeoverStore(db),
     writeProblem: () => db.writeProblem,
     syncs: new SyncStore(db),
+    reached: new ReachedStore(db),
+    publishedChanges: new PublishedChangeStore(db),
+    lag: new LagStore(db),
     [Symbol.dispose]: () => db[Symbol.dispose](),
   };
 }
