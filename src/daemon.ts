@@ -297,6 +297,8 @@ export class Daemon {
       keys: this.#keys,
       inboxes: this.#inboxes,
       fleet: this.#fleet,
+      quarantine: this.#quarantine,
+      facts: () => this.#facts(),
       ready: () => this.#ready && !this.#stopping,
       reload: () => this.reload(),
       scrub: () => this.#scrub.ask(),

@@ -6,6 +6,7 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   status: async () => (await import('./status.ts')).command,
   preview: async () => (await import('./preview.ts')).command,
   history: async () => (await import('./history.ts')).command,
+  explain: async () => (await import('./explain.ts')).command,
   push: async () => (await import('./control.ts')).pushCommand,
   mirror: async () => (await import('./mirror.ts')).command,
   approve: async () => (await import('./control.ts')).approveCommand,

@@ -21,6 +21,7 @@ import { RecallStore } from './recalls.ts';
 import { RetentionStore } from './retention.ts';
 import { RollbackStore } from './rollbacks.ts';
 import { StagingStore } from './staging.ts';
+import { StoryStore } from './stories.ts';
 import { SyncStore } from './syncs.ts';
 import { TakeoverStore } from './takeover.ts';
 
@@ -47,6 +48,7 @@ export interface Store extends Disposable {
   readonly reached: ReachedStore;
   readonly publishedChanges: PublishedChangeStore;
   readonly lag: LagStore;
+  readonly stories: StoryStore;
 }
 
 /** The name of the database in the state directory. */
@@ -96,6 +98,7 @@ export function openStore(directory: string): Store {
     reached: new ReachedStore(db),
     publishedChanges: new PublishedChangeStore(db),
     lag: new LagStore(db),
+    stories: new StoryStore(db),
     [Symbol.dispose]: () => db[Symbol.dispose](),
   };
 }

@@ -7,6 +7,7 @@ import { spec as check } from './check.ts';
 import { spec as completion } from './completion.ts';
 import { spec as demo } from './demo.ts';
 import { spec as doctor } from './doctor.ts';
+import { spec as explain } from './explain.ts';
 import { spec as generate } from './generate.ts';
 import { spec as history } from './history.ts';
 import { spec as keys } from './keys.ts';
@@ -27,6 +28,7 @@ export const specs: readonly CommandSpec[] = [
   status,
   preview,
   history,
+  explain,
   push,
   mirror,
   approve,
