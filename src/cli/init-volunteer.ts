@@ -26,10 +26,16 @@ export function volunteerText(part: VolunteerPart): string {
     .trimEnd();
 }
 
+/** Only what pulls writes into its home. */
+function ownsHome(type: VolunteerPart['type']): boolean {
+  return type === 'trigger' || type === 'pull';
+}
+
 function accountText({ user, directory, chroot, type }: VolunteerPart): string {
   const shell = type === 'sftp' ? '/usr/sbin/nologin' : '/bin/sh';
+  const home = ownsHome(type) ? '--create-home' : `--no-create-home --home-dir /home/${user}`;
   return `# An account that is only used for this, and the directory that your web server serves.
-useradd --system --create-home --shell ${shell} --password '*' ${user}
+useradd --system ${home} --shell ${shell} --password '*' ${user}
 ${chroot === null ? '' : `install -d ${chroot}\n`}install -d -o ${user} -g ${user} ${directory}
 `;
 }
@@ -41,9 +47,12 @@ function keyText({ user, directory, publicKey, type }: VolunteerPart): string {
     trigger: '/usr/local/bin/lockstep-pull',
     pull: '',
   }[type];
-  return `# The key of the primary: it can do this one thing, and nothing else.
-install -d -o ${user} -g ${user} -m 700 ~${user}/.ssh
-${hereDocument(`~${user}/.ssh/authorized_keys`, `restrict,command="${command}" ${publicKey}\n`, '>>')}`;
+  const keys = `~${user}/.ssh/authorized_keys`;
+  const directories = ownsHome(type) ? `~${user}/.ssh` : `~${user} ~${user}/.ssh`;
+  return `# The key of the primary: it can do this one thing, and nothing else. All of this belongs to root, not to the account.
+install -d -m 755 ${directories}
+${hereDocument(keys, `restrict,command="${command}" ${publicKey}\n`, '>>')}chmod 644 ${keys}
+`;
 }
 
 function sshdText({ user, type, chroot, directory }: VolunteerPart): string {

@@ -17,12 +17,12 @@ test('a new operator who follows the README has a primary and a real rrsync mirr
   await operator.prepare();
   await t.test('every command of the README', () => operator.readme());
   await t.test('run again, init changes nothing', () => operator.again());
-  await t.test('nginx takes the piece for the public status page', () =>
-    operator.ok(`{ echo 'server { listen 80; server_name status.example.org;'
+  await t.test('nginx takes the piece for the public status page', async () => {
+    await operator.ok(`{ echo 'server { listen 80; server_name status.example.org;'
       cat /usr/lib/lockstepd/config/nginx/status.conf
       echo '}'; } > /etc/nginx/conf.d/status.conf
-      nginx -t`),
-  );
+      nginx -t`);
+  });
   await t.test('every command of the facts for volunteers', () => operator.follow('config/docs/volunteers.md'));
 });
 

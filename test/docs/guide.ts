@@ -4,7 +4,7 @@ import { Operator } from '../support/operator.ts';
 import { ScratchHost } from '../support/scratch-host.ts';
 
 test("every command of the operator's guide runs, with the exit code that is meant", async (t) => {
-  const host = await ScratchHost.create(t);
+  const host = await ScratchHost.create(t, 'rclone');
   if (host === null) return;
   const operator = new Operator(host);
   await operator.prepare();

@@ -88,11 +88,10 @@ export class ScratchHost {
   }
 
   /** Ends with the test. Null, with the test skipped, where it cannot be had. */
-  static async create(t: TestContext): Promise<ScratchHost | null> {
+  static async create(t: TestContext, ...programs: readonly string[]): Promise<ScratchHost | null> {
     if (process.getuid?.() !== 0) return skip(t, 'a scratch host needs root');
-    const missing = ['unshare', 'nsenter', 'ip', 'setpriv', 'sshd', 'ssh-keyscan', 'rsync', 'rrsync', 'nginx'].find(
-      (name) => findProgram(name) === undefined,
-    );
+    const needed = ['unshare', 'nsenter', 'ip', 'setpriv', 'sshd', 'ssh-keyscan', 'rsync', 'rrsync', 'nginx', 'curl'];
+    const missing = [...needed, ...programs].find((name) => findProgram(name) === undefined);
     if (missing !== undefined) return skip(t, `${missing} absent`);
     const directory = mkdtempSync(join(tmpdir(), 'lockstepd-host-'));
     t.after(() => rmSync(directory, { recursive: true, force: true }));
