@@ -63,20 +63,27 @@ test('the unit leaves what the daemon needs', () => {
     'ExecReload=/bin/kill -HUP $MAINPID',
     'ReadWritePaths=/srv/mirror',
     'OOMPolicy=continue',
+    // A TERM to the whole group would end the pushes that are being drained.
+    'KillMode=mixed',
     'Environment="NODE_OPTIONS=--max-semi-space-size=1 --max-old-space-size=48" MALLOC_ARENA_MAX=2',
   ]) {
     assert.ok(text.split('\n').includes(line), line);
   }
 });
 
+/** A copy with the lines that stand there as examples for a builder. */
+function withBuilder(t: TestContext, name: string): string {
+  const text = readFileSync(join(repository, 'systemd', name), 'utf8');
+  assert.match(text, /^#[umd] /m);
+  const copy = join(scratch(t), name);
+  writeFileSync(copy, text.replaceAll(/^#(?=[umd] )/gm, ''));
+  return copy;
+}
+
 test('sysusers and tmpfiles make the users and directories, each with its owner', async (t) => {
   const root = scratch(t);
   mkdirSync(join(root, 'etc'));
-  const users = await run(t, [
-    'systemd-sysusers',
-    `--root=${root}`,
-    join(repository, 'systemd/lockstepd.sysusers.conf'),
-  ]);
+  const users = await run(t, ['systemd-sysusers', `--root=${root}`, withBuilder(t, 'lockstepd.sysusers.conf')]);
   if (users === null) return;
   passed(users);
   const ids = (file: string): Map<string, number> =>
@@ -89,12 +96,8 @@ test('sysusers and tmpfiles make the users and directories, each with its owner'
   const [uids, gids] = [ids('passwd'), ids('group')];
   assert.match(readFileSync(join(root, 'etc/group'), 'utf8'), /^repoupload-example:[^:]*:\d+:lockstepd$/m);
   if (process.getuid?.() !== 0) return t.skip('not root, so nothing can be given to another owner');
-  const files = await run(t, [
-    'systemd-tmpfiles',
-    `--root=${root}`,
-    '--create',
-    join(repository, 'systemd/lockstepd.tmpfiles.conf'),
-  ]);
+  const tmpfiles = withBuilder(t, 'lockstepd.tmpfiles.conf');
+  const files = await run(t, ['systemd-tmpfiles', `--root=${root}`, '--create', tmpfiles]);
   if (files === null) return;
   passed(files);
   const expected = [

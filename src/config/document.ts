@@ -1,5 +1,6 @@
-/** YAML text as plain values, with the line and column of every key; knows nothing of what the keys mean. */
-import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+/** YAML text as plain values, with the line and column of every key, and values as YAML; knows nothing of what the keys mean. */
+import { isDeepStrictEqual } from 'node:util';
+import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, stringify, type YAMLSeq } from 'yaml';
 import type { ConfigProblem } from '../errors.ts';
 import type { KeyProblem } from './fields.ts';
 
@@ -128,4 +129,69 @@ function keyText(path: KeyProblem['path']): string {
     .map((part) => (typeof part === 'number' ? `[${part}]` : `.${part}`))
     .join('')
     .replace(/^\./, '');
+}
+
+/** A value as YAML in block form, with a newline at its end. */
+export function writeYaml(value: unknown): string {
+  return stringify(value, { lineWidth: 0 });
+}
+
+/**
+ * The document with `item` at the end of the list that is its top key `key`; every other byte stays, comments included.
+ * Null where that cannot be done so: a list in brackets, a broken document.
+ */
+export function appendToList(text: string, key: string, item: unknown): string | null {
+  const document = parseDocument(text);
+  if (document.errors.length > 0 || !isMap(document.contents)) return null;
+  const pair = document.contents.items.find((entry) => isScalar(entry.key) && entry.key.value === key);
+  const changed = pair === undefined ? withNewList(text, key, item) : withItem(text, pair.key, pair.value, item);
+  if (changed === null) return null;
+  const before: unknown = document.toJS({ maxAliasCount });
+  const after = parseDocument(changed);
+  if (after.errors.length > 0 || typeof before !== 'object' || before === null) return null;
+  const list: unknown = (before as Readonly<Record<string, unknown>>)[key] ?? [];
+  const expected = { ...before, [key]: [...(Array.isArray(list) ? list : []), item] };
+  return isDeepStrictEqual(after.toJS({ maxAliasCount }), expected) ? changed : null;
+}
+
+function withNewList(text: string, key: string, item: unknown): string {
+  return `${text}${text.endsWith('\n') ? '' : '\n'}\n${key}:\n${indented(item, 2)}`;
+}
+
+function withItem(text: string, key: unknown, list: unknown, item: unknown): string | null {
+  if (!isNode(key)) return null;
+  if (isSeq(list) && list.items.length > 0) return list.flow === true ? null : afterItems(text, list, item);
+  // `mirrors:` with nothing behind it, or with empty brackets, which then go.
+  const [start, end] = (isSeq(list) ? list.range : undefined) ?? [key.range?.[1] ?? 0, key.range?.[1] ?? 0];
+  const line = lineEnd(text, end);
+  const head = text.slice(0, start).trimEnd() + text.slice(end, line).trimEnd();
+  return `${head}\n${indented(item, 2)}${text.slice(line + 1)}`;
+}
+
+function afterItems(text: string, list: YAMLSeq, item: unknown): string | null {
+  const [first] = list.items;
+  if (!isNode(first)) return null;
+  const start = first.range?.[0] ?? 0;
+  const [, spaces] = /^( *)- +$/.exec(text.slice(text.lastIndexOf('\n', start - 1) + 1, start)) ?? [];
+  const end = endOf(list);
+  if (spaces === undefined || end === null) return null;
+  const line = text[end - 1] === '\n' ? end - 1 : lineEnd(text, end);
+  return `${text.slice(0, line)}\n${indented(item, spaces.length)}${text.slice(line + 1)}`;
+}
+
+/** Where the last value ends; what comes after it on its line is a comment. */
+function endOf(node: unknown): number | null {
+  if (!isNode(node)) return null;
+  if (isSeq(node) && node.flow !== true && node.items.length > 0) return endOf(node.items.at(-1));
+  const last = isMap(node) && node.flow !== true ? node.items.at(-1) : undefined;
+  return last === undefined ? (node.range?.[1] ?? null) : (endOf(last.value) ?? endOf(last.key));
+}
+
+function lineEnd(text: string, from: number): number {
+  const end = text.indexOf('\n', from);
+  return end < 0 ? text.length : end;
+}
+
+function indented(item: unknown, spaces: number): string {
+  return writeYaml([item]).replace(/^(?=.)/gm, ' '.repeat(spaces));
 }

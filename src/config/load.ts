@@ -19,7 +19,11 @@ export interface LoadOptions {
 
 /** The configuration in `file`. Throws ConfigError with every problem of the text, the values and the paths on the disk. */
 export async function loadConfig(file: string, options: LoadOptions): Promise<Config> {
-  const text = await readText(file);
+  return loadConfigText(file, await readText(file), options);
+}
+
+/** The configuration that `text` would be as the file `file`, which is not looked at. Throws as loadConfig. */
+export async function loadConfigText(file: string, text: string, options: LoadOptions): Promise<Config> {
   const document = readYaml(file, text);
   if (document.broken) throw new ConfigError(inOrder(document.problems));
   const credentialsDirectory = options.env.CREDENTIALS_DIRECTORY ?? null;

@@ -20,6 +20,7 @@ import {
 } from './fields.ts';
 import { keySources } from './keys-schema.ts';
 import { type GuardSettings, guards, toGuards } from './guards-schema.ts';
+import { type HookConfig, hooks, toHook } from './hooks-schema.ts';
 import { type Limits, limits, toLimits } from './mirror-limits-schema.ts';
 import { type MirrorConfig, mirror, type SchemaContext, toMirror } from './mirror-schema.ts';
 import { absolutePath, name, plainPath } from './names.ts';
@@ -48,6 +49,8 @@ export interface Config {
   readonly socket: string;
   /** Port 0 asks the system for a free one. */
   readonly listen: { readonly host: string; readonly port: number };
+  /** Where only the public status page is; null: nowhere but below `listen`. */
+  readonly listenPublic: Config['listen'] | null;
   /** Threads that verify. */
   readonly workers: number;
   readonly inboxes: readonly InboxConfig[];
@@ -69,6 +72,8 @@ export interface Config {
   readonly switch: SwitchSettings;
   /** MQTT brokers that are told of each generation. */
   readonly announce: readonly AnnounceConfig[];
+  /** Programs that are run when something happens. */
+  readonly hooks: readonly HookConfig[];
   readonly schedule: {
     readonly rescanMs: number;
     readonly probeMs: number;
@@ -77,6 +82,8 @@ export interface Config {
   };
   readonly scrub: ScrubSettings;
   readonly log: { readonly level: LogLevel };
+  /** The document as it was written, for what a reload says of changes. */
+  readonly written: unknown;
 }
 
 export interface InboxConfig {
@@ -102,7 +109,7 @@ export interface InboxConfig {
 export function parseConfig(value: unknown, context: SchemaContext): Parsed<Config> | { problems: KeyProblem[] } {
   const result = document.safeParse(value);
   return result.success
-    ? { value: toConfig(result.data, context) }
+    ? { value: { ...toConfig(result.data, context), written: value } }
     : { problems: result.error.issues.flatMap(toProblems) };
 }
 
@@ -147,11 +154,12 @@ const inbox = mapping('an inbox', {
   guards,
 });
 
-const document = mapping('a configuration', {
+export const document = mapping('a configuration', {
   root: absolutePath(),
   state: absolutePath(),
   socket: text(socketExample, parseSocket).optional(),
   listen: text(listenExample, parseListen).prefault('127.0.0.1:9617'),
+  listen_public: text(listenExample, parseListen).optional(),
   workers: wholeNumber(1, 16).prefault(1),
   inboxes: listOf('inboxes', inbox, 1),
   publish: section({
@@ -169,6 +177,7 @@ const document = mapping('a configuration', {
   limits,
   switch: switching,
   announce: orAbsent([], listOf('brokers', announce, 0)),
+  hooks: orAbsent([], hooks),
   schedule: section({
     rescan: duration('1s', '1d').prefault('60s'),
     probe: duration('1s', '1d').prefault('60s'),
@@ -180,7 +189,7 @@ const document = mapping('a configuration', {
   }),
 });
 
-function toConfig(written: z.output<typeof document>, context: SchemaContext): Config {
+function toConfig(written: z.output<typeof document>, context: SchemaContext): Omit<Config, 'written'> {
   const { root, state, publish, schedule } = written;
   return {
     file: context.file,
@@ -188,6 +197,7 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): C
     state,
     socket: written.socket ?? socketIn(state),
     listen: written.listen,
+    listenPublic: written.listen_public ?? null,
     workers: written.workers,
     inboxes: written.inboxes.map((entry) => ({
       builder: entry.builder,
@@ -220,6 +230,7 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): C
     limits: toLimits(written.limits),
     switch: toSwitch(written.switch),
     announce: written.announce.map((entry) => toAnnounce(entry, publish.primary ?? null, context)),
+    hooks: written.hooks.map(toHook),
     schedule: { rescanMs: schedule.rescan, probeMs: schedule.probe, scrub: schedule.scrub ?? null },
     scrub: toScrub(written.scrub),
     log: { level: written.log.level },

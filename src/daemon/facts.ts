@@ -3,12 +3,15 @@ import type { KeyState } from '../config/key-scope.ts';
 import type { MirrorConfig } from '../config/mirror-schema.ts';
 import { estimateSync } from '../observe/period.ts';
 import type { BrokerFacts } from '../observe/announcements.ts';
+import type { ConfigFacts } from '../observe/config.ts';
+import type { HookFacts } from '../observe/hooks.ts';
 import type { SwitchStatus } from '../observe/switch.ts';
 import type { ScrubStatus } from '../observe/scrub.ts';
 import type { UpstreamFacts } from '../observe/upstreams.ts';
 import type { KeyProblemFacts, MirrorFacts, MirrorState, StatusFacts } from '../observe/status.ts';
 import type { MetricTargets } from '../observe/metrics.ts';
 import type { Config } from '../config/schema.ts';
+import type { PushProgress } from '../replicate/push-progress.ts';
 import { blockOf, breakerOf, type MirrorState as WorkerState } from '../replicate/mirror.ts';
 import { missingSince, withinPart } from './held.ts';
 import type { IndexRow } from '../store/generations.ts';
@@ -19,7 +22,11 @@ const endedBatchesShown = 20;
 export interface MirrorSource {
   readonly config: MirrorConfig;
   /** Null for a mirror that pulls when it likes: it has what it is seen to serve. */
-  readonly worker: { readonly state: WorkerState; readonly nextAttemptAtMs: number | null } | null;
+  readonly worker: {
+    readonly state: WorkerState;
+    readonly nextAttemptAtMs: number | null;
+    readonly progress?: PushProgress | null;
+  } | null;
   readonly clockSkewSeconds?: number | null;
 }
 
@@ -34,6 +41,8 @@ interface FactSources {
   readonly keys: KeyJudge;
   readonly scrub: ScrubStatus;
   readonly announcements: readonly BrokerFacts[];
+  readonly hooks?: readonly HookFacts[];
+  readonly config?: ConfigFacts;
   readonly switching?: SwitchStatus | null;
   /** What the upstreams say, by the name of their inbox. */
   readonly upstreams: ReadonlyMap<string, UpstreamFacts['says']>;
@@ -42,7 +51,7 @@ interface FactSources {
 
 export function gatherFacts(
   store: Store,
-  { mirrors, keys, scrub, announcements, upstreams, switching = null, nowMs }: FactSources,
+  { mirrors, keys, scrub, announcements, hooks = [], config, upstreams, switching = null, nowMs }: FactSources,
 ): StatusFacts {
   const current = store.generations.current();
   const number = current?.number ?? 0;
@@ -62,6 +71,8 @@ export function gatherFacts(
     })),
     mirrors: mirrors.map((mirror) => mirrorFacts(store, mirror, number, nowMs)),
     announcements,
+    hooks,
+    ...(config && { config }),
     switching,
     upstreams: [...upstreams].map(([builder, says]) => upstreamFacts(store, builder, says)),
     batches: store.batches.recent(endedBatchesShown),
@@ -116,6 +127,7 @@ function mirrorFacts(
     lastError: failure ? { reason: failure.reason, message: failure.message } : null,
     url: config.url,
     clockSkewSeconds,
+    pushProgress: worker?.progress ?? null,
     sync: state
       ? null
       : estimateSync({ moments: store.syncs.of(config.name), missingSinceMs: observedMissingSinceMs, nowMs }),
@@ -155,6 +167,7 @@ export function targetsOf(config: Config): MetricTargets {
     builders: config.inboxes.map((i) => i.builder),
     mirrors: config.mirrors.map((m) => m.name),
     brokers: config.announce.map((b) => b.name),
+    hooks: config.hooks.map((h) => h.name),
   };
 }
 

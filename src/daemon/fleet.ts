@@ -1,7 +1,9 @@
 /** The mirrors of the configuration while the daemon runs: starts, wakes, drains and forgets their workers and probes. */
 import type { Config } from '../config/schema.ts';
+import { messageOf, OperationError } from '../errors.ts';
 import type { MirrorWorker } from '../replicate/worker.ts';
 import type { Clock } from '../system/clock.ts';
+import { Arrivals } from './arrivals.ts';
 import { createMirror, type MirrorDeps, type MirrorParts, SharedLimits, sourceOf } from './mirrors.ts';
 import type { MirrorSource } from './facts.ts';
 import type { SwitchStatus } from '../observe/switch.ts';
@@ -13,7 +15,7 @@ import { Together } from './together.ts';
 import { createVouch, type VouchDeps } from './vouch.ts';
 
 export interface FleetDeps
-  extends Omit<MirrorDeps, 'graceMs' | 'primary' | 'probeMs' | 'shared' | 'together' | 'vouch'>,
+  extends Omit<MirrorDeps, 'arrivals' | 'graceMs' | 'primary' | 'probeMs' | 'shared' | 'together' | 'vouch'>,
     VouchDeps {
   readonly clock: Clock;
   readonly supervisor: Supervisor;
@@ -25,6 +27,8 @@ export class Fleet {
   readonly #deps: FleetDeps;
   readonly #mirrors = new Map<string, MirrorParts>();
   readonly #limits: SharedLimits;
+  /** Which generations came in time. */
+  readonly arrivals: Arrivals;
   readonly #together: Together;
   readonly #vouch: Vouch;
   #started = false;
@@ -32,6 +36,7 @@ export class Fleet {
   constructor(deps: FleetDeps) {
     this.#deps = deps;
     this.#limits = new SharedLimits(deps.config(), deps.clock);
+    this.arrivals = new Arrivals(deps.store, deps.metrics);
     this.#vouch = createVouch(deps);
     const members = (): Member[] => [...this.#mirrors.values()].flatMap((parts) => memberOf(parts, deps.store) ?? []);
     this.#together = new Together({ ...deps, members, onGo: () => this.#wakeWorkers() });
@@ -67,24 +72,36 @@ export class Fleet {
     return [...this.#mirrors.values()].map(sourceOf);
   }
 
-  /** Starts what the configuration names and does not run yet. */
+  /**
+   * Starts what the configuration names and does not run yet. Throws when some could not be started, because state.db cannot be
+   * written for instance; the others run then.
+   */
   start(): void {
     const { config, supervisor, ...common } = this.#deps;
-    const { mirrors, publish, schedule } = config();
+    const { mirrors, publish } = config();
+    const failed: string[] = [];
     for (const mirror of mirrors) {
       const { name } = mirror;
       if (this.#mirrors.has(name)) continue;
       const { graceMs, primary } = publish;
       const deps = {
         ...common,
+        arrivals: this.arrivals,
         graceMs,
         primary,
-        probeMs: schedule.probeMs,
+        probeMs: () => config().schedule.probeMs,
         shared: this.#limits,
         together: this.#together.portOf(name),
         vouch: this.#vouch,
       };
-      const { worker, probe } = createMirror(mirror, deps);
+      let parts: ReturnType<typeof createMirror>;
+      try {
+        parts = createMirror(mirror, deps);
+      } catch (error) {
+        failed.push(`${name}: ${messageOf(error)}`);
+        continue;
+      }
+      const { worker, probe } = parts;
       this.#mirrors.set(name, { config: mirror, worker, probe });
       if (worker) supervisor.start(`mirror:${name}`, (signal) => worker.run(signal));
       if (probe) supervisor.start(`probe:${name}`, (signal) => probe.run(signal));
@@ -92,12 +109,23 @@ export class Fleet {
     if (this.#started) this.#together.configure();
     else supervisor.start('switch', (signal) => this.#together.run(signal));
     this.#started = true;
+    if (failed.length > 0)
+      throw new OperationError('STATE', `cannot be started: ${failed.join('; ')}: see why state.db cannot be written`);
   }
 
   /** The services of these have been ended, and the limits may be others. */
   reconfigure(isStopped: (service: string) => boolean): void {
-    for (const name of this.names) if (isStopped(`mirror:${name}`)) this.#mirrors.delete(name);
+    for (const name of this.names) {
+      if (!isStopped(`mirror:${name}`)) continue;
+      this.#mirrors.delete(name);
+      this.arrivals.forget(name);
+    }
     this.#limits.set(this.#deps.config());
+  }
+
+  /** Probes may be due earlier than they thought. */
+  wakeProbes(): void {
+    for (const { probe } of this.#mirrors.values()) probe?.wake();
   }
 
   /** A new generation may be out. */

@@ -5,6 +5,7 @@ import type { Publisher } from '../publish/publisher.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
 import type { Notifier } from '../system/notify.ts';
+import type { Supervisor } from './supervisor.ts';
 
 const housekeepingMs = 10 * 60_000;
 const heartbeatMs = 5000;
@@ -54,16 +55,14 @@ export async function keepBeating(
   }
 }
 
-/** Tells systemd that the daemon lives, as long as it does. */
-export async function feedWatchdog(
-  isAlive: () => boolean,
-  everyMs: number,
-  notifier: Notifier,
-  clock: Clock,
-  signal: AbortSignal,
-): Promise<void> {
-  for (;;) {
-    if (isAlive()) await notifier.watchdog();
-    await clock.sleep(everyMs, { signal });
-  }
+/** Tells systemd that the daemon lives, as long as it does; where nobody waits for that, nothing is started. */
+export function startWatchdog(supervisor: Supervisor, isAlive: () => boolean, notifier: Notifier, clock: Clock): void {
+  const everyMs = notifier.watchdogIntervalMs;
+  if (everyMs === null) return;
+  supervisor.start('watchdog', async (signal) => {
+    for (;;) {
+      if (isAlive()) await notifier.watchdog();
+      await clock.sleep(everyMs, { signal });
+    }
+  });
 }

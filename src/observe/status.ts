@@ -2,9 +2,13 @@
 import type { PushFailureReason } from '../errors.ts';
 import type { KeyState } from '../config/key-scope.ts';
 import type { BlockedBy, Breaker, WaitReason } from '../replicate/mirror.ts';
+import type { PushProgress } from '../replicate/push-progress.ts';
 import type { BatchState, Reason } from '../store/batches.ts';
 import { type AnnouncementStatus, announcementView, type BrokerFacts } from './announcements.ts';
+import { type ConfigFacts, type ConfigStatus, configView } from './config.ts';
+import { type HookFacts, type HookStatus, hookView } from './hooks.ts';
 import type { SyncEstimate } from './period.ts';
+import { type PushProgressView, pushProgressView } from './progress.ts';
 import type { ScrubStatus } from './scrub.ts';
 import { type SwitchStatus, type SwitchView, switchView } from './switch.ts';
 import { type UpstreamFacts, type UpstreamStatus, upstreamView } from './upstreams.ts';
@@ -20,6 +24,7 @@ export interface StatusFacts {
   readonly repositories: readonly RepositoryFacts[];
   readonly mirrors: readonly MirrorFacts[];
   readonly announcements: readonly BrokerFacts[];
+  readonly hooks?: readonly HookFacts[];
   readonly upstreams: readonly UpstreamFacts[];
   /** How the newest generation goes out where mirrors switch together; null or absent: each by itself. */
   readonly switching?: SwitchStatus | null;
@@ -28,6 +33,7 @@ export interface StatusFacts {
   /** Why state.db cannot be written; null when it can. */
   readonly stateProblem: string | null;
   readonly scrub: ScrubStatus;
+  readonly config?: ConfigFacts;
 }
 
 /** A key file or directory of an inbox that cannot be used. */
@@ -87,6 +93,8 @@ export interface MirrorFacts {
   readonly clockSkewSeconds?: number | null;
   /** Of a mirror that pulls when it likes: how often it seems to; null while that is not known. */
   readonly sync: SyncEstimate | null;
+  /** How far a push is that fills the mirror; null or absent: none such runs. */
+  readonly pushProgress?: PushProgress | null;
 }
 
 export interface BatchFacts {
@@ -107,6 +115,8 @@ export interface Status {
   readonly mirrors: readonly MirrorStatus[];
   /** The MQTT brokers that are told of each generation. */
   readonly announcements: readonly AnnouncementStatus[];
+  /** The programs that are run when something happens. */
+  readonly hooks: readonly HookStatus[];
   /** The inboxes that another lockstepd feeds. */
   readonly upstreams: readonly UpstreamStatus[];
   /** How the newest generation goes out where mirrors switch together; null: each by itself. */
@@ -117,6 +127,8 @@ export interface Status {
   /** Why state.db cannot be written, and so nothing be published; null when it can. */
   readonly state_problem: string | null;
   readonly scrub: ScrubStatus;
+  /** The configuration in use; null while it is not known. */
+  readonly config: ConfigStatus | null;
 }
 
 export interface RepositoryStatus {
@@ -163,6 +175,8 @@ export interface MirrorStatus {
   readonly next_sync_at: string | null;
   /** True when a mirror that pulls has lacked something for more than two of its periods. */
   readonly sync_overdue: boolean;
+  /** How far a push is that looks at everything the mirror holds, as the first one does; null or absent: none such runs. */
+  readonly push_progress?: PushProgressView | null;
 }
 
 export interface BatchStatus {
@@ -193,11 +207,13 @@ export function statusView(facts: StatusFacts, nowMs: number): Status {
     })),
     mirrors: facts.mirrors.map((m) => mirrorView(m, nowMs)),
     announcements: facts.announcements.map((broker) => announcementView(broker, instant)),
+    hooks: (facts.hooks ?? []).map((hook) => hookView(hook, instant)),
     upstreams: facts.upstreams.map((upstream) => upstreamView(upstream, instant)),
     switch: switchView(facts.switching ?? null, instant),
     batches: facts.batches.toSorted((a, b) => b.updatedAtMs - a.updatedAtMs).map(batchView),
     key_problems: facts.keyProblems.map(({ builder, path, detail }) => ({ builder, path, detail })),
     state_problem: facts.stateProblem,
+    config: facts.config ? configView(facts.config, isoSeconds) : null,
     scrub: facts.scrub,
   };
 }
@@ -225,6 +241,7 @@ function mirrorView(mirror: MirrorFacts, nowMs: number): MirrorStatus {
     sync_period_seconds: mirror.sync === null ? null : Math.round(mirror.sync.periodMs / 1000),
     next_sync_at: instant(mirror.sync?.nextMs ?? null),
     sync_overdue: mirror.sync?.overdue ?? false,
+    push_progress: pushProgressView(mirror.pushProgress ?? null, instant),
   };
 }
 

@@ -48,6 +48,8 @@ export type HistoryEntry =
       }[];
     };
 
+export type GenerationEntry = HistoryEntry & { readonly kind: 'generation' };
+
 export interface IndexStep {
   /** Path of the index. */
   readonly path: string;
@@ -101,7 +103,18 @@ export class HistoryStore {
     };
   }
 
-  #generations(before: number, limit: number): HistoryEntry[] {
+  /** The newest `limit` generations, newest first. */
+  newest(limit: number): GenerationEntry[] {
+    return this.#generations(newestHistory.generation, limit);
+  }
+
+  /** One published generation; null: it never was, or its record was lost. */
+  generation(number: number): GenerationEntry | null {
+    const [entry] = this.#generations(number + 1, 1);
+    return entry?.number === number ? entry : null;
+  }
+
+  #generations(before: number, limit: number): GenerationEntry[] {
     return this.#db
       .all(
         `SELECT g.*, b.builder, r.target, r.repository AS only, r.who, r.why FROM generation g

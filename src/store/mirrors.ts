@@ -1,5 +1,6 @@
 /** Mirrors in the store: what each one was last confirmed to hold and what a probe last saw there. */
 import type { Database, Row } from './database.ts';
+import { noteReached } from './reached.ts';
 
 export interface MirrorRow {
   readonly name: string;
@@ -60,13 +61,16 @@ export class MirrorStore {
 
   /** The mirror holds `generation`, as far as we can tell. */
   confirm(name: string, generation: number, nowMs: number): void {
-    this.#db.run(
-      'UPDATE mirror SET confirmed = ?, serves = ?, staged = NULL, last_success_at = ? WHERE name = ?',
-      generation,
-      generation,
-      nowMs,
-      name,
-    );
+    this.#db.transaction(() => {
+      this.#db.run(
+        'UPDATE mirror SET confirmed = ?, serves = ?, staged = NULL, last_success_at = ? WHERE name = ?',
+        generation,
+        generation,
+        nowMs,
+        name,
+      );
+      noteReached(this.#db, 'confirmed', { mirror: name, generation, atMs: nowMs });
+    });
   }
 
   /** What the mirror holds is not known any more. */
@@ -112,14 +116,18 @@ export class MirrorStore {
     observation: { readonly generation: number | null; readonly unknownContent: boolean; readonly ahead?: boolean },
     nowMs: number,
   ): void {
-    this.#db.run(
-      'UPDATE mirror SET observed = ?, unknown_content = ?, ahead = ?, observed_at = ? WHERE name = ?',
-      observation.generation,
-      observation.unknownContent ? 1 : 0,
-      observation.ahead ? 1 : 0,
-      nowMs,
-      name,
-    );
+    const { generation } = observation;
+    this.#db.transaction(() => {
+      this.#db.run(
+        'UPDATE mirror SET observed = ?, unknown_content = ?, ahead = ?, observed_at = ? WHERE name = ?',
+        generation,
+        observation.unknownContent ? 1 : 0,
+        observation.ahead ? 1 : 0,
+        nowMs,
+        name,
+      );
+      if (generation !== null) noteReached(this.#db, 'observed', { mirror: name, generation, atMs: nowMs });
+    });
   }
 }
 

@@ -149,11 +149,44 @@ export const migrations: readonly string[] = [
   ) STRICT;
   CREATE INDEX mirror_sync_mirror ON mirror_sync (mirror);
 
+  CREATE TABLE mirror_reached (
+    generation INTEGER NOT NULL,
+    mirror TEXT NOT NULL,
+    target TEXT NOT NULL,
+    confirmed_at INTEGER,
+    observed_at INTEGER,
+    PRIMARY KEY (generation, mirror, target)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE lag_sample (
+    span INTEGER NOT NULL,
+    bucket INTEGER NOT NULL,
+    mirror TEXT NOT NULL,
+    lag INTEGER NOT NULL,
+    PRIMARY KEY (span, bucket, mirror)
+  ) STRICT, WITHOUT ROWID;
+
   CREATE TABLE broker (
     name TEXT PRIMARY KEY,
     target TEXT NOT NULL,
     announced INTEGER,
     announced_at INTEGER
+  ) STRICT;
+
+  CREATE TABLE event (
+    id INTEGER PRIMARY KEY,
+    event TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    facts TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE hook (
+    name TEXT PRIMARY KEY,
+    events TEXT NOT NULL,
+    told INTEGER NOT NULL,
+    dropped INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  CREATE TABLE mirror_block_told (
+    mirror TEXT PRIMARY KEY,
+    blocked_by TEXT NOT NULL CHECK (blocked_by IN ('permanent', 'security', 'operator'))
   ) STRICT;
 
   CREATE TABLE rollback (

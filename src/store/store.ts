@@ -7,16 +7,21 @@ import { ChangeStore } from './changes.ts';
 import { DamageStore } from './damage.ts';
 import { Database } from './database.ts';
 import { DecisionStore } from './decisions.ts';
+import { EventStore } from './events.ts';
 import { GenerationStore } from './generations.ts';
 import { HistoryStore } from './history.ts';
 import { Journal } from './journal.ts';
+import { LagStore } from './lag-samples.ts';
 import { isDamage, setAside } from './corrupt.ts';
 import { MirrorStateStore } from './mirror-states.ts';
 import { MirrorStore } from './mirrors.ts';
+import { PublishedChangeStore } from './published-changes.ts';
+import { ReachedStore } from './reached.ts';
 import { RecallStore } from './recalls.ts';
 import { RetentionStore } from './retention.ts';
 import { RollbackStore } from './rollbacks.ts';
 import { StagingStore } from './staging.ts';
+import { StoryStore } from './stories.ts';
 import { SyncStore } from './syncs.ts';
 import { TakeoverStore } from './takeover.ts';
 
@@ -27,6 +32,7 @@ export interface Store extends Disposable {
   readonly changes: ChangeStore;
   readonly batches: BatchStore;
   readonly decisions: DecisionStore;
+  readonly events: EventStore;
   readonly history: HistoryStore;
   readonly mirrors: MirrorStore;
   readonly mirrorStates: MirrorStateStore;
@@ -39,6 +45,10 @@ export interface Store extends Disposable {
   /** Why the state could not be written the last time; null when it could. */
   readonly writeProblem: () => string | null;
   readonly syncs: SyncStore;
+  readonly reached: ReachedStore;
+  readonly publishedChanges: PublishedChangeStore;
+  readonly lag: LagStore;
+  readonly stories: StoryStore;
 }
 
 /** The name of the database in the state directory. */
@@ -65,12 +75,14 @@ export function openStoreAnyway(
 /** Opens `state.db` in `directory`, creating it when it is not there. Throws OperationError STATE. */
 export function openStore(directory: string): Store {
   const db = Database.open(join(directory, stateFile));
+  const events = new EventStore(db);
   return {
     generations: new GenerationStore(db),
-    journal: new Journal(db),
+    journal: new Journal(db, events),
     staging: new StagingStore(db),
     changes: new ChangeStore(db),
-    batches: new BatchStore(db),
+    batches: new BatchStore(db, events),
+    events,
     decisions: new DecisionStore(db),
     history: new HistoryStore(db),
     mirrors: new MirrorStore(db),
@@ -83,6 +95,10 @@ export function openStore(directory: string): Store {
     takeover: new TakeoverStore(db),
     writeProblem: () => db.writeProblem,
     syncs: new SyncStore(db),
+    reached: new ReachedStore(db),
+    publishedChanges: new PublishedChangeStore(db),
+    lag: new LagStore(db),
+    stories: new StoryStore(db),
     [Symbol.dispose]: () => db[Symbol.dispose](),
   };
 }

@@ -75,6 +75,11 @@ export class SshConnection {
     this.#connectTimeoutMs = options.connectTimeoutMs ?? 15_000;
   }
 
+  /** Connects and authenticates, and asks for nothing: no program runs at the other side. */
+  async connect(signal: AbortSignal): Promise<void> {
+    await this.#ready(signal);
+  }
+
   /** Runs `command` (one string: it is the other side's shell, or the forced command, that reads it). */
   async exec(command: string, signal: AbortSignal): Promise<SshCommand> {
     const link = await this.#ready(signal);
@@ -136,7 +141,14 @@ export class SshConnection {
 
   async #open(onEnd: () => void): Promise<Link> {
     const { host, port, user, identity } = this.#target;
+    // Whoever closes while the key is still being read must not leave a connection behind.
+    let unwanted: Error | undefined;
+    this.#cut = (reason) => {
+      unwanted = reason;
+      onEnd();
+    };
     const privateKey = await readIdentity(identity);
+    if (unwanted) throw unwanted;
     const socket = connectTcp({ host, port, noDelay: true });
     const client = new ssh2.Client();
     const link: Link = { client, socket, failure: undefined, sftp: undefined };

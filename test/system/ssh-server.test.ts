@@ -59,6 +59,15 @@ test('a connection that was dropped is given to nobody, not even at once', async
   await two.stat('/');
 });
 
+test('a connection that is closed while its key is still being read is never made', async (t) => {
+  const { target } = await start(t);
+  const connection = connect(t, target);
+  const asked = connection.sftp(never);
+  await connection.close();
+  await assert.rejects(asked, /Connection closed by us/);
+  await (await connection.sftp(never)).stat('/');
+});
+
 test('the public key alone lets nobody in', async (t) => {
   const { base, target } = await start(t);
   const parse = (key: string): ssh2.ParsedKey => {

@@ -1,0 +1,170 @@
+/** A new operator who does what the documents say, command by command, on a scratch host; and what others do meanwhile. */
+import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createSigningKey } from '../../src/apk/make.ts';
+import { SampleRepository } from '../../src/cli/sample-builder.ts';
+import { commandsOf, piecesOf } from './documents.ts';
+import { type Ran, type ScratchHost } from './scratch-host.ts';
+
+/** What is not run, and why. The scratch host has what they would have made. */
+export const notRun: readonly { readonly match: RegExp; readonly why: string }[] = [
+  { match: /npm ci/, why: 'needs the network; the host runs this checkout' },
+  {
+    match: /^apt-get /,
+    why: 'needs the network and the package, which npm run package:try installs in a Debian of its own',
+  },
+  { match: /^journalctl /, why: 'no journal is there without systemd' },
+  { match: /^exec curl .*ntfy/, why: 'a whole hook of one line, which tells a service elsewhere' },
+];
+
+/** Exit codes that are meant, where that is not 0. */
+const meant: Readonly<Record<string, readonly number[]>> = {
+  // The host key has to be compared first.
+  'lockstepd init mirror paris --type rsync': [75],
+  'lockstepd init mirror lyon': [75],
+  'lockstepd init mirror tokyo': [75],
+  'lockstepd init mirror oslo': [75],
+  // There are findings on such a host: no systemd, for one.
+  'lockstepd doctor': [0, 1],
+  // Mirrors of the guide that nobody serves here are behind.
+  'lockstepd status': [0, 3],
+};
+
+export class Operator {
+  readonly #host: ScratchHost;
+  readonly #key = createSigningKey('build.example.org.rsa.pub');
+  readonly #packages = new SampleRepository('main/x86_64', this.#key);
+
+  constructor(host: ScratchHost) {
+    this.#host = host;
+  }
+
+  /** What others have: sshd and nginx, a builder with its keys and its first packages, the web server of the mirror. */
+  async prepare(): Promise<void> {
+    const second = createSigningKey('second.rsa.pub');
+    this.#host.write('/root/build.example.org.rsa.pub', this.#key.publicPem);
+    for (const name of ['second', 'new']) this.#host.write(`/root/${name}.rsa.pub`, second.publicPem);
+    this.#host.write('/root/rclone.conf', '[s3]\ntype = alias\nremote = /srv/store\n');
+    this.#host.write(
+      '/etc/nginx/conf.d/mirror.conf',
+      'server { listen 80; server_name mirror.example.net; root /srv/repository; }\n',
+    );
+    await this.ok(`install -d -m 1777 /srv/store/bucket/repository
+      /usr/sbin/sshd
+      nginx
+      mkdir -m 700 .ssh
+      ssh-keygen -q -t ed25519 -N '' -C builder -f .ssh/id_ed25519
+      cp .ssh/id_ed25519.pub builder.pub
+      cp .ssh/id_ed25519.pub second.pub
+      ssh-keyscan primary.example.org > .ssh/known_hosts 2> /dev/null`);
+    for (const [seed, name] of ['apple', 'banana', 'cherry'].entries())
+      this.#packages.set({ name, version: '1.0-r0', contentBytes: 1000, seed });
+    await this.#packages.write(this.#host.path('/root'));
+  }
+
+  async readme(): Promise<void> {
+    await this.follow('README.md', async (command, { out }) => {
+      if (command.startsWith('lockstepd init primary'))
+        for (const { title, script } of piecesOf(out)) if (title.startsWith('Here, as root')) await this.ok(script);
+      if (command.startsWith('lockstepd init mirror paris')) {
+        const [owner, again] = piecesOf(out);
+        const told = await this.ok(owner?.script ?? '');
+        const fingerprint = /SHA256:\S+/.exec(told.out)?.[0];
+        assert.ok(
+          fingerprint !== undefined && again?.title.includes(fingerprint),
+          'the host key is the one that its owner sees',
+        );
+        await this.ok(again?.script ?? '');
+      }
+      if (command.startsWith('rsync ')) await this.#untilServed();
+    });
+    const { out } = await this.ok('lockstepd status');
+    assert.match(out, /paris/);
+    await this.ok('cmp main/x86_64/APKINDEX.tar.gz /srv/repository/main/x86_64/APKINDEX.tar.gz');
+    await this.ok(
+      'curl -fsS http://mirror.example.net/main/x86_64/APKINDEX.tar.gz | cmp - main/x86_64/APKINDEX.tar.gz',
+    );
+    const head = await this.ok(
+      'curl -fsSI http://primary.example.org/main/x86_64/APKINDEX.tar.gz http://primary.example.org/main/x86_64/apple-1.0-r0.apk',
+    );
+    assert.match(head.out, /application\/gzip[^]*no-cache[^]*application\/octet-stream[^]*max-age=86400/);
+  }
+
+  async again(): Promise<void> {
+    const [before, first] = [
+      await this.ok(
+        'find /etc /srv /var/lib/lockstepd -newer /root/builder.pub -type f -path "*etc*" | xargs sha256sum',
+      ),
+      commandsOf('README.md').find(({ text }) => text.startsWith('lockstepd init primary')),
+    ];
+    assert.match((await this.ok(first?.text ?? '')).out, /^nothing to change/);
+    assert.match(
+      (await this.ok('lockstepd init mirror paris --type rsync --host mirror.example.net')).out,
+      /^nothing to change/m,
+    );
+    assert.equal((await this.ok('find /etc -newer /root/builder.pub -type f | xargs sha256sum')).out, before.out);
+  }
+
+  async guide(): Promise<void> {
+    await this.follow('config/docs/guide.md', undefined, async (command) => {
+      if (command.startsWith('lockstepd preview')) await this.#removeMuch();
+      if (command.includes('BATCH')) return command.replace('BATCH', await this.#heldBatch());
+      return command
+        .replace('PACKAGE', 'apple-1.0-r0')
+        .replace('rsync://mirror.example.net/repository/', '/srv/repository/');
+    });
+  }
+
+  /** Runs the commands of a document in order, each with the exit code that is meant. */
+  async follow(
+    file: string,
+    after?: (command: string, ran: Ran) => Promise<void>,
+    before: (command: string) => Promise<string> = async (command) => command,
+  ): Promise<void> {
+    for (const { place, text } of commandsOf(file)) {
+      if (notRun.some(({ match }) => match.test(text))) continue;
+      const command = await before(text);
+      const ran = await this.#host.run(command);
+      const codes = Object.entries(meant).find(([start]) => text.startsWith(start))?.[1] ?? [0];
+      assert.ok(codes.includes(ran.code ?? -1), `${place}: ${command}: exit ${ran.code}\n${ran.out}${ran.err}`);
+      await after?.(text, ran);
+    }
+  }
+
+  async ok(script: string): Promise<Ran> {
+    const ran = await this.#host.run(script);
+    assert.equal(ran.code, 0, `${script}\n${ran.out}${ran.err}`);
+    return ran;
+  }
+
+  async #untilServed(): Promise<void> {
+    for (let i = 0; i < 200; i++) {
+      const { code } = await this.#host.run(
+        'cmp -s main/x86_64/APKINDEX.tar.gz /srv/repository/main/x86_64/APKINDEX.tar.gz && lockstepd status > /dev/null',
+      );
+      if (code === 0) return;
+      await sleep(100);
+    }
+    assert.fail(
+      `the mirror is not in step: ${(await this.#host.run('lockstepd status; tail -n 5 /var/log/lockstepd.log')).out}`,
+    );
+  }
+
+  /** The builder drops two of three packages: that waits for a person. */
+  async #removeMuch(): Promise<void> {
+    for (const name of ['banana', 'cherry']) this.#packages.remove(name);
+    await this.#packages.write(this.#host.path('/root'));
+    await this.ok('rsync -rt main repoupload-example@primary.example.org:/');
+  }
+
+  async #heldBatch(): Promise<string> {
+    for (let i = 0; i < 100; i++) {
+      const { out } = await this.#host.run('lockstepd status --json');
+      const { batches } = JSON.parse(out) as { batches: { id: string; state: string }[] };
+      const held = batches.find(({ state }) => state === 'held');
+      if (held !== undefined) return held.id;
+      await sleep(100);
+    }
+    return assert.fail('no batch is held');
+  }
+}
