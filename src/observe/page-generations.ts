@@ -10,7 +10,7 @@ const linesForAll = 12;
 const slowestShown = 4;
 const namesShown = 8;
 /** Of the newest generation, and of each older one. */
-const changesShown = { newest: 20, older: 5 };
+const changesShown = { newest: 12, older: 5 };
 /** With many mirrors only so many generations have a waterfall line by line, or the page would be heavy; all have it in one line. */
 const waterfallsOfMany = 3;
 const repositoriesShown = 6;

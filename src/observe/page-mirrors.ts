@@ -38,7 +38,8 @@ export function elementId(kind: string, name: string): string {
 /** The rows by their ids, in order. */
 export function mirrorRows(status: Status, lag: readonly LagSeries[], nowMs: number): Map<string, string> {
   const lines = sparklinesOf(lag, status.mirrors.length);
-  const reasonLetters = status.mirrors.length > manyMirrors ? 60 : 240;
+  const explained = status.mirrors.filter((mirror) => reasonsOf(mirror).length > 0).length;
+  const reasonLetters = explained > manyReasons ? 60 : 240;
   return new Map(
     worstFirst(status).map((mirror) => {
       const id = rowId(mirror.name);
@@ -74,6 +75,9 @@ function mirrorRow(
   return row(id, tone, `${webLink(mirror.url, mirror.name)} <small>${html(mirror.transport)}</small>`, cells);
 }
 
+/** Above so many reasons each is cut short. */
+const manyReasons = 40;
+
 /** When a network is down every mirror has an error: the page stays light. The whole text is in /status.json. */
 function shortened(text: string, most: number): string {
   const letters = Array.from(text);
@@ -105,7 +109,7 @@ function observedCell(mirror: MirrorStatus): string {
   return `${lagText(lag)}${seen === mirror.generation ? '' : ` <small>serves ${seen}</small>`}`;
 }
 
-/** Above so many mirrors lines have fewer steps (hours and days) and reasons are shorter, or the page would be heavy. */
+/** Above so many mirrors lines have fewer steps (hours and days), or the page would be heavy. */
 const manyMirrors = 100;
 const stepWidth = 2;
 
