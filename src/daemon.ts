@@ -1,25 +1,24 @@
 /** The composition root: builds every part from the configuration, runs the services, reloads, drains and stops. */
 import { chmod } from 'node:fs/promises';
 import type { Config, InboxConfig } from './config/schema.ts';
-import { matchesAny } from './config/template.ts';
+import type { RunningParts } from './daemon/apply.ts';
 import { Announcers } from './daemon/announcers.ts';
 import { forgetBuilders } from './daemon/builders.ts';
 import { type ControlDeps, controlHandlers } from './daemon/control.ts';
 import { controlDepsOf } from './daemon/control-deps.ts';
 import { gatherFacts, statusLine, targetsOf } from './daemon/facts.ts';
-import { createInbox, type InboxParts, upstreamsOf } from './daemon/inboxes.ts';
+import { createInbox, ingestDeps, type InboxParts, upstreamsOf } from './daemon/inboxes.ts';
 import { Fleet } from './daemon/fleet.ts';
+import { Hooks } from './daemon/hooks.ts';
 import { KeyKeeper } from './daemon/keys.ts';
 import { lockAll, openState } from './daemon/locks.ts';
 import { rebuildFromTrees } from './daemon/rebuild.ts';
 import { hashRebuilt, type RehashDeps } from './daemon/rebuild-files.ts';
 import { Past } from './daemon/past.ts';
-import { planReload } from './daemon/reload.ts';
+import { Reloader } from './daemon/reloader.ts';
 import { Supervisor } from './daemon/supervisor.ts';
 import { ScrubService } from './daemon/scrub.ts';
 import { keepBeating, keepHouse, keepQuarantine, startWatchdog } from './daemon/timers.ts';
-import { ConfigError, messageOf, OperationError } from './errors.ts';
-import type { IngestDeps } from './ingest/ports.ts';
 import { Quarantine } from './ingest/quarantine.ts';
 import { Metrics } from './observe/metrics.ts';
 import { Prober } from './observe/probe.ts';
@@ -30,7 +29,7 @@ import type { Store } from './store/store.ts';
 import type { Clock } from './system/clock.ts';
 import { freeBytes } from './system/durable.ts';
 import { Mutex } from './system/limit.ts';
-import type { Log } from './system/log.ts';
+import type { Log, LogLevel } from './system/log.ts';
 import { createNotifier, type Notifier } from './system/notify.ts';
 import { Verifier } from './trust/verify.ts';
 
@@ -43,6 +42,8 @@ export interface DaemonOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
+  /** Absent where a reload cannot change it. */
+  readonly setLogLevel?: (level: LogLevel) => void;
 }
 
 /** A push in hand may take this long to end once the daemon stops. */
@@ -63,6 +64,8 @@ export class Daemon {
   readonly #keys: KeyKeeper;
   readonly #scrub: ScrubService;
   readonly #announcers: Announcers;
+  readonly #hooks: Hooks;
+  readonly #reloader: Reloader;
   readonly #inboxes = new Map<string, InboxParts>();
   readonly #fleet: Fleet;
   readonly #past: Past;
@@ -98,6 +101,16 @@ export class Daemon {
       supervisor: this.#supervisor,
     };
     this.#announcers = new Announcers({ ...options, ...parts });
+    this.#hooks = new Hooks({ ...options, ...parts });
+    this.#reloader = new Reloader({
+      ...options,
+      ...parts,
+      notifier: this.#notifier,
+      changes: this.#changes,
+      running: () => this.#parts(),
+      isRunning: () => this.#ready && !this.#stopping,
+      status: () => statusLine(this.#facts()),
+    });
     const keyring = (builder: string) => this.#keys.keyring(builder);
     const trust = { keyring, verifier: this.#verifier };
     this.#fleet = new Fleet({ ...options, ...parts, ...trust, prober, config: () => this.#config });
@@ -152,6 +165,7 @@ export class Daemon {
     await rebuildFromTrees({ ...this.#readers(), config: this.#config, keyring });
     await this.#publisher.recover();
     await forgetBuilders(this.#config, [], this.#store.batches);
+    await this.#hooks.configure(this.#config);
     this.#fleet.start();
     for (const inbox of this.#config.inboxes) this.#startInbox(inbox);
     await this.#announcers.configure(this.#config.announce);
@@ -180,7 +194,9 @@ export class Daemon {
     await this.#notifier.stopping();
     // A reload in hand would start services that nobody ends.
     await this.#changes.run(async () => {});
-    await this.#supervisor.stop((name) => !this.#fleet.brings(name) && name !== 'watchdog');
+    this.#hooks.hurryOn(now);
+    const lasting = (name: string): boolean => this.#fleet.brings(name) || name.startsWith('hook:');
+    await this.#supervisor.stop((name) => !lasting(name) && name !== 'watchdog');
     this.#fleet.drain();
     await this.#supervisor.endedWithin((name) => name.startsWith('mirror:'), { ms: drainMs, clock, signal: now });
     await this.#supervisor.stop(() => true);
@@ -196,66 +212,42 @@ export class Daemon {
   }
 
   /**
-   * Reads the configuration again and applies what changed in inboxes, keys, mirrors, guards and schedules; a bad file keeps
-   * the old one. What only a restart can change is said in the log. Throws ConfigError for a bad file, OperationError STATE
-   * when the daemon is stopping.
+   * Reads the configuration again and applies what changed; a bad file keeps the old one. What only a restart can change is said
+   * in the log. Returns one line that says what changed. Throws ConfigError for a bad file, OperationError STATE when the daemon is
+   * stopping.
    */
-  reload(): Promise<void> {
-    return this.#changes.run(() => this.#reload());
+  reload(): Promise<string> {
+    return this.#reloader.reload();
   }
 
-  async #reload(): Promise<void> {
-    const { log } = this.#options;
-    if (!this.#ready || this.#stopping) throw new OperationError('STATE', 'reload: the daemon is not running');
-    await this.#notifier.reloading();
-    try {
-      const next = await this.#options.loadConfig();
-      await this.#apply(next);
-      this.#metrics.configReload(true);
-      log.info('reloaded', { config: next.file });
-    } catch (error) {
-      this.#metrics.configReload(false);
-      log.error('reload_failed', { detail: messageOf(error), kept: 'the old configuration' });
-      throw error instanceof ConfigError ? error : new Error(messageOf(error), { cause: error });
-    } finally {
-      await this.#notifier.ready(statusLine(this.#facts()));
-    }
-  }
-
-  async #apply(next: Config): Promise<void> {
-    const before = this.#config.inboxes;
-    const plan = planReload(this.#config, next);
-    for (const key of plan.needsRestart) this.#options.log.warn('reload_needs_restart', { key });
-    await this.#supervisor.stop((name) => plan.stop.has(name) || name === 'scrub-schedule');
-    for (const [builder, { watcher }] of this.#inboxes) {
-      if (!plan.stop.has(`inbox:${builder}`)) continue;
-      await watcher[Symbol.asyncDispose]();
-      this.#inboxes.delete(builder);
-    }
-    this.#config = plan.config;
-    this.#fleet.reconfigure((service) => plan.stop.has(service));
-    await this.#keys.configure(plan.config);
-    this.#metrics.setTargets(targetsOf(next));
-    this.#fleet.start();
-    for (const inbox of plan.config.inboxes) if (!this.#inboxes.has(inbox.builder)) this.#startInbox(inbox);
-    await this.#announcers.configure(next.announce);
-    this.#supervisor.start('scrub-schedule', (signal) => this.#scrub.schedule(signal));
-    for (const { service } of this.#inboxes.values()) service.wake();
-    // Last: on a full disk it fails, and nothing that was stopped may stay so.
-    await forgetBuilders(this.#config, before, this.#store.batches);
+  #parts(): RunningParts {
+    return {
+      config: this.#config,
+      supervisor: this.#supervisor,
+      inboxes: this.#inboxes,
+      fleet: this.#fleet,
+      keys: this.#keys,
+      metrics: this.#metrics,
+      announcers: this.#announcers,
+      hooks: this.#hooks,
+      scrub: this.#scrub,
+      store: this.#store,
+      use: (config) => {
+        this.#config = config;
+        this.#options.setLogLevel?.(config.log.level);
+      },
+      startInbox: (inbox) => this.#startInbox(inbox),
+    };
   }
 
   #startInbox(config: InboxConfig): void {
-    const deps: Omit<IngestDeps, 'events'> = {
-      root: this.#config.root,
-      reserveBytes: this.#config.reserveBytes,
-      isOfAnother: (path) =>
-        this.#config.inboxes.some((i) => i.builder !== config.builder && matchesAny(i.repositories, path)),
-      rescanMs: this.#config.schedule.rescanMs,
+    const deps = ingestDeps(config, {
+      ...this.#options,
       store: this.#store,
       verifier: this.#verifier,
-      keyring: () => this.#keys.keyring(config.builder),
+      keys: this.#keys,
       quarantine: this.#quarantine,
+      config: () => this.#config,
       publish: async (batch) => {
         using _ = this.#scrub.giveWay();
         const generation = await this.#publisher.publish(batch);
@@ -264,8 +256,7 @@ export class Daemon {
         this.#announcers.wake();
         return generation;
       },
-      ...this.#options,
-    };
+    });
     const parts = createInbox(config, deps, this.#metrics);
     this.#inboxes.set(config.builder, parts);
     this.#supervisor.start(`inbox:${config.builder}`, (signal) => parts.service.run(signal));
@@ -285,6 +276,7 @@ export class Daemon {
     };
     this.#supervisor.start('heartbeat', (signal) => keepBeating(beat, this.#notifier, clock, signal));
     startWatchdog(this.#supervisor, () => this.#isAlive(), this.#notifier, clock);
+    this.#supervisor.start('unfinished', (signal) => this.#reloader.run(signal));
     this.#supervisor.start('scrub', (signal) => this.#scrub.run(signal));
     this.#supervisor.start('scrub-schedule', (signal) => this.#scrub.schedule(signal));
   }
@@ -305,6 +297,8 @@ export class Daemon {
       keys: this.#keys,
       inboxes: this.#inboxes,
       fleet: this.#fleet,
+      quarantine: this.#quarantine,
+      facts: () => this.#facts(),
       ready: () => this.#ready && !this.#stopping,
       reload: () => this.reload(),
       scrub: () => this.#scrub.ask(),
@@ -318,6 +312,8 @@ export class Daemon {
       keys: this.#keys,
       scrub: this.#scrub.status,
       announcements: this.#announcers.facts(),
+      hooks: this.#hooks.facts(),
+      config: this.#reloader.facts,
       switching: this.#fleet.switching,
       upstreams: upstreamsOf(this.#inboxes.values()),
       nowMs: this.#options.clock.now(),

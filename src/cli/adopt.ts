@@ -7,7 +7,7 @@ import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { lockAll, openState } from '../daemon/locks.ts';
 import { rebuildFromTrees } from '../daemon/rebuild.ts';
-import { OperationError, UsageError } from '../errors.ts';
+import { OperationError } from '../errors.ts';
 import { Publisher } from '../publish/publisher.ts';
 import { openStore, type Store } from '../store/store.ts';
 import { systemClock } from '../system/clock.ts';
@@ -15,36 +15,11 @@ import { createLog, escapeText } from '../system/log.ts';
 import { type Keyring, readKeyring } from '../trust/keyring.ts';
 import { Verifier } from '../trust/verify.ts';
 import { type Adoption, surveyDirectory } from './adopt-survey.ts';
+import { readArgs } from './arguments.ts';
 import { type Command, exitCode, type Io } from './command.ts';
-import { defaultConfigFile, oneArgument, readArgs } from './options.ts';
+import { spec } from './specs/adopt.ts';
 
-export const command: Command = {
-  name: 'adopt',
-  summary: 'take an existing public directory over, once it is verified',
-  help: `Usage: lockstepd adopt DIR [--dry-run] [--missing hold|publish] [--config FILE]
-
-Verifies every repository below DIR that the inboxes of the configuration may hold, and makes all of them the next
-generation: files are hard-linked where they lie on the same file system, belong to this user and are writable by
-nobody else, and copied otherwise. When DIR is ROOT/public itself, a plain directory so far, the link takes its place
-and the directory is kept as ROOT/public.before-adopt: remove it when you are sure. DIR is not changed otherwise.
-
-Prints what is missing (gap), what is not what its index says (mismatch), indexes that do not verify (refused) and
-files that no index names (stranger): these are left out. With a mismatch or a refused index nothing is taken over.
-
-  --dry-run        verify and print only; nothing is written, and the daemon may run
-  --missing WHAT   hold: gaps keep the directory from being taken over; publish: they do not (default: missing_packages
-                   of each inbox)
-  --config FILE    the configuration (default ${defaultConfigFile})
-
-The daemon must not run; run this as its user. Broken off at any point, run it again: it finishes or starts over.
-
-Exit codes: 0 taken over, 1 failure, 2 wrong usage, 4 something does not verify, 78 configuration.
-
-Example:
-  systemctl stop lockstepd && sudo -u lockstepd lockstepd adopt /srv/mirror/public && systemctl start lockstepd
-`,
-  run,
-};
+export const command: Command = { spec, run };
 
 interface Options {
   readonly directory: string;
@@ -53,17 +28,9 @@ interface Options {
 }
 
 async function run(args: readonly string[], io: Io): Promise<number> {
-  const { values, positionals } = readArgs('adopt', {
-    args: [...args],
-    allowPositionals: true,
-    options: { config: { type: 'string' }, 'dry-run': { type: 'boolean' }, missing: { type: 'string' } },
-  });
-  const { missing = null } = values;
-  if (missing !== null && missing !== 'hold' && missing !== 'publish')
-    throw new UsageError(`adopt: --missing: expected hold or publish, got ${JSON.stringify(missing)}`);
-  const directory = oneArgument('adopt', positionals, 'directory');
-  const options: Options = { directory, dryRun: values['dry-run'] ?? false, missing };
-  const config = await loadConfig(values.config ?? defaultConfigFile, { env: io.env, outsideService: true });
+  const { values, operands } = readArgs(spec, args);
+  const options: Options = { directory: operands[0], dryRun: values['dry-run'], missing: values.missing ?? null };
+  const config = await loadConfig(values.config, { env: io.env, outsideService: true });
   const keyrings = await readKeyrings(config, io);
   await using verifier = new Verifier({ workers: config.workers });
   return await (options.dryRun

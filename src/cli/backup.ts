@@ -8,44 +8,23 @@ import { backUpDatabase } from '../store/database.ts';
 import { stateFile } from '../store/store.ts';
 import { syncDirectory } from '../system/durable.ts';
 import { escapeText } from '../system/log.ts';
+import { readArgs } from './arguments.ts';
 import { type Command, exitCode, type Io } from './command.ts';
-import { defaultConfigFile, oneArgument, readArgs } from './options.ts';
+import { spec } from './specs/backup.ts';
 
-export const command: Command = {
-  name: 'backup',
-  summary: 'copy the state to a file, whether the daemon runs or not',
-  help: `Usage: lockstepd backup FILE [--force] [--config FILE]
-
-FILE appears whole and on the disk, or not at all. It holds the history, the decisions and what mirrors were
-confirmed to hold; what is published lies in ROOT/trees.
-
-  --force         replace FILE if it is there
-  --config FILE   the configuration (default ${defaultConfigFile})
-
-To restore: stop the daemon, remove state.db-wal and state.db-shm, put FILE in the place of state.db, owned by the
-daemon's user, and start. What was published since the backup is found in the trees.
-
-Example:
-  lockstepd backup /var/backups/lockstepd-state.db --force
-`,
-  run,
-};
+export const command: Command = { spec, run };
 
 async function run(args: readonly string[], io: Io): Promise<number> {
-  const { values, positionals } = readArgs('backup', {
-    args: [...args],
-    allowPositionals: true,
-    options: { config: { type: 'string' }, force: { type: 'boolean' } },
-  });
-  const target = resolve(oneArgument('backup', positionals, 'file'));
+  const { values, operands } = readArgs(spec, args);
+  const target = resolve(operands[0]);
   const options = { env: io.env, outsideService: true, ignoreDisk: true };
-  const { state } = await loadConfig(values.config ?? defaultConfigFile, options);
+  const { state } = await loadConfig(values.config, options);
   if (!(await isDirectory(dirname(target))))
     throw new OperationError('STATE', `backup ${target}: ${dirname(target)} is no directory: make it first`);
   const temporary = join(dirname(target), `.lockstepd-backup-${randomUUID()}`);
   try {
     backUpDatabase(join(state, stateFile), temporary);
-    await (values.force === true ? rename(temporary, target) : linkNew(temporary, target));
+    await (values.force ? rename(temporary, target) : linkNew(temporary, target));
     await syncDirectory(dirname(target));
   } finally {
     await rm(temporary, { force: true });

@@ -5,30 +5,14 @@ import { loadConfig } from '../config/load.ts';
 import { ConfigError } from '../errors.ts';
 import { systemClock } from '../system/clock.ts';
 import { escapeText } from '../system/log.ts';
+import { readArgs } from './arguments.ts';
 import { type Command, exitCode, type Io } from './command.ts';
-import { defaultConfigFile, readArgs } from './options.ts';
+import { spec } from './specs/check.ts';
 
-export const command: Command = {
-  name: 'check',
-  summary: 'read the configuration and say every problem at once',
-  help: `Usage: lockstepd check [--config FILE]
-
-Reads the configuration and what it points to (keys, identities, directories) and
-prints each problem as FILE:LINE:COLUMN: KEY: what, expected what.
-
-  --config FILE   the configuration (default ${defaultConfigFile})
-
-Exit code 0: it can be used; 78: it cannot.
-
-Example:
-  lockstepd check --config /etc/lockstepd/lockstepd.yaml && systemctl reload lockstepd
-`,
-  run: check,
-};
+export const command: Command = { spec, run: check };
 
 async function check(args: readonly string[], io: Io): Promise<number> {
-  const options = { config: { type: 'string', default: defaultConfigFile } } as const;
-  const file = readArgs('check', { args: [...args], options }).values.config;
+  const file = readArgs(spec, args).values.config;
   try {
     const config = await loadConfig(file, { env: io.env, outsideService: true });
     const outsideService = io.env.CREDENTIALS_DIRECTORY === undefined;

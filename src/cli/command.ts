@@ -1,4 +1,5 @@
-/** What every command looks like to the dispatcher in main: a name, its help, and a run that returns the exit code. */
+/** What every command looks like to the dispatcher in main: what it takes and tells, and a run that returns the exit code. */
+import type { CommandSpec } from './spec.ts';
 
 /** Exit codes of the contract. */
 export const exitCode = { ok: 0, failure: 1, usage: 2, behind: 3, refused: 4, tryAgain: 75, config: 78 } as const;
@@ -8,6 +9,8 @@ export interface Io {
   readonly err: (text: string) => void;
   /** True when stdout is a terminal. */
   readonly terminal: boolean;
+  /** Its width now; absent where it is none or has none. */
+  readonly columns?: number | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Aborted by SIGINT or SIGTERM for commands that run long. */
   readonly signal: AbortSignal;
@@ -18,11 +21,7 @@ export interface Io {
 }
 
 export interface Command {
-  readonly name: string;
-  /** One line for the list of commands. */
-  readonly summary: string;
-  /** The whole text of `--help`, with at least one example. */
-  readonly help: string;
+  readonly spec: CommandSpec;
   /** `args` are the arguments after the command's name. Throws UsageError for wrong ones. */
   run(args: readonly string[], io: Io): Promise<number>;
 }

@@ -9,30 +9,13 @@ import { systemClock } from '../system/clock.ts';
 import { askDaemon } from '../system/control.ts';
 import { escapeText, type Log } from '../system/log.ts';
 import { version } from '../system/version.ts';
+import { readArgs } from './arguments.ts';
 import { type Command, exitCode, type Io } from './command.ts';
 import { type Line, Story, seconds } from './demo-story.ts';
 import { createWorld, type DemoWorld } from './demo-world.ts';
-import { readArgs } from './options.ts';
+import { spec } from './specs/demo.ts';
 
-export const command: Command = {
-  name: 'demo',
-  summary: 'show the main job on this machine, with nothing to configure',
-  help: `Usage: lockstepd demo [--seconds N] [--interval N] [--port N]
-
-A builder signs and uploads a batch every few seconds, the daemon publishes it and brings
-it to mirrors of different transports; one of them goes away now and then and catches up.
-Everything lives in a new folder below .demo in the checkout and is gone at the end.
-Ctrl-C ends it.
-
-  --seconds N    end after so long, when all mirrors are in step; exit code 3 if they are not
-  --interval N   seconds between batches (default 4)
-  --port N       port of the status page (default: a free one)
-
-Example:
-  lockstepd demo --seconds 30
-`,
-  run: demo,
-};
+export const command: Command = { spec, run: demo };
 
 interface DemoOptions {
   /** Null: until it is stopped. */
@@ -66,8 +49,7 @@ async function demo(args: readonly string[], io: Io): Promise<number> {
 }
 
 function readOptions(args: readonly string[]): DemoOptions {
-  const text = { type: 'string' } as const;
-  const { values } = readArgs('demo', { args: [...args], options: { seconds: text, interval: text, port: text } });
+  const { values } = readArgs(spec, args);
   const number = (
     key: 'seconds' | 'interval' | 'port',
     least: number,
@@ -83,7 +65,7 @@ function readOptions(args: readonly string[]): DemoOptions {
   const ends = number('seconds', 1, 86_400, 'seconds from 1 to 86400');
   return {
     endAfterMs: ends === null ? null : ends * 1000,
-    intervalMs: (number('interval', 0.5, 3600, 'seconds from 0.5 to 3600') ?? 4) * 1000,
+    intervalMs: (number('interval', 0.5, 3600, 'seconds from 0.5 to 3600') ?? 0) * 1000,
     port: number('port', 0, 65_535, 'a port from 0 (any that is free) to 65535') ?? 0,
   };
 }

@@ -1,44 +1,26 @@
 /** `lockstepd history`: the generations and the decisions, newest first. */
 import { OperationError, UsageError } from '../errors.ts';
 import { type HistoryPage, type HistoryView, renderHistoryText } from '../observe/history.ts';
+import { readArgs } from './arguments.ts';
 import { type Command, exitCode, type Io } from './command.ts';
-import { askConfigured, defaultConfigFile, readArgs, requireSuccess } from './options.ts';
+import { askConfigured, requireSuccess } from './options.ts';
 import { escapeJson } from '../system/log.ts';
+import { spec } from './specs/history.ts';
 
-const defaultLimit = 20;
 const maximumLimit = 10_000;
 /** Entries in one answer of the daemon. */
 const pieceSize = 100;
 
-export const command: Command = {
-  name: 'history',
-  summary: 'show what was published and decided, newest first',
-  help: `Usage: lockstepd history [--limit N] [--json] [--config FILE]
-
-Each generation: when, by which builder and key, how many packages came and went, in which repositories, and how
-long verifying, copying and publishing took together. Each decision about a held batch: who and why.
-
-  --limit N       entries, 1 to ${maximumLimit} (default ${defaultLimit})
-  --json          the same as JSON, with every stage and digest
-  --config FILE   the daemon's configuration (default ${defaultConfigFile})
-
-Example:
-  lockstepd history --json | jq '.entries[] | select(.kind == "decision") | [.at, .who, .why]'
-`,
-  run: history,
-};
+export const command: Command = { spec, run: history };
 
 async function history(args: readonly string[], io: Io): Promise<number> {
-  const { values } = readArgs('history', {
-    args: [...args],
-    options: { json: { type: 'boolean' }, limit: { type: 'string' }, config: { type: 'string' } },
-  });
-  const limit = wholeNumber(values.limit ?? String(defaultLimit));
+  const { values } = readArgs(spec, args);
+  const limit = wholeNumber(values.limit);
   const entries: HistoryView[] = [];
   let before: HistoryPage['next'] = null;
   do {
     io.signal.throwIfAborted();
-    const answer = await askConfigured(io, values.config ?? defaultConfigFile, '/control/history', {
+    const answer = await askConfigured(io, values.config, '/control/history', {
       limit: Math.min(pieceSize, limit - entries.length),
       before,
     });

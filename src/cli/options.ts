@@ -1,32 +1,12 @@
-/** What several commands share: the configuration they name, the socket they ask, the way arguments are read. */
+/** What several commands share: the socket of the configuration they name, what the daemon answers. */
 import { userInfo } from 'node:os';
-import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { loadSocket } from '../config/load.ts';
-import { messageOf, OperationError, UsageError } from '../errors.ts';
+import { OperationError } from '../errors.ts';
 import { askDaemon, type ControlAnswer } from '../system/control.ts';
 import type { Io } from './command.ts';
 
-export const defaultConfigFile = '/etc/lockstepd/lockstepd.yaml';
-
 /** A rollback may read many packages before it answers. */
 export const operationMs = 30 * 60_000;
-
-/** parseArgs whose complaints are UsageErrors that begin with the command's name. */
-export function readArgs<T extends ParseArgsConfig>(command: string, config: T): ReturnType<typeof parseArgs<T>> {
-  try {
-    return parseArgs(config);
-  } catch (error) {
-    throw new UsageError(`${command}: ${messageOf(error)}`);
-  }
-}
-
-/** Exactly one positional argument. */
-export function oneArgument(command: string, positionals: readonly string[], what: string): string {
-  const [value, ...rest] = positionals;
-  if (value === undefined || rest.length > 0)
-    throw new UsageError(`${command}: expected one ${what}, got ${positionals.length} arguments`);
-  return value;
-}
 
 /** Asks the daemon that runs with the configuration `configFile`. Throws ConfigError, OperationError UNREACHABLE. */
 export async function askConfigured(

@@ -3,39 +3,20 @@ import { OperationError, UsageError } from '../errors.ts';
 import { type BatchPreview, renderPreviewText } from '../observe/preview.ts';
 import { systemClock } from '../system/clock.ts';
 import { escapeJson } from '../system/log.ts';
+import { readArgs } from './arguments.ts';
 import { type Command, exitCode, type Io } from './command.ts';
-import { askConfigured, defaultConfigFile, oneArgument, readArgs, requireSuccess } from './options.ts';
+import { askConfigured, requireSuccess } from './options.ts';
+import { spec } from './specs/preview.ts';
 
-const defaultLimit = 20;
 const maximumLimit = 1000;
 
-export const command: Command = {
-  name: 'preview',
-  summary: 'show what a batch would change, before it is decided',
-  help: `Usage: lockstepd preview BATCH [--limit N] [--json] [--config FILE]
-
-For each index of a batch that waits, is held or was rejected: what would be added, upgraded, downgraded,
-rebuilt and removed, how much must be copied, who signed the index and how old it is.
-
-  --limit N       names of each kind of change, 0 to ${maximumLimit} (default ${defaultLimit})
-  --json          the same as JSON
-  --config FILE   the daemon's configuration (default ${defaultConfigFile})
-
-Example:
-  lockstepd preview 20261122T190000-bpo-1f2e3d4c
-`,
-  run: preview,
-};
+export const command: Command = { spec, run: preview };
 
 async function preview(args: readonly string[], io: Io): Promise<number> {
-  const { values, positionals } = readArgs('preview', {
-    args: [...args],
-    allowPositionals: true,
-    options: { json: { type: 'boolean' }, limit: { type: 'string' }, config: { type: 'string' } },
-  });
-  const batch = oneArgument('preview', positionals, 'batch');
-  const limit = wholeNumber(values.limit ?? String(defaultLimit));
-  const file = values.config ?? defaultConfigFile;
+  const { values, operands } = readArgs(spec, args);
+  const [batch] = operands;
+  const limit = wholeNumber(values.limit);
+  const file = values.config;
   const indexes: BatchPreview['indexes'][number][] = [];
   let piece: BatchPreview;
   let after: string | null = null;

@@ -3,34 +3,18 @@ import { OperationError } from '../errors.ts';
 import type { PruneAnswer } from '../daemon/operate.ts';
 import { toInstant } from '../system/clock.ts';
 import { escapeText } from '../system/log.ts';
+import { readArgs } from './arguments.ts';
 import { type Command, exitCode, type Io } from './command.ts';
-import { askConfigured, defaultConfigFile, operationMs, readArgs, requireSuccess } from './options.ts';
+import { askConfigured, operationMs, requireSuccess } from './options.ts';
 import { bytesText } from '../observe/words.ts';
+import { spec } from './specs/prune.ts';
 
-export const command: Command = {
-  name: 'prune',
-  summary: 'remove what nothing needs any more, or say what that would be',
-  help: `Usage: lockstepd prune [--dry-run] [--config FILE]
-
-A package goes when it has been out of every served index for publish.grace and no mirror that is behind still serves an
-index that names it (no longer than publish.keep_for_mirrors). The daemon does this by itself every ten minutes.
-
-  --dry-run       only say what, why and how much
-  --config FILE   the daemon's configuration (default ${defaultConfigFile})
-
-Example:
-  lockstepd prune --dry-run
-`,
-  run: prune,
-};
+export const command: Command = { spec, run: prune };
 
 async function prune(args: readonly string[], io: Io): Promise<number> {
-  const { values } = readArgs('prune', {
-    args: [...args],
-    options: { 'dry-run': { type: 'boolean' }, config: { type: 'string' } },
-  });
-  const dryRun = values['dry-run'] ?? false;
-  const file = values.config ?? defaultConfigFile;
+  const { values } = readArgs(spec, args);
+  const dryRun = values['dry-run'];
+  const file = values.config;
   const answer = await askConfigured(io, file, '/control/prune', { dry_run: dryRun }, operationMs);
   requireSuccess(answer);
   if (!isPrune(answer.body)) throw new OperationError('STATE', 'the daemon answered with something else than a prune');

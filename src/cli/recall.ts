@@ -2,61 +2,24 @@
 import { UsageError } from '../errors.ts';
 import type { RecallAnswer } from '../daemon/operate.ts';
 import { escapeText } from '../system/log.ts';
+import { readArgs } from './arguments.ts';
 import { type Command, exitCode, type Io } from './command.ts';
-import {
-  askConfigured,
-  defaultConfigFile,
-  messageIn,
-  oneArgument,
-  operationMs,
-  readArgs,
-  requireSuccess,
-  whoRuns,
-} from './options.ts';
+import { askConfigured, messageIn, operationMs, requireSuccess, whoRuns } from './options.ts';
+import { spec } from './specs/recall.ts';
 
-export const command: Command = {
-  name: 'recall',
-  summary: 'remove a package everywhere at once, and keep it out',
-  help: `Usage: lockstepd recall PACKAGE --reason TEXT [--all] [--dry-run] [--config FILE]
-
-Removes the file from the public tree and every other tree at once, and from each mirror with its next push, also one
-that is down now. An upload that brings the same bytes again is refused (RECALLED). Indexes that name the file go on
-naming it: clients cannot install it until the builder uploads an index without it, or roll back to an older one.
-
-A file that was pruned here already can be recalled too: it goes from mirrors that come back with it.
-
-  PACKAGE         NAME, NAME-VERSION or REPOSITORY/FILE
-  --reason TEXT   kept in the history
-  --all           every file that PACKAGE means, if that is more than one
-  --dry-run       only say what would go, and what that breaks
-  --config FILE   the daemon's configuration (default ${defaultConfigFile})
-
-Example:
-  lockstepd recall main/x86_64/openssh-10.0-r3.apk --reason 'contains a private key'
-`,
-  run: recall,
-};
+export const command: Command = { spec, run: recall };
 
 async function recall(args: readonly string[], io: Io): Promise<number> {
-  const { values, positionals } = readArgs('recall', {
-    args: [...args],
-    allowPositionals: true,
-    options: {
-      reason: { type: 'string' },
-      all: { type: 'boolean' },
-      'dry-run': { type: 'boolean' },
-      config: { type: 'string' },
-    },
-  });
+  const { values, operands } = readArgs(spec, args);
   const body = {
-    package: oneArgument('recall', positionals, 'package'),
-    all: values.all ?? false,
+    package: operands[0],
+    all: values.all,
     who: whoRuns(io),
-    why: values.reason ?? '',
-    dry_run: values['dry-run'] ?? false,
+    why: values.reason,
+    dry_run: values['dry-run'],
   };
   if (body.why === '') throw new UsageError('recall: --reason: expected why, for the history');
-  const answer = await askConfigured(io, values.config ?? defaultConfigFile, '/control/recall', body, operationMs);
+  const answer = await askConfigured(io, values.config, '/control/recall', body, operationMs);
   if (isRecall(answer.body)) {
     const print = answer.status === 200 ? io.out : io.err;
     for (const line of linesOf(answer.body)) print(`  ${escapeText(line)}\n`);

@@ -2,63 +2,27 @@
 import { UsageError } from '../errors.ts';
 import type { RollbackAnswer } from '../daemon/operate.ts';
 import { escapeText } from '../system/log.ts';
+import { readArgs } from './arguments.ts';
 import { type Command, exitCode, type Io } from './command.ts';
-import {
-  askConfigured,
-  defaultConfigFile,
-  messageIn,
-  operationMs,
-  readArgs,
-  requireSuccess,
-  whoRuns,
-} from './options.ts';
+import { askConfigured, messageIn, operationMs, requireSuccess, whoRuns } from './options.ts';
 import { bytesText } from '../observe/words.ts';
+import { spec } from './specs/rollback.ts';
 
-export const command: Command = {
-  name: 'rollback',
-  summary: 'publish the indexes of an older generation again',
-  help: `Usage: lockstepd rollback --to N --reason TEXT [--repository PATH] [--dry-run] [--config FILE]
-
-The signed indexes of generation N become the next generation, on the primary and on every mirror, if every package
-that they name is still held: in a tree within the grace, or in the inbox. Otherwise says which are missing, changes
-nothing and ends with 1. Repositories that did not exist at N leave. What was rolled back from still lies in the inbox:
-it is held (REPLAY) until a newer index comes or it is approved.
-
-  --to N             the generation; lockstepd history lists them
-  --reason TEXT      kept in the history
-  --repository PATH  only this repository
-  --dry-run          only say what would change
-  --config FILE      the daemon's configuration (default ${defaultConfigFile})
-
-Example:
-  lockstepd rollback --to 41 --reason 'mesa 25.3 breaks the boot' --dry-run
-`,
-  run: rollback,
-};
+export const command: Command = { spec, run: rollback };
 
 async function rollback(args: readonly string[], io: Io): Promise<number> {
-  const { values } = readArgs('rollback', {
-    args: [...args],
-    options: {
-      to: { type: 'string' },
-      reason: { type: 'string' },
-      repository: { type: 'string' },
-      'dry-run': { type: 'boolean' },
-      config: { type: 'string' },
-    },
-  });
-  const to = values.to !== undefined && /^[1-9]\d{0,14}$/.test(values.to) ? Number(values.to) : null;
+  const { values } = readArgs(spec, args);
+  const to = /^[1-9]\d{0,14}$/.test(values.to) ? Number(values.to) : null;
   if (to === null) throw new UsageError('rollback: --to: expected the number of a generation');
-  if (values.reason === undefined || values.reason === '')
-    throw new UsageError('rollback: --reason: expected why, for the history');
+  if (values.reason === '') throw new UsageError('rollback: --reason: expected why, for the history');
   const body = {
     to,
     repository: values.repository ?? null,
     who: whoRuns(io),
     why: values.reason,
-    dry_run: values['dry-run'] ?? false,
+    dry_run: values['dry-run'],
   };
-  const answer = await askConfigured(io, values.config ?? defaultConfigFile, '/control/rollback', body, operationMs);
+  const answer = await askConfigured(io, values.config, '/control/rollback', body, operationMs);
   if (!isRollback(answer.body)) {
     requireSuccess(answer);
     return exitCode.failure;

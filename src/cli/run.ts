@@ -3,35 +3,21 @@ import { loadConfig } from '../config/load.ts';
 import { Daemon } from '../daemon.ts';
 import { messageOf } from '../errors.ts';
 import { systemClock } from '../system/clock.ts';
+import { stdoutIsJournal } from '../system/journal.ts';
 import { createLog } from '../system/log.ts';
 import { version } from '../system/version.ts';
+import { readArgs } from './arguments.ts';
 import { type Command, exitCode, type Io } from './command.ts';
-import { defaultConfigFile, readArgs } from './options.ts';
+import { spec } from './specs/run.ts';
 
-export const command: Command = {
-  name: 'run',
-  summary: 'run the daemon in the foreground',
-  help: `Usage: lockstepd run [--config FILE]
-
-Logs to stdout, one event a line: JSON, or short text on a terminal.
-
-  --config FILE   the configuration (default ${defaultConfigFile})
-
-Signals: TERM and INT finish the work in hand, then stop (a second one stops at once);
-HUP reads the configuration again.
-
-Example:
-  lockstepd check && lockstepd run
-`,
-  run,
-};
+export const command: Command = { spec, run };
 
 async function run(args: readonly string[], io: Io): Promise<number> {
-  const { values } = readArgs('run', { args: [...args], options: { config: { type: 'string' } } });
-  const file = values.config ?? defaultConfigFile;
+  const { values } = readArgs(spec, args);
+  const file = values.config;
   const config = await loadConfig(file, { env: io.env });
   if (io.signal.aborted) return exitCode.ok;
-  const log = createLog({ level: config.log.level, terminal: io.terminal });
+  const log = createLog({ level: config.log.level, terminal: io.terminal, journal: stdoutIsJournal(io.env) });
   const daemon = new Daemon({
     config,
     loadConfig: () => loadConfig(file, { env: io.env }),
@@ -40,6 +26,7 @@ async function run(args: readonly string[], io: Io): Promise<number> {
     clock: systemClock,
     random: Math.random,
     log,
+    setLogLevel: (level) => log.setLevel(level),
   });
   const stopNow = io.stopNow ?? new AbortController().signal;
   const asked = stopped(io.signal);

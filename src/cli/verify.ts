@@ -3,7 +3,6 @@ import { constants } from 'node:fs';
 import { access, open, realpath, stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
-import { parseArgs } from 'node:util';
 import { peekSchema } from '../apk/adb-container.ts';
 import { kindOf, readHead } from '../apk/head.ts';
 import { FormatError, messageOf, UsageError } from '../errors.ts';
@@ -13,40 +12,12 @@ import { type AlgorithmName, algorithmNames, isAlgorithmName } from '../trust/al
 import { type Keyring, loadKeyring } from '../trust/keyring.ts';
 import { keyringAt } from '../trust/standing.ts';
 import { type SignaturePolicy, Verifier } from '../trust/verify.ts';
+import { readArgs } from './arguments.ts';
 import { type Command, exitCode, type Io } from './command.ts';
+import { defaultKeys, spec } from './specs/verify.ts';
 import { type Line, verifyDirectory, verifyFile } from './verify-directory.ts';
 
-const defaultKeys = '/etc/apk/keys';
-const policies: readonly string[] = ['require', 'if-present', 'ignore'];
-
-export const command: Command = {
-  name: 'verify',
-  summary: 'verify packages, indexes or repository directories, without a daemon',
-  help: `Usage: lockstepd verify [--keys DIR]... [--package-signatures require|if-present|ignore]
-                        [--signature-algorithms NAME,...] [--json] PATH...
-
-Verifies each PATH: a package, an index, or a directory with repositories below it. In a directory the index comes
-first, then every package it names against its entry, then the packages that no index names.
-
-  --keys DIR                 directory of trusted public keys (*.pub, *.pem); may be given several times
-                             (default: ${defaultKeys} if it exists)
-  --package-signatures WHAT  require: each package needs a signature by a trusted key
-                             if-present: as require for a package that no index names; a package that its index
-                             authenticates may be unsigned or signed by an unknown key (default)
-                             ignore: signatures in packages are not looked at
-  --signature-algorithms L   accepted algorithms, with commas between: ${algorithmNames.join(', ')}
-                             (default: all of them; RSA is SHA-1)
-  --json                     one object a line: {"path", "verdict", "code", "detail"}
-
-An index in a directory named like an architecture must be for that architecture. Symlinks below a directory are
-followed if they lead to something below the same PATH.
-
-Exit codes: 0 everything accepted, 1 a path could not be read, 2 wrong usage, 4 something was rejected or held.
-
-Example: lockstepd verify --keys /etc/lockstepd/keys/bpo /srv/mirror/public/edge/x86_64
-`,
-  run: async (args, io) => run(parse(args), io),
-};
+export const command: Command = { spec, run: async (args, io) => run(parse(args), io) };
 
 interface Options {
   readonly keys: readonly string[];
@@ -57,52 +28,24 @@ interface Options {
 }
 
 function parse(args: readonly string[]): Options {
-  const { values, positionals } = parseOrRefuse(args);
-  const packageSignatures = values['package-signatures'] ?? 'if-present';
-  if (!isPolicy(packageSignatures)) {
-    throw new UsageError(
-      `--package-signatures: expected require, if-present or ignore, got ${JSON.stringify(packageSignatures)}`,
-    );
-  }
-  if (positionals.length === 0) throw new UsageError('verify: no PATH given: name a package, an index or a directory');
+  const { values, operands } = readArgs(spec, args);
   return {
-    keys: values.keys ?? [],
-    packageSignatures,
+    keys: values.keys,
+    packageSignatures: values['package-signatures'],
     algorithms: algorithmsOf(values['signature-algorithms']),
-    json: values.json ?? false,
-    paths: positionals,
+    json: values.json,
+    paths: operands,
   };
 }
 
-function parseOrRefuse(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        keys: { type: 'string', multiple: true },
-        'package-signatures': { type: 'string' },
-        'signature-algorithms': { type: 'string', multiple: true },
-        json: { type: 'boolean' },
-      },
-    });
-  } catch (error) {
-    throw new UsageError(`verify: ${messageOf(error)}`);
-  }
-}
-
-function algorithmsOf(written: readonly string[] | undefined): readonly AlgorithmName[] | null {
-  if (written === undefined) return null;
+function algorithmsOf(written: readonly string[]): readonly AlgorithmName[] | null {
+  if (written.length === 0) return null;
   const names = written.flatMap((list) => list.split(',')).map((name) => name.trim());
   const wrong = names.find((name) => !isAlgorithmName(name));
   if (wrong === undefined) return names.filter(isAlgorithmName);
   throw new UsageError(
-    `--signature-algorithms: expected names out of ${algorithmNames.join(', ')}, got ${JSON.stringify(wrong)}`,
+    `verify: --signature-algorithms: expected names out of ${algorithmNames.join(', ')}, got ${JSON.stringify(wrong)}`,
   );
-}
-
-function isPolicy(text: string): text is SignaturePolicy {
-  return policies.includes(text);
 }
 
 async function run(options: Options, io: Io): Promise<number> {

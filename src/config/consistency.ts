@@ -35,6 +35,7 @@ const outline = partOf({
     }),
   ),
   announce: listOfReadable(partOf({ name: readable, password: readable, ca: readable })),
+  hooks: listOfReadable(partOf({ name: readable, command: listOfReadable(readable) })),
 });
 
 /** The parts of a configuration that are compared with each other and with the disk; what cannot be read is undefined. */
@@ -65,6 +66,11 @@ export function contradictions(parts: Outline): KeyProblem[] {
     ...repeated(
       parts.announce.map((broker) => broker.name),
       'announce',
+      'name',
+    ),
+    ...repeated(
+      parts.hooks.map((hook) => hook.name),
+      'hooks',
       'name',
     ),
     ...stateProblems(parts),

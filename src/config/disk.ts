@@ -19,7 +19,7 @@ type Need = 'must exist' | 'may exist';
 
 /** Every path in `parts` that cannot be used as it is. The directories of mirrors are not looked at: a mirror may be away. */
 export async function diskProblems(parts: Outline, options: DiskOptions): Promise<KeyProblem[]> {
-  const { root, state, inboxes, mirrors, announce } = parts;
+  const { root, state, inboxes, mirrors, announce, hooks } = parts;
   const found: (KeyProblem | null)[] = [
     await directoryProblem(['root'], root, 'must exist'),
     await directoryProblem(['state'], state, 'may exist'),
@@ -43,6 +43,8 @@ export async function diskProblems(parts: Outline, options: DiskOptions): Promis
     found.push(await identityProblem(['announce', index, 'password'], password, options, 'password'));
     found.push(await readableProblem(['announce', index, 'ca'], ca));
   }
+  for (const [index, { command }] of hooks.entries())
+    found.push(await programProblem(['hooks', index, 'command', 0], command[0]));
   return found.filter((entry) => entry !== null);
 }
 
@@ -134,6 +136,21 @@ async function readableProblem(at: Path, path: string | undefined): Promise<KeyP
     return (await stat(path)).isFile() ? null : problem(at, `${path} is no file, expected one`);
   } catch (error) {
     return problem(at, `${path} cannot be read (${reasonOf(error)}), expected a file that this user can read`);
+  }
+}
+
+/** A program that this user may run. */
+async function programProblem(at: Path, path: string | undefined): Promise<KeyProblem | null> {
+  if (path === undefined || !posix.isAbsolute(path)) return null;
+  try {
+    const facts = await stat(path);
+    if (!facts.isFile()) return problem(at, `${path} is no file, expected a program`);
+    if ((facts.mode & 0o002) !== 0)
+      return problem(at, `${path} can be changed by anybody, expected a program that others cannot write (chmod o-w)`);
+    await access(path, constants.X_OK);
+    return null;
+  } catch (error) {
+    return problem(at, `${path} cannot be run (${reasonOf(error)}), expected a program that this user can run`);
   }
 }
 

@@ -46,7 +46,8 @@ export function duration(min: string, max: string) {
     const parsed = parseDuration(written);
     return 'value' in parsed ? parsed.value : Number.NaN;
   };
-  return z.union([z.string(), z.number()], expects(durationExample)).transform((written, context) => {
+  const type = z.union([z.string(), z.number()], expects(durationExample)).describe(`a duration from ${min} to ${max}`);
+  return type.transform((written, context) => {
     const parsed = parseDuration(String(written));
     const outside = 'value' in parsed && (parsed.value < bound(min) || parsed.value > bound(max));
     const problem = `${describe(written)}, expected a duration from ${min} to ${max}`;

@@ -9,8 +9,13 @@ import { parseTemplate, templateExample } from './template.ts';
 const directory = absolutePath('the absolute path of a directory of public keys');
 const templates = listOf('path templates', text(templateExample, parseTemplate), 1);
 
+const scopedShape = mapping('a directory of keys', { dir: directory, may_sign: templates.optional() });
+const oneShape = z.union([directory, scopedShape]);
+/** What may be written there, for a JSON Schema; problems are told by what `either` picks. */
+export const keySourcesShape = z.union([...oneShape.options, z.array(oneShape).min(1)]);
+
 const everywhere = directory.transform((path): KeySource => ({ directory: path, maySign: null }));
-const scoped = mapping('a directory of keys', { dir: directory, may_sign: templates.optional() }).transform(
+const scoped = scopedShape.transform(
   ({ dir, may_sign }): KeySource => ({ directory: dir, maySign: may_sign?.map((template) => template.text) ?? null }),
 );
 

@@ -20,6 +20,7 @@ import {
 } from './fields.ts';
 import { keySources } from './keys-schema.ts';
 import { type GuardSettings, guards, toGuards } from './guards-schema.ts';
+import { type HookConfig, hooks, toHook } from './hooks-schema.ts';
 import { type Limits, limits, toLimits } from './mirror-limits-schema.ts';
 import { type MirrorConfig, mirror, type SchemaContext, toMirror } from './mirror-schema.ts';
 import { absolutePath, name, plainPath } from './names.ts';
@@ -71,6 +72,8 @@ export interface Config {
   readonly switch: SwitchSettings;
   /** MQTT brokers that are told of each generation. */
   readonly announce: readonly AnnounceConfig[];
+  /** Programs that are run when something happens. */
+  readonly hooks: readonly HookConfig[];
   readonly schedule: {
     readonly rescanMs: number;
     readonly probeMs: number;
@@ -79,6 +82,8 @@ export interface Config {
   };
   readonly scrub: ScrubSettings;
   readonly log: { readonly level: LogLevel };
+  /** The document as it was written, for what a reload says of changes. */
+  readonly written: unknown;
 }
 
 export interface InboxConfig {
@@ -104,7 +109,7 @@ export interface InboxConfig {
 export function parseConfig(value: unknown, context: SchemaContext): Parsed<Config> | { problems: KeyProblem[] } {
   const result = document.safeParse(value);
   return result.success
-    ? { value: toConfig(result.data, context) }
+    ? { value: { ...toConfig(result.data, context), written: value } }
     : { problems: result.error.issues.flatMap(toProblems) };
 }
 
@@ -149,7 +154,7 @@ const inbox = mapping('an inbox', {
   guards,
 });
 
-const document = mapping('a configuration', {
+export const document = mapping('a configuration', {
   root: absolutePath(),
   state: absolutePath(),
   socket: text(socketExample, parseSocket).optional(),
@@ -172,6 +177,7 @@ const document = mapping('a configuration', {
   limits,
   switch: switching,
   announce: orAbsent([], listOf('brokers', announce, 0)),
+  hooks: orAbsent([], hooks),
   schedule: section({
     rescan: duration('1s', '1d').prefault('60s'),
     probe: duration('1s', '1d').prefault('60s'),
@@ -183,7 +189,7 @@ const document = mapping('a configuration', {
   }),
 });
 
-function toConfig(written: z.output<typeof document>, context: SchemaContext): Config {
+function toConfig(written: z.output<typeof document>, context: SchemaContext): Omit<Config, 'written'> {
   const { root, state, publish, schedule } = written;
   return {
     file: context.file,
@@ -224,6 +230,7 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): C
     limits: toLimits(written.limits),
     switch: toSwitch(written.switch),
     announce: written.announce.map((entry) => toAnnounce(entry, publish.primary ?? null, context)),
+    hooks: written.hooks.map(toHook),
     schedule: { rescanMs: schedule.rescan, probeMs: schedule.probe, scrub: schedule.scrub ?? null },
     scrub: toScrub(written.scrub),
     log: { level: written.log.level },

@@ -1,5 +1,7 @@
 /** Ties the commands of the control socket to the parts of the running daemon. */
 import type { Config } from '../config/schema.ts';
+import type { Quarantine } from '../ingest/quarantine.ts';
+import { type StatusFacts, statusView } from '../observe/status.ts';
 import type { Publisher } from '../publish/publisher.ts';
 import type { Fleet } from './fleet.ts';
 import type { Store } from '../store/store.ts';
@@ -19,11 +21,14 @@ export interface ControlledParts {
   readonly keys: KeyKeeper;
   readonly inboxes: ReadonlyMap<string, InboxParts>;
   readonly fleet: Fleet;
+  readonly quarantine: Quarantine;
+  readonly facts: () => StatusFacts;
   readonly clock: Clock;
   readonly log: Log;
   /** False until the last run is recovered, and once the daemon stops. */
   readonly ready: () => boolean;
-  readonly reload: () => Promise<void>;
+  /** Says in one line what changed. */
+  readonly reload: () => Promise<string>;
   readonly scrub: () => boolean;
   /** Tells the brokers of what is served now. */
   readonly announce: () => void;
@@ -43,6 +48,13 @@ export function controlDepsOf(parts: ControlledParts): ControlDeps {
     wakeInbox: (builder) => inboxes.get(builder)?.service.wake(),
     reload: parts.reload,
     scrub: parts.scrub,
+    explain: {
+      store,
+      quarantine: parts.quarantine,
+      status: () => statusView(parts.facts(), clock.now()),
+      mirrors: () => fleet.sources(),
+      graceMs: () => parts.config().publish.graceMs,
+    },
     operate: {
       ready: parts.ready,
       root: parts.config().root,

@@ -4,6 +4,7 @@ import type { ControlHandler } from '../observe/server.ts';
 import type { Store } from '../store/store.ts';
 import { writeProblemOf } from '../store/writable.ts';
 import { type DecideDeps, decisionHandler } from './decide.ts';
+import { explain, type ExplainDeps } from './explain.ts';
 import { history, preview } from './inspect.ts';
 import { type ControlledMirror, mirrorHandler, pushHandler } from './mirror-control.ts';
 import { type OperateDeps, operationHandlers } from './operate.ts';
@@ -13,13 +14,15 @@ export interface ControlDeps extends DecideDeps {
   /** Null when there is no such mirror. */
   readonly mirror: (name: string) => ControlledMirror | null;
   readonly mirrorNames: () => readonly string[];
-  readonly reload: () => Promise<void>;
+  /** Says in one line what changed. */
+  readonly reload: () => Promise<string>;
   readonly operate: OperateDeps;
+  readonly explain: ExplainDeps;
   /** False when a scrub runs already. */
   readonly scrub: () => boolean;
 }
 
-/** `push`, `mirror`, `approve`, `reject`, `preview`, `history`, `reload`, `rollback`, `prune`, `recall` and `scrub`; an answer that is no document has a `message` of one line. */
+/** `push`, `mirror`, `approve`, `reject`, `preview`, `history`, `explain`, `reload`, `rollback`, `prune`, `recall` and `scrub`; an answer that is no document has a `message` of one line. */
 export function controlHandlers(deps: ControlDeps): ReadonlyMap<string, ControlHandler> {
   return new Map<string, ControlHandler>([
     ['push', pushHandler(deps)],
@@ -28,6 +31,7 @@ export function controlHandlers(deps: ControlDeps): ReadonlyMap<string, ControlH
     ['reject', decisionHandler(deps, 'rejected')],
     ['preview', (body) => preview(deps, body)],
     ['history', async (body) => history(deps, body)],
+    ['explain', (body) => explain(deps.explain, body)],
     ['reload', () => reload(deps)],
     ...operationHandlers(deps.operate),
     [
@@ -56,8 +60,7 @@ function answer(status: number, message: string): Answer {
 
 async function reload(deps: ControlDeps): Promise<Answer> {
   try {
-    await deps.reload();
-    return answer(200, 'reloaded');
+    return answer(200, await deps.reload());
   } catch (error) {
     return answer(error instanceof ConfigError ? 422 : 500, messageOf(error));
   }

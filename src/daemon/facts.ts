@@ -3,6 +3,8 @@ import type { KeyState } from '../config/key-scope.ts';
 import type { MirrorConfig } from '../config/mirror-schema.ts';
 import { estimateSync } from '../observe/period.ts';
 import type { BrokerFacts } from '../observe/announcements.ts';
+import type { ConfigFacts } from '../observe/config.ts';
+import type { HookFacts } from '../observe/hooks.ts';
 import type { SwitchStatus } from '../observe/switch.ts';
 import type { ScrubStatus } from '../observe/scrub.ts';
 import type { UpstreamFacts } from '../observe/upstreams.ts';
@@ -34,6 +36,8 @@ interface FactSources {
   readonly keys: KeyJudge;
   readonly scrub: ScrubStatus;
   readonly announcements: readonly BrokerFacts[];
+  readonly hooks?: readonly HookFacts[];
+  readonly config?: ConfigFacts;
   readonly switching?: SwitchStatus | null;
   /** What the upstreams say, by the name of their inbox. */
   readonly upstreams: ReadonlyMap<string, UpstreamFacts['says']>;
@@ -42,7 +46,7 @@ interface FactSources {
 
 export function gatherFacts(
   store: Store,
-  { mirrors, keys, scrub, announcements, upstreams, switching = null, nowMs }: FactSources,
+  { mirrors, keys, scrub, announcements, hooks = [], config, upstreams, switching = null, nowMs }: FactSources,
 ): StatusFacts {
   const current = store.generations.current();
   const number = current?.number ?? 0;
@@ -62,6 +66,8 @@ export function gatherFacts(
     })),
     mirrors: mirrors.map((mirror) => mirrorFacts(store, mirror, number, nowMs)),
     announcements,
+    hooks,
+    ...(config && { config }),
     switching,
     upstreams: [...upstreams].map(([builder, says]) => upstreamFacts(store, builder, says)),
     batches: store.batches.recent(endedBatchesShown),
@@ -155,6 +161,7 @@ export function targetsOf(config: Config): MetricTargets {
     builders: config.inboxes.map((i) => i.builder),
     mirrors: config.mirrors.map((m) => m.name),
     brokers: config.announce.map((b) => b.name),
+    hooks: config.hooks.map((h) => h.name),
   };
 }
 

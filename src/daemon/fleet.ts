@@ -1,5 +1,6 @@
 /** The mirrors of the configuration while the daemon runs: starts, wakes, drains and forgets their workers and probes. */
 import type { Config } from '../config/schema.ts';
+import { messageOf, OperationError } from '../errors.ts';
 import type { MirrorWorker } from '../replicate/worker.ts';
 import type { Clock } from '../system/clock.ts';
 import { createMirror, type MirrorDeps, type MirrorParts, SharedLimits, sourceOf } from './mirrors.ts';
@@ -67,10 +68,14 @@ export class Fleet {
     return [...this.#mirrors.values()].map(sourceOf);
   }
 
-  /** Starts what the configuration names and does not run yet. */
+  /**
+   * Starts what the configuration names and does not run yet. Throws when some could not be started, because state.db cannot be
+   * written for instance; the others run then.
+   */
   start(): void {
     const { config, supervisor, ...common } = this.#deps;
-    const { mirrors, publish, schedule } = config();
+    const { mirrors, publish } = config();
+    const failed: string[] = [];
     for (const mirror of mirrors) {
       const { name } = mirror;
       if (this.#mirrors.has(name)) continue;
@@ -79,12 +84,19 @@ export class Fleet {
         ...common,
         graceMs,
         primary,
-        probeMs: schedule.probeMs,
+        probeMs: () => config().schedule.probeMs,
         shared: this.#limits,
         together: this.#together.portOf(name),
         vouch: this.#vouch,
       };
-      const { worker, probe } = createMirror(mirror, deps);
+      let parts: ReturnType<typeof createMirror>;
+      try {
+        parts = createMirror(mirror, deps);
+      } catch (error) {
+        failed.push(`${name}: ${messageOf(error)}`);
+        continue;
+      }
+      const { worker, probe } = parts;
       this.#mirrors.set(name, { config: mirror, worker, probe });
       if (worker) supervisor.start(`mirror:${name}`, (signal) => worker.run(signal));
       if (probe) supervisor.start(`probe:${name}`, (signal) => probe.run(signal));
@@ -92,12 +104,19 @@ export class Fleet {
     if (this.#started) this.#together.configure();
     else supervisor.start('switch', (signal) => this.#together.run(signal));
     this.#started = true;
+    if (failed.length > 0)
+      throw new OperationError('STATE', `cannot be started: ${failed.join('; ')}: see why state.db cannot be written`);
   }
 
   /** The services of these have been ended, and the limits may be others. */
   reconfigure(isStopped: (service: string) => boolean): void {
     for (const name of this.names) if (isStopped(`mirror:${name}`)) this.#mirrors.delete(name);
     this.#limits.set(this.#deps.config());
+  }
+
+  /** Probes may be due earlier than they thought. */
+  wakeProbes(): void {
+    for (const { probe } of this.#mirrors.values()) probe?.wake();
   }
 
   /** A new generation may be out. */

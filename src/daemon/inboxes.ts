@@ -1,10 +1,12 @@
 /** Puts together what watches over one inbox: the service, a watcher of its own, and what both tell the metrics. */
-import type { InboxConfig } from '../config/schema.ts';
+import type { Config, InboxConfig } from '../config/schema.ts';
+import { matchesAny } from '../config/template.ts';
 import type { IngestDeps } from '../ingest/ports.ts';
 import { InboxService } from '../ingest/service.ts';
 import type { UpstreamStatement } from '../ingest/upstream.ts';
 import { IndexWatcher } from '../ingest/watch.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import type { Keyring } from '../trust/keyring.ts';
 
 export interface InboxParts {
   readonly config: InboxConfig;
@@ -17,6 +19,27 @@ export interface InboxParts {
 export function upstreamsOf(inboxes: Iterable<InboxParts>): ReadonlyMap<string, UpstreamStatement | null> {
   const fed = [...inboxes].filter(({ config }) => config.fedBy === 'upstream');
   return new Map(fed.map(({ config, service }) => [config.builder, service.upstream]));
+}
+
+export interface InboxesDeps
+  extends Pick<IngestDeps, 'store' | 'verifier' | 'quarantine' | 'publish' | 'clock' | 'log'> {
+  readonly keys: { keyring(builder: string): Keyring };
+  /** The configuration as it is now. */
+  readonly config: () => Config;
+}
+
+/** What the service of one inbox is given; a change of what is copied here restarts it, see reload.ts. */
+export function ingestDeps({ builder }: InboxConfig, deps: InboxesDeps): Omit<IngestDeps, 'events'> {
+  const { keys, config, ...common } = deps;
+  const { root, reserveBytes, schedule } = config();
+  return {
+    ...common,
+    root,
+    reserveBytes,
+    rescanMs: schedule.rescanMs,
+    isOfAnother: (path) => config().inboxes.some((i) => i.builder !== builder && matchesAny(i.repositories, path)),
+    keyring: () => keys.keyring(builder),
+  };
 }
 
 export function createInbox(config: InboxConfig, deps: Omit<IngestDeps, 'events'>, metrics: Metrics): InboxParts {

@@ -68,7 +68,13 @@ export class KeyKeeper implements AsyncDisposable {
   /** Reads the keys of the inboxes of a configuration; from now on they are the ones that are kept. */
   async configure({ inboxes, schedule }: Pick<Config, 'inboxes' | 'schedule'>): Promise<void> {
     this.#rescanMs = schedule.rescanMs;
-    this.#take(await this.#read(inboxes));
+    const before = this.#inboxes;
+    const read = await this.#read(inboxes);
+    this.#take(read);
+    this.#tellChanges(
+      before,
+      [...read].filter(([builder]) => before.has(builder)),
+    );
   }
 
   /** Runs until aborted. */
@@ -114,9 +120,13 @@ export class KeyKeeper implements AsyncDisposable {
     const read = await this.#read([...before.values()].map(({ config }) => config));
     // A reload came in between, and has read them itself.
     if (this.#inboxes !== before) return;
-    const changed = [...read].filter(([builder, { text }]) => before.get(builder)?.text !== text);
     this.#take(read);
-    for (const [builder, { keyring }] of changed) {
+    this.#tellChanges(before, read);
+  }
+
+  #tellChanges(before: ReadonlyMap<string, InboxKeys>, now: Iterable<readonly [string, InboxKeys]>): void {
+    for (const [builder, { keyring, text }] of now) {
+      if (before.get(builder)?.text === text) continue;
       this.#deps.log.info('keys_changed', { builder, keys: keyring.keys.map((key) => key.name) });
       this.#deps.onChange(builder);
     }

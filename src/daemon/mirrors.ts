@@ -25,6 +25,7 @@ import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
 import { Throttle } from '../system/throttle.ts';
 import type { MirrorSource } from './facts.ts';
+import { watchBlock } from './block-watch.ts';
 import { followObservation, type Seen } from './follow.ts';
 import { missingSince, withinPart } from './held.ts';
 import { ProbeService } from './probes.ts';
@@ -70,7 +71,7 @@ export interface MirrorDeps {
   readonly graceMs: number;
   /** The name of this primary; null: that of the host. */
   readonly primary: string | null;
-  readonly probeMs: number;
+  readonly probeMs: () => number;
   /** What all mirrors share. */
   readonly shared: SharedLimits;
   readonly clock: Clock;
@@ -182,6 +183,7 @@ export function createMirror(
     events: {
       attempt: (outcome: PushOutcome) => metrics.pushAttempt(name, outcome),
       failed: (reason: PushFailureReason) => metrics.pushFailed(name, reason),
+      state: watchBlock(name, common),
     },
   });
   return { worker, probe };

@@ -14,7 +14,7 @@ interface PastDeps {
   readonly store: Store;
   readonly clock: Clock;
   readonly log: Log;
-  readonly mirrors: () => readonly { readonly config: MirrorConfig }[];
+  readonly mirrors: () => readonly { readonly config: Pick<MirrorConfig, 'name' | 'part'> }[];
 }
 
 const saveEveryMs = 60_000;

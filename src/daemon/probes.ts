@@ -20,7 +20,8 @@ export interface ProbeDeps {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
-  readonly everyMs: number;
+  /** Asked for before each rest. */
+  readonly everyMs: () => number;
   /** True for a repository that the mirror takes. */
   readonly takes: (repository: string) => boolean;
   /** What the mirror holds is to be looked at again; absent for one that we put nothing to. */
@@ -86,9 +87,9 @@ export class ProbeService {
         log.error('probe_not_recorded', { mirror: this.#mirror, detail: messageOf(error) });
       }
       // Jitter keeps many mirrors from being asked in the same second.
-      const restMs = everyMs * (0.95 + 0.1 * random());
+      const restMs = everyMs() * (0.95 + 0.1 * random());
       const woken = await this.#wake.wait((stop) => clock.sleep(restMs, { signal: AbortSignal.any([signal, stop]) }));
-      if (woken) await clock.sleep(Math.min(afterPushMs, everyMs), { signal });
+      if (woken) await clock.sleep(Math.min(afterPushMs, everyMs()), { signal });
     }
   }
 

@@ -82,8 +82,14 @@ export class Together {
     }
     this.#gone = generation;
     const { because, has } = decision;
-    const tell = stragglers.length > 0 && because !== 'nobody' ? 'warn' : 'info';
-    log[tell]('switch_goes', { generation, because, has, of: all.length, stragglers: stragglers.join(', ') });
+    const isLate = stragglers.length > 0 && because !== 'nobody';
+    log[isLate ? 'warn' : 'info']('switch_goes', {
+      generation,
+      because,
+      has,
+      of: all.length,
+      stragglers: stragglers.join(', '),
+    });
     this.#deps.onGo();
   }
 

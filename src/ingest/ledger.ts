@@ -49,7 +49,7 @@ export class Ledger {
     if (ended.changed) {
       this.#deps.events.batchEnded(this.#builder, state, reasons);
       const [first] = reasons;
-      this.#deps.log.warn(`batch_${state}`, {
+      this.#deps.log.warn(state === 'held' ? 'batch_held' : 'batch_rejected', {
         batch: ended.id,
         builder: this.#builder,
         code: first?.code,

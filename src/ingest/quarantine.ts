@@ -54,6 +54,17 @@ export class Quarantine {
     await this.prune();
   }
 
+  /** Where the files of a refused batch are kept, and until when unless room or number run out; null: they are not. */
+  async find(id: string): Promise<{ readonly path: string; readonly untilMs: number } | null> {
+    if (!batchId.test(id) || id.includes('/')) return null;
+    try {
+      return { path: this.#path(id), untilMs: (await this.#changedAt(id)) + this.#deps.limits().keepMs };
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return null;
+      throw error;
+    }
+  }
+
   /** Removes what is too old or too much, and the history of refused batches with it. Returns how many batches went. */
   async prune(): Promise<number> {
     return this.#mutex.run(async () => {

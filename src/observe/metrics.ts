@@ -1,6 +1,8 @@
 /** Counts what the daemon does and renders it for Prometheus; the only file that knows prom-client. Decides no alarm: see config/prometheus. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { type PushFailureReason, pushFailureReasons, type VerificationCode, verificationCodes } from '../errors.ts';
+import { HookSeries } from './hook-series.ts';
+import { setKeyGauges, setScrubGauges } from './metric-values.ts';
 import type { BlockedBy, Breaker } from '../replicate/mirror.ts';
 import { type MirrorFacts, mirrorStates, observedLagSeconds, type StatusFacts, secondsSince } from './status.ts';
 
@@ -20,6 +22,7 @@ export interface MetricTargets {
   readonly builders: readonly string[];
   readonly mirrors: readonly string[];
   readonly brokers?: readonly string[];
+  readonly hooks?: readonly string[];
 }
 
 export interface ProbeOutcome {
@@ -40,7 +43,13 @@ export class Metrics {
   readonly #count = counters(this.#registry);
   readonly #now = gauges(this.#registry);
   readonly #time = histograms(this.#registry);
-  #targets: Required<MetricTargets> = { builders: [], mirrors: [], brokers: [] };
+  readonly hooks = new HookSeries({
+    runs: this.#count.hookRuns,
+    dropped: this.#count.hookDropped,
+    seconds: this.#time.hook,
+    pending: this.#now.hookPending,
+  });
+  #targets: Required<Omit<MetricTargets, 'hooks'>> = { builders: [], mirrors: [], brokers: [] };
 
   constructor(options: MetricTargets & { readonly version: string }) {
     collectDefaultMetrics({ register: this.#registry });
@@ -52,7 +61,7 @@ export class Metrics {
   }
 
   /** After a reload: series of builders and mirrors that are gone are removed, those of new ones start at 0. */
-  setTargets({ builders, mirrors, brokers = [] }: MetricTargets): void {
+  setTargets({ builders, mirrors, brokers = [], hooks = [] }: MetricTargets): void {
     for (const builder of this.#targets.builders) if (!builders.includes(builder)) this.#dropBuilder(builder);
     for (const mirror of this.#targets.mirrors) if (!mirrors.includes(mirror)) this.#dropMirror(mirror);
     for (const builder of builders) {
@@ -70,6 +79,7 @@ export class Metrics {
       for (const broker of gone) this.#count.announced.remove({ broker, outcome });
       for (const broker of brokers) this.#count.announced.inc({ broker, outcome }, 0);
     }
+    this.hooks.setTargets(hooks);
     this.#targets = { builders: [...builders], mirrors: [...mirrors], brokers: [...brokers] };
   }
 
@@ -120,8 +130,10 @@ export class Metrics {
     if (outcome.clockSkewSeconds !== null) this.#now.probeSkew.set({ mirror }, outcome.clockSkewSeconds);
   }
 
-  configReload(ok: boolean): void {
+  /** The configuration was read at `atMs`, and is in use when that went well. */
+  configReload(ok: boolean, atMs: number): void {
     this.#now.configReload.set(ok ? 1 : 0);
+    if (ok) this.#now.configReloadedAt.set(atMs / 1000);
   }
 
   /** The text for a scrape at `nowMs`. Everything that ages is computed here, from the facts; `free` is in bytes. */
@@ -142,8 +154,9 @@ export class Metrics {
       this.#now.packages.inc({ repository: path }, packages);
     }
     this.#now.stateWritable.set(facts.stateProblem === null ? 1 : 0);
-    this.#setKeys(facts);
-    this.#setScrub(facts);
+    setKeyGauges(this.#now, facts, { builders: this.#targets.builders, maxRepositories });
+    setScrubGauges(this.#now, facts, this.#targets.mirrors);
+    this.hooks.render(facts.hooks ?? []);
     this.#now.announcedGeneration.reset();
     for (const { name, generation } of facts.announcements) {
       this.#now.announcedGeneration.set({ broker: name }, generation ?? 0);
@@ -154,37 +167,6 @@ export class Metrics {
         const pending = facts.batches.filter((batch) => batch.builder === builder && batch.state === state);
         this.#now.pending.set({ builder, state }, pending.length);
       }
-    }
-  }
-
-  /** Those whose key is not trusted any more come first: the limit must not hide them. */
-  #setKeys({ repositories, keyProblems }: StatusFacts): void {
-    this.#now.keyUntrusted.reset();
-    const untrusted = (r: (typeof repositories)[number]): number => (r.keyState === 'valid' ? 0 : 1);
-    for (const each of repositories.toSorted((a, b) => untrusted(b) - untrusted(a)).slice(0, maxRepositories)) {
-      this.#now.keyUntrusted.set({ repository: each.path }, untrusted(each));
-    }
-    this.#now.keysUnusable.reset();
-    for (const builder of this.#targets.builders) {
-      this.#now.keysUnusable.set({ builder }, keyProblems.filter((problem) => problem.builder === builder).length);
-    }
-  }
-
-  #setScrub({ scrub }: StatusFacts): void {
-    const { scrubbedAt, scrubFiles, scrubBytes, scrubRunning, damaged, drift } = this.#now;
-    scrubRunning.set(scrub.running ? 1 : 0);
-    if (scrub.finished_at !== null) scrubbedAt.set(Date.parse(scrub.finished_at) / 1000);
-    scrubFiles.set({ outcome: 'checked' }, scrub.files);
-    scrubFiles.set({ outcome: 'corrupt' }, scrub.corrupt);
-    scrubFiles.set({ outcome: 'repaired' }, scrub.repaired);
-    scrubBytes.set(scrub.bytes);
-    damaged.set(scrub.damaged.length);
-    drift.reset();
-    for (const mirror of scrub.mirrors) {
-      if (!this.#targets.mirrors.includes(mirror.name)) continue;
-      const found = mirror.missing + mirror.different + mirror.corrupt;
-      drift.set({ mirror: mirror.name, outcome: 'found' }, found);
-      drift.set({ mirror: mirror.name, outcome: 'unrepaired' }, Math.max(0, found - mirror.repaired));
     }
   }
 
@@ -258,6 +240,8 @@ function counters(registry: Registry) {
     failures: make('push_failures_total', 'Failed push attempts by reason.', ['mirror', 'reason']),
     bytes: make('push_bytes_total', 'Payload bytes pushed.', ['mirror']),
     announced: make('announce_total', 'Announcements by outcome.', ['broker', 'outcome']),
+    hookRuns: make('hook_runs_total', 'Runs of hooks by outcome.', ['hook', 'outcome']),
+    hookDropped: make('hook_events_dropped_total', 'Events that the hook has missed: too many waited.', ['hook']),
     rescanFound: make('watch_rescan_found_total', 'Changes found by the rescan that the watcher missed.', []),
   };
 }
@@ -269,6 +253,7 @@ function gauges(registry: Registry) {
   return {
     buildInfo: make('build_info', 'Always 1; the labels tell the version.', ['version', 'node']),
     configReload: make('config_last_reload_successful', '1 when the last configuration that was read is in use.'),
+    configReloadedAt: make('config_last_reload_success_timestamp_seconds', 'When the configuration in use was read.'),
     generation: make('published_generation', 'The newest published generation.'),
     publishedAt: make('published_timestamp_seconds', 'When the newest generation was published; 0 for never.'),
     packages: make('index_packages', 'Packages that the published index names.', ['repository']),
@@ -288,6 +273,7 @@ function gauges(registry: Registry) {
       'outcome',
     ]),
     free: make('filesystem_free_bytes', 'Bytes that the daemon may still write.', ['filesystem']),
+    hookPending: make('hook_events_pending', 'Events that the hook is still to be told of.', ['hook']),
     announcedGeneration: make('announced_generation', 'Generation that the broker was last told of; 0 for none.', [
       'broker',
     ]),
@@ -324,6 +310,7 @@ function histograms(registry: Registry) {
   const long = [0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 21_600];
   return {
     stage: make('stage_seconds', 'Time that a batch spent in a stage.', 'stage', short),
+    hook: make('hook_seconds', 'How long a hook ran.', 'hook', short),
     propagation: make('propagation_seconds', 'From publishing to confirmed on the mirror.', 'mirror', long),
   };
 }

@@ -1,6 +1,8 @@
 /** Writes the head of the status page: in one line whether everything is in step, and below it what needs a person, worst first. */
 import { renderAnnouncementsBlock } from './announcements-text.ts';
 import { keyProblemText } from './keys-text.ts';
+import { renderConfigBlock } from './config-text.ts';
+import { renderHooksBlock } from './hooks-text.ts';
 import { firstOf, html, type Tone, when } from './page-html.ts';
 import { rowId } from './page-mirrors.ts';
 import { renderScrubBlock } from './scrub-text.ts';
@@ -112,6 +114,8 @@ function todosOf(status: Status, nowMs: number): Todo[] {
     ...limited('warn', status.batches.filter(({ state }) => state === 'held').map(heldLine)),
     ...mirrorTodos(status, 'warn'),
     ...limited('warn', status.key_problems.map(keyProblemText).map(html)),
+    ...limited('warn', linesOf(renderConfigBlock(status.config, nowMs))),
+    ...limited('warn', linesOf(renderHooksBlock(status.hooks))),
     ...limited(
       'warn',
       linesOf(

@@ -87,7 +87,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const publicAddress = listenPublic && (await listenOnTcp(start(everybody), listenPublic));
     if (socket !== null) await listenOnSocket(start({ ...own, control: handlers.control }), socket);
     for (const server of servers) {
-      server.on('error', (error) => options.log.error('http_server_failed', { error: error.message }));
+      server.on('error', (error) => options.log.error('http_server_failed', { detail: error.message }));
     }
     return { address, publicAddress, close };
   } catch (error) {
@@ -157,7 +157,7 @@ async function serve(
     if (live) return live.serve(request, response, commonHeaders);
     answer = await answerTo(site, path, request);
   } catch (error) {
-    options.log.error('http_request_failed', { path, error: messageOf(error) });
+    options.log.error('http_request_failed', { path, detail: messageOf(error) });
     if (response.headersSent) return void response.destroy();
     answer = plain(500, 'internal error, see the log');
   }

@@ -1,6 +1,8 @@
 /** Writes the status as text for `lockstepd status`: a headline, a table of mirrors, the batches that wait for something. Asks nobody. */
 import { escapeText } from '../system/log.ts';
 import { renderAnnouncementsBlock } from './announcements-text.ts';
+import { renderConfigBlock } from './config-text.ts';
+import { renderHooksBlock } from './hooks-text.ts';
 import { keyProblemText } from './keys-text.ts';
 import { renderScrubBlock } from './scrub-text.ts';
 import { renderSwitchBlock } from './switch-text.ts';
@@ -30,9 +32,11 @@ export function renderStatusText(status: Status, options: StatusTextOptions): st
     headline(status, options),
     mirrorTable(status, options),
     stateBlock(status, options),
+    renderConfigBlock(status.config, options.nowMs),
     renderUpstreamsBlock(status.upstreams, options.nowMs),
     renderSwitchBlock(status.switch),
     renderAnnouncementsBlock(status.announcements, options.nowMs),
+    renderHooksBlock(status.hooks),
     keyBlock(status, options),
     renderScrubBlock(status.scrub),
     ...batchBlocks(status, options),

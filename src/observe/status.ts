@@ -4,6 +4,8 @@ import type { KeyState } from '../config/key-scope.ts';
 import type { BlockedBy, Breaker, WaitReason } from '../replicate/mirror.ts';
 import type { BatchState, Reason } from '../store/batches.ts';
 import { type AnnouncementStatus, announcementView, type BrokerFacts } from './announcements.ts';
+import { type ConfigFacts, type ConfigStatus, configView } from './config.ts';
+import { type HookFacts, type HookStatus, hookView } from './hooks.ts';
 import type { SyncEstimate } from './period.ts';
 import type { ScrubStatus } from './scrub.ts';
 import { type SwitchStatus, type SwitchView, switchView } from './switch.ts';
@@ -20,6 +22,7 @@ export interface StatusFacts {
   readonly repositories: readonly RepositoryFacts[];
   readonly mirrors: readonly MirrorFacts[];
   readonly announcements: readonly BrokerFacts[];
+  readonly hooks?: readonly HookFacts[];
   readonly upstreams: readonly UpstreamFacts[];
   /** How the newest generation goes out where mirrors switch together; null or absent: each by itself. */
   readonly switching?: SwitchStatus | null;
@@ -28,6 +31,7 @@ export interface StatusFacts {
   /** Why state.db cannot be written; null when it can. */
   readonly stateProblem: string | null;
   readonly scrub: ScrubStatus;
+  readonly config?: ConfigFacts;
 }
 
 /** A key file or directory of an inbox that cannot be used. */
@@ -107,6 +111,8 @@ export interface Status {
   readonly mirrors: readonly MirrorStatus[];
   /** The MQTT brokers that are told of each generation. */
   readonly announcements: readonly AnnouncementStatus[];
+  /** The programs that are run when something happens. */
+  readonly hooks: readonly HookStatus[];
   /** The inboxes that another lockstepd feeds. */
   readonly upstreams: readonly UpstreamStatus[];
   /** How the newest generation goes out where mirrors switch together; null: each by itself. */
@@ -117,6 +123,8 @@ export interface Status {
   /** Why state.db cannot be written, and so nothing be published; null when it can. */
   readonly state_problem: string | null;
   readonly scrub: ScrubStatus;
+  /** The configuration in use; null while it is not known. */
+  readonly config: ConfigStatus | null;
 }
 
 export interface RepositoryStatus {
@@ -193,11 +201,13 @@ export function statusView(facts: StatusFacts, nowMs: number): Status {
     })),
     mirrors: facts.mirrors.map((m) => mirrorView(m, nowMs)),
     announcements: facts.announcements.map((broker) => announcementView(broker, instant)),
+    hooks: (facts.hooks ?? []).map((hook) => hookView(hook, instant)),
     upstreams: facts.upstreams.map((upstream) => upstreamView(upstream, instant)),
     switch: switchView(facts.switching ?? null, instant),
     batches: facts.batches.toSorted((a, b) => b.updatedAtMs - a.updatedAtMs).map(batchView),
     key_problems: facts.keyProblems.map(({ builder, path, detail }) => ({ builder, path, detail })),
     state_problem: facts.stateProblem,
+    config: facts.config ? configView(facts.config, isoSeconds) : null,
     scrub: facts.scrub,
   };
 }

@@ -8,6 +8,7 @@ import type { Clock } from '../system/clock.ts';
 import type { Files } from '../system/files.ts';
 import type { Log } from '../system/log.ts';
 import type { Vouch } from './fellow.ts';
+import type { MirrorState } from './mirror.ts';
 import type { TogetherPort } from './together.ts';
 import type { Transport } from './transport.ts';
 
@@ -50,6 +51,8 @@ export interface WorkerDeps {
   readonly events: {
     attempt(outcome: 'ok' | 'retryable' | 'permanent' | 'aborted'): void;
     failed(reason: PushFailureReason): void;
+    /** Told of each state, the same one again and again too. */
+    state?(state: MirrorState): void;
   };
 }
 

@@ -233,6 +233,7 @@ export class MirrorWorker {
   #apply(event: MirrorEvent): MirrorAction | null {
     const { state, action } = next(this.#state, event, this.#deps.clock.monotonic());
     this.#state = state;
+    this.#deps.events.state?.(state);
     if (action === 'stop') this.#end();
     return action;
   }

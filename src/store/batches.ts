@@ -1,6 +1,7 @@
 /** Batches in the store: what became of each upload, with reasons. */
 import type { VerificationCode } from '../errors.ts';
 import type { Database, Row } from './database.ts';
+import type { EventStore } from './events.ts';
 
 export type BatchState = 'waiting' | 'published' | 'held' | 'rejected';
 
@@ -33,11 +34,16 @@ export interface NewBatch extends Omit<BatchRow, 'id' | 'generation'> {
   readonly key: string;
 }
 
+/** Repositories and reasons of a batch of which hooks are told. */
+const toldOfEach = 20;
+
 export class BatchStore {
   readonly #db: Database;
+  readonly #events: EventStore;
 
-  constructor(db: Database) {
+  constructor(db: Database, events: EventStore) {
     this.#db = db;
+    this.#events = events;
   }
 
   /**
@@ -46,41 +52,59 @@ export class BatchStore {
    */
   record(batch: NewBatch): { readonly id: string; readonly changed: boolean } {
     return this.#db.transaction(() => {
-      const known = this.#db.get(
-        'SELECT * FROM batch WHERE key = ? ORDER BY created_at DESC, id DESC LIMIT 1',
-        batch.key,
-      );
-      const reasons = JSON.stringify(batch.reasons);
-      if (known && known.state !== 'published') {
-        const repositories = JSON.stringify(batch.repositories);
-        const changed = known.state !== batch.state || known.reasons !== reasons || known.repositories !== repositories;
-        if (changed) {
-          this.#db.run(
-            'UPDATE batch SET state = ?, repositories = ?, reasons = ?, updated_at = ? WHERE id = ?',
-            batch.state,
-            repositories,
-            reasons,
-            batch.updatedAtMs,
-            String(known.id),
-          );
-        }
-        this.#db.run('UPDATE batch SET superseded = 0 WHERE id = ? AND superseded = 1', String(known.id));
-        return { id: String(known.id), changed };
-      }
-      const id = this.#newId(batch);
-      this.#db.run(
-        'INSERT INTO batch (id, key, builder, state, created_at, updated_at, repositories, reasons) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
-        id,
-        batch.key,
-        batch.builder,
-        batch.state,
-        batch.updatedAtMs,
-        batch.updatedAtMs,
-        JSON.stringify(batch.repositories),
-        reasons,
-      );
-      return { id, changed: true };
+      const recorded = this.#record(batch);
+      if (recorded.changed) this.#tell(recorded.id, batch);
+      return recorded;
     });
+  }
+
+  #tell(id: string, { state, builder, repositories, reasons, updatedAtMs }: NewBatch): void {
+    if (state !== 'held' && state !== 'rejected') return;
+    this.#events.add(updatedAtMs, {
+      event: state,
+      batch: id,
+      builder,
+      repositories: [...new Set(repositories.map(({ path }) => path))].slice(0, toldOfEach),
+      reasons: reasons.slice(0, toldOfEach),
+      reasonsTotal: reasons.length,
+    });
+  }
+
+  #record(batch: NewBatch): { readonly id: string; readonly changed: boolean } {
+    const known = this.#db.get(
+      'SELECT * FROM batch WHERE key = ? ORDER BY created_at DESC, id DESC LIMIT 1',
+      batch.key,
+    );
+    const reasons = JSON.stringify(batch.reasons);
+    if (known && known.state !== 'published') {
+      const repositories = JSON.stringify(batch.repositories);
+      const changed = known.state !== batch.state || known.reasons !== reasons || known.repositories !== repositories;
+      if (changed) {
+        this.#db.run(
+          'UPDATE batch SET state = ?, repositories = ?, reasons = ?, updated_at = ? WHERE id = ?',
+          batch.state,
+          repositories,
+          reasons,
+          batch.updatedAtMs,
+          String(known.id),
+        );
+      }
+      this.#db.run('UPDATE batch SET superseded = 0 WHERE id = ? AND superseded = 1', String(known.id));
+      return { id: String(known.id), changed };
+    }
+    const id = this.#newId(batch);
+    this.#db.run(
+      'INSERT INTO batch (id, key, builder, state, created_at, updated_at, repositories, reasons) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+      id,
+      batch.key,
+      batch.builder,
+      batch.state,
+      batch.updatedAtMs,
+      batch.updatedAtMs,
+      JSON.stringify(batch.repositories),
+      reasons,
+    );
+    return { id, changed: true };
   }
 
   get(id: string): BatchRow | null {

@@ -108,6 +108,12 @@ export class HistoryStore {
     return this.#generations(newestHistory.generation, limit);
   }
 
+  /** One published generation; null: it never was, or its record was lost. */
+  generation(number: number): GenerationEntry | null {
+    const [entry] = this.#generations(number + 1, 1);
+    return entry?.number === number ? entry : null;
+  }
+
   #generations(before: number, limit: number): GenerationEntry[] {
     return this.#db
       .all(

@@ -2,6 +2,7 @@
 import type { IndexFileName } from '../apk/entry.ts';
 import { OperationError } from '../errors.ts';
 import type { Database } from './database.ts';
+import type { EventStore } from './events.ts';
 import { type Generation, type IndexRow, type StageTimes, toGeneration } from './generations.ts';
 import { pieceSize } from './staging-queries.ts';
 
@@ -36,9 +37,11 @@ const changesOnly: BatchExtent = { removals: [], times: { settleMs: null, copyMs
 
 export class Journal {
   readonly #db: Database;
+  readonly #events: EventStore;
 
-  constructor(db: Database) {
+  constructor(db: Database, events: EventStore) {
     this.#db = db;
+    this.#events = events;
   }
 
   /** A generation whose publishing was begun and not committed. */
@@ -142,6 +145,7 @@ export class Journal {
         nowMs,
         generation.batch,
       );
+      this.#events.add(nowMs, { event: 'published', generation: generation.number, batch: generation.batch });
     });
   }
 

@@ -1,7 +1,7 @@
 /** When each mirror was first confirmed to hold a generation and first seen to serve it; kept for the last generations. */
 import type { Database } from './database.ts';
 
-/** Generations of which the times are kept. */
+/** Generations of which the times are kept: the newest ones that each mirror has reached. */
 const kept = 100;
 
 export interface Reached {
@@ -9,6 +9,11 @@ export interface Reached {
   readonly generation: number;
   readonly confirmedAtMs: number | null;
   readonly observedAtMs: number | null;
+}
+
+/** The first generation of which every time is kept when `newest` is out; of an earlier one some are gone. */
+export function firstOnRecord(newest: number): number {
+  return newest - kept + 1;
 }
 
 /** Writes it down unless it is known: to be called in the transaction that records what the mirror holds or serves. */

@@ -172,6 +172,23 @@ export const migrations: readonly string[] = [
     announced_at INTEGER
   ) STRICT;
 
+  CREATE TABLE event (
+    id INTEGER PRIMARY KEY,
+    event TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    facts TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE hook (
+    name TEXT PRIMARY KEY,
+    events TEXT NOT NULL,
+    told INTEGER NOT NULL,
+    dropped INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  CREATE TABLE mirror_block_told (
+    mirror TEXT PRIMARY KEY,
+    blocked_by TEXT NOT NULL CHECK (blocked_by IN ('permanent', 'security', 'operator'))
+  ) STRICT;
+
   CREATE TABLE rollback (
     batch TEXT PRIMARY KEY,
     target INTEGER NOT NULL,

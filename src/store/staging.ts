@@ -150,6 +150,11 @@ export class StagingStore {
     return { base: base ? Number(base.since) : null, live, removals: yield* countRemovals(this.#db, candidate, place) };
   }
 
+  /** Null: it is retired. */
+  placeOf(candidate: number): Place | null {
+    return this.#places.get(candidate) ?? null;
+  }
+
   /** The candidate will not be published (again): what it brings and takes away is of no account for others, though its rows stay until it is dropped. */
   retire(candidate: number): void {
     this.#places.delete(candidate);

@@ -7,6 +7,7 @@ import { ChangeStore } from './changes.ts';
 import { DamageStore } from './damage.ts';
 import { Database } from './database.ts';
 import { DecisionStore } from './decisions.ts';
+import { EventStore } from './events.ts';
 import { GenerationStore } from './generations.ts';
 import { HistoryStore } from './history.ts';
 import { Journal } from './journal.ts';
@@ -20,6 +21,7 @@ import { RecallStore } from './recalls.ts';
 import { RetentionStore } from './retention.ts';
 import { RollbackStore } from './rollbacks.ts';
 import { StagingStore } from './staging.ts';
+import { StoryStore } from './stories.ts';
 import { SyncStore } from './syncs.ts';
 import { TakeoverStore } from './takeover.ts';
 
@@ -30,6 +32,7 @@ export interface Store extends Disposable {
   readonly changes: ChangeStore;
   readonly batches: BatchStore;
   readonly decisions: DecisionStore;
+  readonly events: EventStore;
   readonly history: HistoryStore;
   readonly mirrors: MirrorStore;
   readonly mirrorStates: MirrorStateStore;
@@ -45,6 +48,7 @@ export interface Store extends Disposable {
   readonly reached: ReachedStore;
   readonly publishedChanges: PublishedChangeStore;
   readonly lag: LagStore;
+  readonly stories: StoryStore;
 }
 
 /** The name of the database in the state directory. */
@@ -71,12 +75,14 @@ export function openStoreAnyway(
 /** Opens `state.db` in `directory`, creating it when it is not there. Throws OperationError STATE. */
 export function openStore(directory: string): Store {
   const db = Database.open(join(directory, stateFile));
+  const events = new EventStore(db);
   return {
     generations: new GenerationStore(db),
-    journal: new Journal(db),
+    journal: new Journal(db, events),
     staging: new StagingStore(db),
     changes: new ChangeStore(db),
-    batches: new BatchStore(db),
+    batches: new BatchStore(db, events),
+    events,
     decisions: new DecisionStore(db),
     history: new HistoryStore(db),
     mirrors: new MirrorStore(db),
@@ -92,6 +98,7 @@ export function openStore(directory: string): Store {
     reached: new ReachedStore(db),
     publishedChanges: new PublishedChangeStore(db),
     lag: new LagStore(db),
+    stories: new StoryStore(db),
     [Symbol.dispose]: () => db[Symbol.dispose](),
   };
 }

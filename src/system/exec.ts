@@ -1,6 +1,7 @@
 /** Runs child processes: an argument array, an explicit environment, our deadline, TERM then KILL, bounded output. Never a shell string. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Duplex } from 'node:stream';
+import { errnoOf } from '../errors.ts';
 
 export interface ExecOptions {
   readonly cwd?: string;
@@ -12,6 +13,8 @@ export interface ExecOptions {
   readonly timeoutMs: number;
   readonly killAfterMs?: number;
   readonly signal?: AbortSignal | undefined;
+  /** The child leads a process group, and all of that group is ended: for programs that start others, as scripts do. */
+  readonly group?: boolean;
   /** Gets a duplex stream that is the child's file descriptor 3. */
   readonly onChannel?: (channel: Duplex) => void;
   /** Gets all of stdout as it comes, for output that may be longer than what the result keeps. */
@@ -53,6 +56,7 @@ export async function exec(argv: readonly [string, ...string[]], options: ExecOp
   const child = spawn(file, args, {
     cwd: options.cwd,
     env: options.env ?? childEnvironment(),
+    detached: options.group === true,
     stdio: ['pipe', 'pipe', 'pipe', ...(options.onChannel ? (['pipe'] as const) : [])],
   });
   const stdout = collectTail(child.stdout);
@@ -68,7 +72,7 @@ export async function exec(argv: readonly [string, ...string[]], options: ExecOp
     options.onChannel(channel);
   }
   let timedOut = false;
-  const stop = endGently(child, options.killAfterMs ?? 5000);
+  const stop = endGently(child, options.killAfterMs ?? 5000, options.group === true);
   const deadline = setTimeout(() => {
     timedOut = true;
     stop();
@@ -91,13 +95,31 @@ function ended(child: ChildProcess): Promise<{ code: number | null; signal: Node
   });
 }
 
-function endGently(child: ChildProcess, killAfterMs: number): () => void {
+function endGently(child: ChildProcess, killAfterMs: number, group: boolean): () => void {
+  const kill = (signal: NodeJS.Signals): void => {
+    if (group) killGroup(child, signal);
+    else child.kill(signal);
+  };
   return () => {
-    child.kill('SIGTERM');
-    const timer = setTimeout(() => child.kill('SIGKILL'), killAfterMs);
+    kill('SIGTERM');
+    const timer = setTimeout(() => {
+      kill('SIGKILL');
+      // Who has left the group may hold them open for ever.
+      if (group) for (const stream of [child.stdout, child.stderr]) stream?.destroy();
+    }, killAfterMs);
     timer.unref();
     child.once('close', () => clearTimeout(timer));
   };
+}
+
+/** Of a leader that has ended, others of the group may still run. */
+function killGroup({ pid }: ChildProcess, signal: NodeJS.Signals): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, signal);
+  } catch (error) {
+    if (errnoOf(error) !== 'ESRCH') throw error;
+  }
 }
 
 function collectTail(stream: NodeJS.ReadableStream): () => string {

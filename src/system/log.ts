@@ -1,6 +1,7 @@
-/** The log: one event a line on stdout, JSON for journald and files, short text on a terminal. Text from outside is escaped. */
+/** The log: one event a line on stdout, JSON for files and journald (there with its priority), short text on a terminal. Text from outside is escaped. */
 import pino from 'pino';
 import { toInstant } from './clock.ts';
+import { withPriority } from './journal.ts';
 
 export type LogFields = Readonly<Record<string, string | number | boolean | null | undefined | readonly string[]>>;
 
@@ -14,15 +15,26 @@ export interface Log {
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
+/** A log whose level can be changed while it is in use. */
+export interface LeveledLog extends Log {
+  setLevel(level: LogLevel): void;
+}
+
 /** A log that writes to file descriptor 1. */
-export function createLog(options: { readonly level: LogLevel; readonly terminal: boolean }): Log {
-  if (options.level === 'silent') return silentLog;
-  const logger = options.terminal ? terminalLogger(options.level) : jsonLogger(options.level);
+export function createLog(options: {
+  readonly level: LogLevel;
+  readonly terminal: boolean;
+  /** Stdout is the journal of systemd. */
+  readonly journal?: boolean;
+}): LeveledLog {
+  const { level, terminal, journal = false } = options;
+  const logger = terminal ? terminalLogger(level) : jsonLogger(level, journal);
   return {
     debug: (event, fields) => logger.debug({ event, ...fields }),
     info: (event, fields) => logger.info({ event, ...fields }),
     warn: (event, fields) => logger.warn({ event, ...fields }),
     error: (event, fields) => logger.error({ event, ...fields }),
+    setLevel: (changed) => void (logger.level = changed),
   };
 }
 
@@ -34,10 +46,18 @@ const base = {
   timestamp: () => `,"time":"${new Date().toISOString()}"`,
 };
 
-function jsonLogger(level: string): pino.Logger {
+function jsonLogger(level: string, journal: boolean): pino.Logger {
   const destination = pino.destination({ fd: 1, sync: true });
-  // The end of the line is the one control character that JSON does not spell out itself and that must stay.
-  return pino({ ...base, level }, { write: (line: string) => destination.write(escapeJson(line, { lines: true })) });
+  return pino(
+    { ...base, level },
+    {
+      write: (line: string) => {
+        // The end of the line is the one control character that JSON does not spell out itself and that must stay.
+        const text = escapeJson(line, { lines: true });
+        destination.write(journal ? withPriority(/^\{"level":"([a-z]+)"/.exec(line)?.[1] ?? '', text) : text);
+      },
+    },
+  );
 }
 
 function terminalLogger(level: string): pino.Logger {

@@ -59,9 +59,9 @@ async function deliver(socket: string, assignments: readonly string[], log: Log)
     });
     if (result.code === 0) return;
     const why = result.timedOut ? `no answer within ${deadlineMs} ms` : result.stderr.trim();
-    log.warn('notify_failed', { message: assignments.join(' '), exit_code: result.code, error: why });
+    log.warn('notify_failed', { message: assignments.join(' '), exit_code: result.code, detail: why });
   } catch (error) {
-    log.warn('notify_failed', { message: assignments.join(' '), error: messageOf(error) });
+    log.warn('notify_failed', { message: assignments.join(' '), detail: messageOf(error) });
   }
 }
 

@@ -43,7 +43,7 @@ test('check says every problem on stderr and exits with 78', async (t) => {
     out: '',
     err:
       `${file}:8:10: workers: 0, expected a whole number from 1 to 16\n` +
-      `${file}:9:1: a\\u{a}b: unknown key, expected one of root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, switch, announce, schedule, scrub, log\n` +
+      `${file}:9:1: a\\u{a}b: unknown key, expected one of root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, switch, announce, hooks, schedule, scrub, log\n` +
       `${file}:11:11: mirrors[0].name: "b\\u{202e}d", expected a name of 1 to 63 letters, digits, dots, dashes and underscores\n`,
   });
 });
@@ -76,10 +76,6 @@ test('check refuses arguments that it does not know', async () => {
   for (const args of [['--confg', 'x'], ['file.yaml'], ['--config']]) {
     await assert.rejects(run(args), UsageError, args.join(' '));
   }
-});
-
-test('the help of check has an example with the default file', () => {
-  assert.match(command.help, /Example:\n {2}lockstepd check --config \/etc\/lockstepd\/lockstepd\.yaml/);
 });
 
 test('check warns of a mirror that nobody may be able to look at', async (t) => {

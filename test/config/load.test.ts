@@ -30,7 +30,9 @@ const templateOf = (text: string): unknown => {
 
 test('a small configuration gets the documented defaults', async (t) => {
   const { directory, load } = world(t);
-  assert.deepEqual(await load(good), {
+  const { written, ...config } = await load(good);
+  assert.deepEqual(Object.keys(written as object), ['root', 'state', 'inboxes', 'mirrors']);
+  assert.deepEqual(config, {
     file: join(directory, 'lockstepd.yaml'),
     root: join(directory, 'mirror'),
     state: join(directory, 'state'),
@@ -95,6 +97,7 @@ test('a small configuration gets the documented defaults', async (t) => {
     limits: { connections: 8, bytesPerSecond: null },
     switch: { mode: 'each', quorum: { percent: 80 }, deadlineMs: 600_000 },
     announce: [],
+    hooks: [],
     schedule: { rescanMs: 60_000, probeMs: 60_000, scrub: null },
     scrub: { bytesPerSecond: 32 * 2 ** 20, sample: 50 },
     log: { level: 'info' },
@@ -388,7 +391,8 @@ test('the example configuration shows every key, and the defaults as they are', 
     )
     .join('\n');
   assert.notEqual(spelledOut, example);
-  assert.deepEqual(await load(spelledOut), await load(example));
+  const [out, short] = [await load(spelledOut), await load(example)];
+  assert.deepEqual({ ...out, written: null }, { ...short, written: null });
   const keys = new Set(lines.flatMap((line) => /^ *(?:- )?([a-z_]+):/.exec(line)?.[1] ?? []));
   const known =
     'root state socket listen listen_public workers inboxes builder path fed_by repositories keys settle missing_packages package_signatures signature_algorithms approval publish grace keep_trees_for max_trees keep_for_mirrors keep_indexes primary guards max_removed_percent max_removed mass_removal empty_index older_index copied_index downgrade rebuilt vanished_repository may_vanish include exclude bandwidth quiet takeover_after switch mode quorum limits connections reserve quarantine keep max_size max_batches quotas max_file max_batch max_inbox max_packages max_repositories mirrors name url transport type host port user identity host_key timeout deadline fsync command min_interval schedule rescan probe scrub rate mirror_sample log level';

@@ -596,7 +596,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /[^]*/,
     '# nothing\n',
     [
-      '1:1: (top): empty, expected a configuration with the keys root, state, socket, listen, listen_public, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, switch, announce, schedule, scrub, log',
+      '1:1: (top): empty, expected a configuration with the keys root, state, socket, listen, listen_public, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, switch, announce, hooks, schedule, scrub, log',
     ],
   ],
   [
@@ -604,7 +604,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /[^]*/,
     '- a\n',
     [
-      '1:1: (top): a list, expected a configuration with the keys root, state, socket, listen, listen_public, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, switch, announce, schedule, scrub, log',
+      '1:1: (top): a list, expected a configuration with the keys root, state, socket, listen, listen_public, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, switch, announce, hooks, schedule, scrub, log',
     ],
   ],
 ];

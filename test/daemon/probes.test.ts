@@ -25,7 +25,7 @@ test('a probe whose result cannot be written down does not end the daemon: the n
     clock: systemClock,
     random: Math.random,
     log: { ...silentLog, error: (event) => complaints.push(event) },
-    everyMs: 5,
+    everyMs: () => 5,
     takes: () => true,
   });
   store[Symbol.dispose]();
@@ -73,7 +73,7 @@ test('what was strange is somebody we know once a key has come; until then it is
     clock,
     random: () => 0.5,
     log: silentLog,
-    everyMs: 60_000,
+    everyMs: () => 60_000,
     takes: () => true,
     vouch: () => Promise.resolve(known ? 'newer' : 'untrusted'),
   } as unknown as ProbeDeps);

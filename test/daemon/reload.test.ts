@@ -3,6 +3,7 @@ import test from 'node:test';
 import { toGuards } from '../../src/config/guards-schema.ts';
 import type { MirrorConfig } from '../../src/config/mirror-schema.ts';
 import type { Config, InboxConfig } from '../../src/config/schema.ts';
+import { changedKeys } from '../../src/config/diff.ts';
 import { planReload } from '../../src/daemon/reload.ts';
 
 const inbox = (builder: string): InboxConfig => ({
@@ -44,9 +45,11 @@ const config = (over: Partial<Config> = {}): Config => ({
   switch: { mode: 'each', quorum: { percent: 80 }, deadlineMs: 600_000 },
   limits: { connections: 8, bytesPerSecond: null },
   announce: [],
+  hooks: [],
   schedule: { rescanMs: 1000, probeMs: 1000, scrub: null },
   scrub: { bytesPerSecond: 1_000_000, sample: 10 },
   log: { level: 'info' },
+  written: null,
   ...over,
 });
 
@@ -69,20 +72,57 @@ test('a new reserve or new quotas restart the inbox, a new quarantine nothing', 
   assert.deepEqual([[...plan.stop], plan.needsRestart, plan.config.quarantine.keepMs], [[], [], 2]);
 });
 
-test('new guards restart the inboxes, a new probe interval the mirrors', () => {
+test('new guards restart the inboxes, a new probe interval no mirror: a push in hand goes on', () => {
   const strict = { ...inbox('a'), guards: toGuards({ downgrade: 'reject' }, {}) };
   assert.deepEqual([...planReload(config(), config({ inboxes: [strict] })).stop], ['inbox:a']);
-  const probes = planReload(
-    config({ mirrors: [mirror('paris')] }),
-    config({ mirrors: [mirror('paris')], schedule: { rescanMs: 1000, probeMs: 5, scrub: null } }),
-  );
-  assert.deepEqual([...probes.stop], ['mirror:paris', 'probe:paris']);
+  const schedule = { rescanMs: 1000, probeMs: 5, scrub: '0 4 * * 0' };
+  const plan = planReload(config(), config({ schedule }));
+  assert.deepEqual([[...plan.stop], plan.config.schedule], [[], schedule]);
 });
 
-test('what only a restart can change is named and kept', () => {
-  const plan = planReload(config(), config({ root: '/elsewhere', workers: 2 }));
-  assert.deepEqual(plan.needsRestart, ['root', 'workers']);
-  assert.deepEqual([plan.config.root, plan.config.workers], ['/srv', 1]);
+test('what only a restart can change is named by its key and kept', () => {
+  const { publish: old } = config();
+  const plan = planReload(config(), config({ root: '/elsewhere', workers: 2, publish: { ...old, graceMs: 2 } }));
+  assert.deepEqual(plan.needsRestart, ['root', 'workers', 'publish.grace']);
+  assert.deepEqual([plan.config.root, plan.config.workers, plan.config.publish], ['/srv', 1, old]);
+  for (const key of Object.keys(old)) {
+    const changed = planReload(config(), config({ publish: { ...old, [key]: 99 } }));
+    assert.equal(changed.needsRestart.length, 1, `publish.${key}`);
+  }
+});
+
+test('a reload says which keys differ, by name, and no value', () => {
+  const before = {
+    mirrors: [
+      { name: 'paris', transport: { host: 'a', identity: '/secret' } },
+      { name: 'oslo', quiet: ['1'] },
+    ],
+    schedule: { probe: '60s' },
+    log: null,
+  };
+  const after = {
+    mirrors: [
+      { name: 'oslo', quiet: ['1', '2'] },
+      { name: 'paris', transport: { host: 'b', identity: '/other', fsync: 'never' } },
+      { name: 'rome' },
+    ],
+    inboxes: [{ builder: 'bpo', repositories: [] }],
+    log: { level: 'debug' },
+  };
+  assert.deepEqual(changedKeys(before, after), [
+    'mirrors.oslo.quiet',
+    'mirrors.paris.transport.host',
+    'mirrors.paris.transport.identity',
+    'mirrors.paris.transport.fsync',
+    'mirrors.rome',
+    'inboxes',
+    'log',
+    'schedule',
+  ]);
+  assert.deepEqual(changedKeys(after, after), []);
+  const many = changedKeys({}, Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`k${n}`, n])));
+  assert.deepEqual([many.length, many.at(-1)], [51, 'and 10 more']);
+  assert.deepEqual(changedKeys({ a: [{ name: 'x' }, { name: 'x' }] }, { a: [{ name: 'x' }] }), ['a']);
 });
 
 test('a new root waits for a restart, and the inboxes stay below the old one', () => {

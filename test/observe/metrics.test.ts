@@ -49,7 +49,7 @@ test('what the daemon did is counted', async () => {
   metrics.propagated('paris', 2);
   metrics.stage('verify', 0.3);
   metrics.rescanFound(3);
-  metrics.configReload(false);
+  metrics.configReload(false, 1000);
   metrics.probed('paris', { success: false, durationSeconds: 0.25, clockSkewSeconds: -3 });
   const samples = await scrape(metrics);
   assert.equal(valueOf(samples, 'lockstep_batches_total', { outcome: 'published' }), 1);

@@ -42,6 +42,23 @@ test('what is public holds no path, reason, error, batch, builder, key or creden
       ],
       keyProblems: [{ builder: secret, path: secret, detail: secret }],
       stateProblem: secret,
+      config: {
+        file: '/etc/x.yaml',
+        loadedAtMs: nowMs - 3_600_000,
+        failedAtMs: nowMs - 60_000,
+        problems: [secret],
+        needsRestart: ['listen'],
+      },
+      hooks: [
+        {
+          name: 'mail',
+          on: ['held'],
+          running: false,
+          pending: 2,
+          dropped: 0,
+          last: { outcome: 'failed', endedAtMs: nowMs, detail: secret },
+        },
+      ],
       scrub: { ...scrubStatus, damaged: [{ path: secret, found_at: '2026-11-22T04:30:00Z', detail: secret }] },
       switching: { generation: 12, waits: true, has: 1, of: 2, stragglers: [secret], untilMs: nowMs },
     }),

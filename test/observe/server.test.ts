@@ -129,7 +129,7 @@ test('a handler that fails is a 500 without details and a line in the log', asyn
   const got = await ask(server, '/metrics');
   assert.equal(got.status, 500);
   assert.doesNotMatch(got.text, /secret/);
-  assert.deepEqual(lines, [['http_request_failed', { path: '/metrics', error: 'secret path /srv/x' }]]);
+  assert.deepEqual(lines, [['http_request_failed', { path: '/metrics', detail: 'secret path /srv/x' }]]);
   assert.equal((await ask(server, '/healthz')).status, 200);
 });
 

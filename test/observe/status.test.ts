@@ -78,6 +78,8 @@ test('status.json has the fields of the contract', () => {
     ],
     key_problems: [],
     state_problem: null,
+    hooks: [],
+    config: null,
     switch: null,
     scrub: facts.scrub,
   });

@@ -110,7 +110,7 @@ export class SimProcess {
       ...common,
       prober: proberOf(mirror, clock),
       metrics: { probed: () => {} } as unknown as Metrics,
-      everyMs: probeEveryMs,
+      everyMs: () => probeEveryMs,
       takes,
       onDrift: () => worker.wake(),
     });

@@ -112,7 +112,7 @@ test('a socket that nobody listens on is logged, and later messages are still tr
   assert.equal(warnings.length, 2);
   assert.match(
     JSON.stringify(warnings[0]),
-    /"event":"notify_failed","message":"READY=1 STATUS=up","exit_code":1,"error":".+/,
+    /"event":"notify_failed","message":"READY=1 STATUS=up","exit_code":1,"detail":".+/,
   );
 });
 

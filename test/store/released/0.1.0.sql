@@ -139,6 +139,22 @@ CREATE TABLE broker (
     announced INTEGER,
     announced_at INTEGER
   ) STRICT;
+CREATE TABLE event (
+    id INTEGER PRIMARY KEY,
+    event TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    facts TEXT NOT NULL
+  ) STRICT;
+CREATE TABLE hook (
+    name TEXT PRIMARY KEY,
+    events TEXT NOT NULL,
+    told INTEGER NOT NULL,
+    dropped INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+CREATE TABLE mirror_block_told (
+    mirror TEXT PRIMARY KEY,
+    blocked_by TEXT NOT NULL CHECK (blocked_by IN ('permanent', 'security', 'operator'))
+  ) STRICT;
 CREATE TABLE rollback (
     batch TEXT PRIMARY KEY,
     target INTEGER NOT NULL,
@@ -215,4 +231,6 @@ INSERT INTO decision (id, batch, builder, decision, who, why, at) VALUES (1, 'x'
 INSERT INTO decided_index (decision, path, sha256, base, reasons) VALUES (1, 'main/x86_64/APKINDEX.tar.gz', 'f00', 1, '[]');
 INSERT INTO mirror (name, target, confirmed, serves, recalled, pruned_until, last_success_at, observed, observed_at, unknown_content, ahead, taken_over_at, staged, part) VALUES ('paris', 'sftp:paris', 2, 2, 0, 0, 1700000060000, null, null, 0, 0, null, null, '');
 INSERT INTO mirror_reached (generation, mirror, target, confirmed_at, observed_at) VALUES (2, 'paris', 'sftp:paris', 1700000060000, null);
+INSERT INTO event (id, event, at, facts) VALUES (1, 'published', 1700000000000, '{"event":"published","generation":1,"batch":"20231114T221320-b-key 0"}');
+INSERT INTO event (id, event, at, facts) VALUES (2, 'published', 1700000060000, '{"event":"published","generation":2,"batch":"20231114T221420-b-key 1"}');
 PRAGMA user_version=1;
