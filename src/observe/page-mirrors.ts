@@ -97,13 +97,14 @@ export function generationText(generation: number | null, newest: number): strin
   return generation >= newest ? String(generation) : `${generation} <small>${newest - generation} behind</small>`;
 }
 
+/** As HTML. */
 export function lagText(seconds: number): string {
-  return seconds === 0 ? '0' : calmSpan(seconds);
+  return seconds === 0 ? '0' : html(calmSpan(seconds));
 }
 
 function observedCell(mirror: MirrorStatus): string {
   if (mirror.observed_unknown_content) return '<strong>unknown content</strong>';
-  if (mirror.observed_at === null) return '<small>not looked at</small>';
+  if (mirror.observed_at === null) return `<small>${mirror.url === null ? 'no url' : 'not looked at'}</small>`;
   const { observed_generation: seen, observed_lag_seconds: lag } = mirror;
   if (seen === null || lag === null) return '?';
   return `${lagText(lag)}${seen === mirror.generation ? '' : ` <small>serves ${seen}</small>`}`;
@@ -131,5 +132,5 @@ function sparkline(lags: readonly (number | null)[], pieces: number): string {
   const worst = worstLag(lags);
   if (worst === null) return '<small>not known</small>';
   const path = sparklinePath(lags, pieces, (stepWidth * pieces) / 3);
-  return `<svg aria-hidden="true"><path d="${path}"/></svg> ${worst === 0 ? '0' : briefSpan(worst)}`;
+  return `<svg aria-hidden="true"><path d="${path}"/></svg> ${worst === 0 ? '0' : html(briefSpan(worst))}`;
 }

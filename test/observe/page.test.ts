@@ -343,3 +343,15 @@ test('an update holds what changed and nothing else', () => {
   const whole = updateBetween(null, after);
   assert.deepEqual(Object.keys(whole?.set ?? {}).length, after.sections.size + after.rows.size);
 });
+
+test('what is less than a minute is text, not a tag', () => {
+  const mirror = mirrorFacts({
+    state: 'pushing',
+    generation: 11,
+    pushedMissingSinceMs: nowMs - 5000,
+    observedAtMs: null,
+    url: null,
+  });
+  assert.match(pageOf({ mirrors: [mirror] }), /<td>&lt;1 min<td><small>no url<\/small>/);
+  assert.doesNotMatch(documentOf(fleetFacts(30, nowMs)), /<\d/);
+});
