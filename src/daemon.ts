@@ -322,7 +322,9 @@ export class Daemon {
 
   async #renderMetrics(): Promise<string> {
     const [root, state] = await Promise.all([freeBytes(this.#config.root), freeBytes(this.#config.state)]);
-    return this.#metrics.render(this.#facts(), this.#options.clock.now(), { root, state });
+    const [facts, now] = [this.#facts(), this.#options.clock.now()];
+    this.#fleet.arrivals.look(facts, now);
+    return this.#metrics.render(facts, now, { root, state });
   }
 
   #isAlive(): boolean {

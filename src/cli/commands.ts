@@ -19,6 +19,7 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   reload: async () => (await import('./control.ts')).reloadCommand,
   backup: async () => (await import('./backup.ts')).command,
   check: async () => (await import('./check.ts')).command,
+  doctor: async () => (await import('./doctor.ts')).command,
   verify: async () => (await import('./verify.ts')).command,
   keys: async () => (await import('./keys.ts')).command,
   adopt: async () => (await import('./adopt.ts')).command,

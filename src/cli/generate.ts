@@ -18,6 +18,16 @@ export const command: Command = {
         io.out(await generateSchema());
         break;
       }
+      case 'rules': {
+        const { generateRules } = await import('./generate-shipped.ts');
+        io.out(await generateRules(asked.values['runbook-base']));
+        break;
+      }
+      case 'dashboard': {
+        const { generateDashboard } = await import('./generate-shipped.ts');
+        io.out(await generateDashboard());
+        break;
+      }
     }
     return exitCode.ok;
   },

@@ -3,6 +3,7 @@ import type { Config } from '../config/schema.ts';
 import { messageOf, OperationError } from '../errors.ts';
 import type { MirrorWorker } from '../replicate/worker.ts';
 import type { Clock } from '../system/clock.ts';
+import { Arrivals } from './arrivals.ts';
 import { createMirror, type MirrorDeps, type MirrorParts, SharedLimits, sourceOf } from './mirrors.ts';
 import type { MirrorSource } from './facts.ts';
 import type { SwitchStatus } from '../observe/switch.ts';
@@ -14,7 +15,7 @@ import { Together } from './together.ts';
 import { createVouch, type VouchDeps } from './vouch.ts';
 
 export interface FleetDeps
-  extends Omit<MirrorDeps, 'graceMs' | 'primary' | 'probeMs' | 'shared' | 'together' | 'vouch'>,
+  extends Omit<MirrorDeps, 'arrivals' | 'graceMs' | 'primary' | 'probeMs' | 'shared' | 'together' | 'vouch'>,
     VouchDeps {
   readonly clock: Clock;
   readonly supervisor: Supervisor;
@@ -26,6 +27,8 @@ export class Fleet {
   readonly #deps: FleetDeps;
   readonly #mirrors = new Map<string, MirrorParts>();
   readonly #limits: SharedLimits;
+  /** Which generations came in time. */
+  readonly arrivals: Arrivals;
   readonly #together: Together;
   readonly #vouch: Vouch;
   #started = false;
@@ -33,6 +36,7 @@ export class Fleet {
   constructor(deps: FleetDeps) {
     this.#deps = deps;
     this.#limits = new SharedLimits(deps.config(), deps.clock);
+    this.arrivals = new Arrivals(deps.store, deps.metrics);
     this.#vouch = createVouch(deps);
     const members = (): Member[] => [...this.#mirrors.values()].flatMap((parts) => memberOf(parts, deps.store) ?? []);
     this.#together = new Together({ ...deps, members, onGo: () => this.#wakeWorkers() });
@@ -82,6 +86,7 @@ export class Fleet {
       const { graceMs, primary } = publish;
       const deps = {
         ...common,
+        arrivals: this.arrivals,
         graceMs,
         primary,
         probeMs: () => config().schedule.probeMs,
@@ -110,7 +115,11 @@ export class Fleet {
 
   /** The services of these have been ended, and the limits may be others. */
   reconfigure(isStopped: (service: string) => boolean): void {
-    for (const name of this.names) if (isStopped(`mirror:${name}`)) this.#mirrors.delete(name);
+    for (const name of this.names) {
+      if (!isStopped(`mirror:${name}`)) continue;
+      this.#mirrors.delete(name);
+      this.arrivals.forget(name);
+    }
     this.#limits.set(this.#deps.config());
   }
 

@@ -24,6 +24,7 @@ import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
 import { Throttle } from '../system/throttle.ts';
+import type { Arrivals } from './arrivals.ts';
 import type { MirrorSource } from './facts.ts';
 import { watchBlock } from './block-watch.ts';
 import { followObservation, type Seen } from './follow.ts';
@@ -65,6 +66,7 @@ export interface MirrorDeps {
   readonly store: Store;
   readonly publisher: Publisher;
   readonly metrics: Metrics;
+  readonly arrivals: Arrivals;
   readonly prober: Prober;
   readonly vouch: Vouch;
   readonly together: TogetherPort;
@@ -96,7 +98,19 @@ const maxTraceBytes = 4 * 1024 * 1024;
 /** Neither runs yet; the store knows where the mirror is and what it takes. */
 export function createMirror(
   config: MirrorConfig,
-  { publisher, metrics, prober, vouch, together, graceMs, primary: named, probeMs, shared, ...common }: MirrorDeps,
+  {
+    publisher,
+    metrics,
+    arrivals,
+    prober,
+    vouch,
+    together,
+    graceMs,
+    primary: named,
+    probeMs,
+    shared,
+    ...common
+  }: MirrorDeps,
 ): { readonly worker: MirrorWorker | null; readonly probe: ProbeService | null } {
   const { store, clock } = common;
   const { name, url, part, transport, takeoverAfterMs } = config;
@@ -106,6 +120,7 @@ export function createMirror(
   const propagated = (generation: number): void => {
     const publishedAt = store.generations.publishedAt(generation);
     if (publishedAt !== null) metrics.propagated(name, Math.max(0, clock.now() - publishedAt) / 1000);
+    arrivals.confirmed(name, generation, clock.now());
   };
   const following = { store, takes, now: () => clock.now(), onConfirmed: propagated };
   const pulls = transport.type === 'trigger' || transport.type === 'pull';
@@ -135,6 +150,7 @@ export function createMirror(
   const probeDeps = { ...common, prober, metrics, everyMs: probeMs, takes, ...watching };
   const probe = url === null ? null : new ProbeService(name, url, probeDeps);
   if (transport.type === 'pull') return { worker: null, probe };
+  arrivals.open(name, part, clock.now());
   const wakeProbe = (): void => probe?.wake();
   const throttles = [new Throttle(config.bytesPerSecond, clock), shared.throttle];
   const retries = {

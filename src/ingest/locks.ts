@@ -14,18 +14,25 @@ export async function isLocked(device: bigint, inode: bigint): Promise<boolean> 
   return hasLock(await readFile('/proc/locks', 'latin1').catch(() => ''), device, inode);
 }
 
-/**
- * Reads the text of /proc/locks: `1: FLOCK  ADVISORY  WRITE 706 fd:00:2555 0 EOF`, device as hexadecimal major:minor
- * (proc_locks(5)); lines with `->` are waiters and hold nothing.
- */
+/** True when somebody holds an exclusive flock on the file with this device and inode, by the text of /proc/locks. */
 export function hasLock(text: string, device: bigint, inode: bigint): boolean {
+  return lockHolder(text, device, inode, 'FLOCK') !== null;
+}
+
+/**
+ * The process that holds an exclusive lock on the file with this device and inode; null: nobody. Reads the text of /proc/locks:
+ * `1: FLOCK  ADVISORY  WRITE 706 fd:00:2555 0 EOF`, device as hexadecimal major:minor (proc_locks(5)); lines with `->` are
+ * waiters and hold nothing.
+ */
+export function lockHolder(text: string, device: bigint, inode: bigint, wanted: 'FLOCK' | 'POSIX'): number | null {
   const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & 0xfffff000n);
   const minor = (device & 0xffn) | ((device >> 12n) & 0xffffff00n);
   const id = `${hex(major)}:${hex(minor)}:${inode}`;
-  return text.split('\n').some((line) => {
-    const [, kind, , mode, , file] = line.split(/\s+/);
-    return kind === 'FLOCK' && mode === 'WRITE' && file === id;
-  });
+  for (const line of text.split('\n')) {
+    const [, kind, , mode, pid, file] = line.split(/\s+/);
+    if (kind === wanted && mode === 'WRITE' && file === id) return Number(pid);
+  }
+  return null;
 }
 
 function hex(value: bigint): string {

@@ -1,6 +1,7 @@
 /** Counts what the daemon does and renders it for Prometheus; the only file that knows prom-client. Decides no alarm: see config/prometheus. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { type PushFailureReason, pushFailureReasons, type VerificationCode, verificationCodes } from '../errors.ts';
+import { type ArrivalOutcome, arrivalOutcomes } from './arrivals.ts';
 import { HookSeries } from './hook-series.ts';
 import { setKeyGauges, setScrubGauges } from './metric-values.ts';
 import type { BlockedBy, Breaker } from '../replicate/mirror.ts';
@@ -71,6 +72,7 @@ export class Metrics {
     for (const mirror of mirrors) {
       for (const outcome of pushOutcomes) this.#count.attempts.inc({ mirror, outcome }, 0);
       for (const reason of pushFailureReasons) this.#count.failures.inc({ mirror, reason }, 0);
+      for (const outcome of arrivalOutcomes) this.#count.arrivals.inc({ mirror, outcome }, 0);
       this.#count.bytes.inc({ mirror }, 0);
       if (!this.#targets.mirrors.includes(mirror)) this.#time.propagation.zero({ mirror });
     }
@@ -116,6 +118,11 @@ export class Metrics {
   /** A mirror was confirmed to hold a generation `seconds` after it was published. */
   propagated(mirror: string, seconds: number): void {
     if (this.#targets.mirrors.includes(mirror)) this.#time.propagation.observe({ mirror }, seconds);
+  }
+
+  /** It is known whether the mirror had a generation in time. */
+  arrived(mirror: string, outcome: ArrivalOutcome): void {
+    if (this.#targets.mirrors.includes(mirror)) this.#count.arrivals.inc({ mirror, outcome });
   }
 
   /** The rescan found `count` changed indexes of which the watcher had said nothing. */
@@ -222,6 +229,7 @@ export class Metrics {
   #dropMirror(mirror: string): void {
     for (const outcome of pushOutcomes) this.#count.attempts.remove({ mirror, outcome });
     for (const reason of pushFailureReasons) this.#count.failures.remove({ mirror, reason });
+    for (const outcome of arrivalOutcomes) this.#count.arrivals.remove({ mirror, outcome });
     this.#count.bytes.remove({ mirror });
     this.#time.propagation.remove({ mirror });
     for (const gauge of [this.#now.probeSuccess, this.#now.probeDuration, this.#now.probeSkew]) {
@@ -238,6 +246,10 @@ function counters(registry: Registry) {
     rejections: make('batch_rejections_total', 'Batches held or rejected, by reason.', ['builder', 'reason']),
     attempts: make('push_attempts_total', 'Push attempts by outcome.', ['mirror', 'outcome']),
     failures: make('push_failures_total', 'Failed push attempts by reason.', ['mirror', 'reason']),
+    arrivals: make('mirror_generations_total', 'Generations by whether the mirror had them within 15 minutes.', [
+      'mirror',
+      'outcome',
+    ]),
     bytes: make('push_bytes_total', 'Payload bytes pushed.', ['mirror']),
     announced: make('announce_total', 'Announcements by outcome.', ['broker', 'outcome']),
     hookRuns: make('hook_runs_total', 'Runs of hooks by outcome.', ['hook', 'outcome']),
@@ -307,7 +319,7 @@ function histograms(registry: Registry) {
   const make = <L extends string>(name: string, help: string, label: L, buckets: number[]): Histogram<L> =>
     new Histogram({ name: `lockstep_${name}`, help, labelNames: [label], buckets, registers: [registry] });
   const short = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600];
-  const long = [0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 21_600];
+  const long = [0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 900, 1800, 3600, 21_600];
   return {
     stage: make('stage_seconds', 'Time that a batch spent in a stage.', 'stage', short),
     hook: make('hook_seconds', 'How long a hook ran.', 'hook', short),

@@ -1,8 +1,8 @@
 /** Writes the head of the status page: in one line whether everything is in step, and below it what needs a person, worst first. */
 import { renderAnnouncementsBlock } from './announcements-text.ts';
-import { keyProblemText } from './keys-text.ts';
 import { renderConfigBlock } from './config-text.ts';
 import { renderHooksBlock } from './hooks-text.ts';
+import { keyProblemText } from './keys-text.ts';
 import { firstOf, html, type Tone, when } from './page-html.ts';
 import { rowId } from './page-mirrors.ts';
 import { renderScrubBlock } from './scrub-text.ts';
@@ -113,8 +113,8 @@ function todosOf(status: Status, nowMs: number): Todo[] {
     ...limited('bad', linesOf(renderScrubBlock({ ...status.scrub, running: false }))),
     ...limited('warn', status.batches.filter(({ state }) => state === 'held').map(heldLine)),
     ...mirrorTodos(status, 'warn'),
-    ...limited('warn', status.key_problems.map(keyProblemText).map(html)),
     ...limited('warn', linesOf(renderConfigBlock(status.config, nowMs))),
+    ...limited('warn', status.key_problems.map(keyProblemText).map(html)),
     ...limited('warn', linesOf(renderHooksBlock(status.hooks))),
     ...limited(
       'warn',

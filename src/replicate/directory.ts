@@ -110,8 +110,8 @@ export function createDirectoryTransport(options: DirectoryTransportOptions): Tr
   };
 }
 
-/** Another call would only keep more threads. */
-function stillHung(path: string): TransportError {
+/** What a call is refused with while an earlier one hangs: it would only keep more threads. */
+export function stillHung(path: string): TransportError {
   const message = `${path}: the file system does not answer: is the server of the mount or the disk alive?`;
   return new TransportError('timeout', 'retryable', escapeText(message));
 }

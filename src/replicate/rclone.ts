@@ -209,7 +209,8 @@ async function requireSource(sourceRoot: string, file: PushFile, signal: AbortSi
     throw changed(`it has ${facts.size} bytes, expected a file of ${file.size}`);
 }
 
-function cannotReplace(remote: string): TransportError {
+/** What a remote is refused with of which nothing is known. */
+export function cannotReplace(remote: string): TransportError {
   const message = `${remote}: it is not known how to replace a file there without a moment in which it is half there: use a transport of our own (sftp), or say with replace: put or rename what its server does in one step`;
   return new TransportError('option_refused', 'permanent', escapeText(message));
 }

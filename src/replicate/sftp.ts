@@ -64,7 +64,7 @@ export function createSftpTransport(options: SshTransportOptions, connection?: S
 }
 
 /** Without it an index would be missing for a moment each time it is replaced. */
-function noRename(host: string): TransportError {
+export function noRename(host: string): TransportError {
   return new TransportError(
     'option_refused',
     'permanent',

@@ -75,6 +75,11 @@ export class SshConnection {
     this.#connectTimeoutMs = options.connectTimeoutMs ?? 15_000;
   }
 
+  /** Connects and authenticates, and asks for nothing: no program runs at the other side. */
+  async connect(signal: AbortSignal): Promise<void> {
+    await this.#ready(signal);
+  }
+
   /** Runs `command` (one string: it is the other side's shell, or the forced command, that reads it). */
   async exec(command: string, signal: AbortSignal): Promise<SshCommand> {
     const link = await this.#ready(signal);

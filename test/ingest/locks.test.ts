@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { stat } from 'node:fs/promises';
 import test from 'node:test';
-import { hasLock, isLocked } from '../../src/ingest/locks.ts';
+import { hasLock, isLocked, lockHolder } from '../../src/ingest/locks.ts';
 import { temporaryDirectory } from '../support/apk.ts';
 
 /** Lines of a real /proc/locks; the device fd:00 is 0xfd00, 8:1 is 0x801. */
@@ -56,4 +56,10 @@ test('a lock of this kernel is seen while it is held, and not afterwards', async
   holder.stdin.end('\n');
   await ended;
   assert.equal(await isLocked(dev, ino), false);
+});
+
+test('/proc/locks: the holder of a lock of either kind is told', () => {
+  assert.equal(lockHolder(text, 0xfd00n, 2557n, 'POSIX'), 708);
+  assert.equal(lockHolder(text, 0xfd00n, 2557n, 'FLOCK'), null);
+  assert.equal(lockHolder(text, 0x801n, 25n, 'FLOCK'), 710);
 });

@@ -6,6 +6,7 @@ import { spec as backup } from './backup.ts';
 import { spec as check } from './check.ts';
 import { spec as completion } from './completion.ts';
 import { spec as demo } from './demo.ts';
+import { spec as doctor } from './doctor.ts';
 import { spec as explain } from './explain.ts';
 import { spec as generate } from './generate.ts';
 import { spec as history } from './history.ts';
@@ -40,6 +41,7 @@ export const specs: readonly CommandSpec[] = [
   reload,
   backup,
   check,
+  doctor,
   verify,
   keys,
   adopt,
