@@ -10,7 +10,7 @@ const linesForAll = 12;
 const slowestShown = 4;
 const namesShown = 8;
 /** Of the newest generation, and of each older one. */
-const changesShown = { newest: 20, older: 5 };
+const changesShown = { newest: 12, older: 5 };
 /** With many mirrors only so many generations have a waterfall line by line, or the page would be heavy; all have it in one line. */
 const waterfallsOfMany = 3;
 const repositoriesShown = 6;
@@ -63,8 +63,8 @@ function reachText(spread: Spread): string {
   if (!last) return `on none of ${countText(of, 'mirror')} yet`;
   const on = of === 1 ? 'on the mirror' : `on ${reached.length === of ? 'all' : `${reached.length} of`} ${of}`;
   const half = of > 4 ? secondsUntil(spread, 0.5) : null;
-  const first = half === null ? '' : `half ${spanText(half)}, `;
-  return `${on}: ${first}${of === 1 ? 'after' : 'last'} ${spanText(last.seconds)}`;
+  const first = half === null ? '' : `half ${tookText(half)}, `;
+  return `${on}: ${first}${of === 1 ? 'after' : 'last'} ${tookText(last.seconds)}`;
 }
 
 function rollbackLine({ rollback }: Propagation): string {
@@ -133,7 +133,7 @@ function phases(
       ? []
       : [
           fallLine('Uploaded', bar('u', 0, at(axis, from)), instantText(uploaded)),
-          fallLine('Verified', bar('u', at(axis, from), at(axis, done)), `in ${spanText((done - from) / 1000)}`),
+          fallLine('Verified', bar('u', at(axis, from), at(axis, done)), `in ${tookText((done - from) / 1000)}`),
         ]),
     fallLine(
       'Published',
@@ -142,7 +142,7 @@ function phases(
         ? instantText(published)
         : took === null
           ? 'at once'
-          : `in ${took < 1 ? `${Math.round(took * 1000)} ms` : spanText(took)}`,
+          : `in ${took < 1 ? `${Math.round(took * 1000)} ms` : tookText(took)}`,
     ),
   ];
 }
@@ -157,7 +157,7 @@ function mirrorLines(generation: Propagation, spread: Spread, axis: Axis): strin
     return fallLine(
       html(name),
       bar('c', from, until(seconds)) + seenBar,
-      `${spanText(seconds)}${seen === null ? '' : ` <small>seen after ${spanText(seen)}</small>`}`,
+      `${tookText(seconds)}${seen === null ? '' : ` <small>seen after ${tookText(seen)}</small>`}`,
     );
   };
   if (spread.of <= linesForAll) {
@@ -171,7 +171,7 @@ function mirrorLines(generation: Propagation, spread: Spread, axis: Axis): strin
   ] as const;
   const all = shares.flatMap(([word, share]) => {
     const seconds = secondsUntil(spread, share);
-    return seconds === null ? [] : [fallLine(word, bar('c', from, until(seconds)), spanText(seconds))];
+    return seconds === null ? [] : [fallLine(word, bar('c', from, until(seconds)), tookText(seconds))];
   });
   return [...all, ...spread.reached.slice(-slowestShown).map(lineOf)];
 }
@@ -190,4 +190,9 @@ function bar(kind: string, from: number, to: number): string {
   // One that begins where the drawing ends can still be seen.
   const x = Math.min(from, 99.4);
   return `<rect class="${kind}" x="${x}%" width="${Math.max(0.6, Math.round((to - x) * 10) / 10)}%"/>`;
+}
+
+/** Instants are whole seconds. */
+function tookText(seconds: number): string {
+  return seconds < 1 ? '&lt;1 s' : spanText(seconds);
 }

@@ -38,7 +38,8 @@ export function elementId(kind: string, name: string): string {
 /** The rows by their ids, in order. */
 export function mirrorRows(status: Status, lag: readonly LagSeries[], nowMs: number): Map<string, string> {
   const lines = sparklinesOf(lag, status.mirrors.length);
-  const reasonLetters = status.mirrors.length > manyMirrors ? 60 : 240;
+  const explained = status.mirrors.filter((mirror) => reasonsOf(mirror).length > 0).length;
+  const reasonLetters = explained > manyReasons ? 60 : 240;
   return new Map(
     worstFirst(status).map((mirror) => {
       const id = rowId(mirror.name);
@@ -74,6 +75,9 @@ function mirrorRow(
   return row(id, tone, `${webLink(mirror.url, mirror.name)} <small>${html(mirror.transport)}</small>`, cells);
 }
 
+/** Above so many reasons each is cut short. */
+const manyReasons = 40;
+
 /** When a network is down every mirror has an error: the page stays light. The whole text is in /status.json. */
 function shortened(text: string, most: number): string {
   const letters = Array.from(text);
@@ -93,19 +97,20 @@ export function generationText(generation: number | null, newest: number): strin
   return generation >= newest ? String(generation) : `${generation} <small>${newest - generation} behind</small>`;
 }
 
+/** As HTML. */
 export function lagText(seconds: number): string {
-  return seconds === 0 ? '0' : calmSpan(seconds);
+  return seconds === 0 ? '0' : html(calmSpan(seconds));
 }
 
 function observedCell(mirror: MirrorStatus): string {
   if (mirror.observed_unknown_content) return '<strong>unknown content</strong>';
-  if (mirror.observed_at === null) return '<small>not looked at</small>';
+  if (mirror.observed_at === null) return `<small>${mirror.url === null ? 'no url' : 'not looked at'}</small>`;
   const { observed_generation: seen, observed_lag_seconds: lag } = mirror;
   if (seen === null || lag === null) return '?';
   return `${lagText(lag)}${seen === mirror.generation ? '' : ` <small>serves ${seen}</small>`}`;
 }
 
-/** Above so many mirrors lines have fewer steps (hours and days) and reasons are shorter, or the page would be heavy. */
+/** Above so many mirrors lines have fewer steps (hours and days), or the page would be heavy. */
 const manyMirrors = 100;
 const stepWidth = 2;
 
@@ -127,5 +132,5 @@ function sparkline(lags: readonly (number | null)[], pieces: number): string {
   const worst = worstLag(lags);
   if (worst === null) return '<small>not known</small>';
   const path = sparklinePath(lags, pieces, (stepWidth * pieces) / 3);
-  return `<svg aria-hidden="true"><path d="${path}"/></svg> ${worst === 0 ? '0' : briefSpan(worst)}`;
+  return `<svg aria-hidden="true"><path d="${path}"/></svg> ${worst === 0 ? '0' : html(briefSpan(worst))}`;
 }

@@ -3,7 +3,7 @@ import type { LagSeries } from './lag-history.ts';
 import { calmSpan, type Column, html, table, type Tone, webLink, when } from './page-html.ts';
 import { headlineOf, headSection } from './page-head.ts';
 import { generationText, lagText, row, rowId, sparklinesOf } from './page-mirrors.ts';
-import { publicLag, type PublicGeneration, type PublicMirror, type PublicStatus } from './public-status.ts';
+import { type PublicGeneration, type PublicMirror, type PublicStatus } from './public-status.ts';
 import { calmSeconds } from './standing.ts';
 import { countText } from './words.ts';
 
@@ -46,13 +46,14 @@ export interface PublicParts {
   readonly rows: ReadonlyMap<string, string>;
 }
 
+/** `lag` may have mirrors that are not public; their lines are nowhere. */
 export function publicParts(status: PublicStatus, lag: readonly LagSeries[], nowMs: number): PublicParts {
   const counts = order.flatMap((state) => {
     const count = status.mirrors.filter((mirror) => standingNameOf(mirror) === state).length;
     return count === 0 ? [] : [{ ...standings[state], count }];
   });
   const headline = headlineOf(status.generation, status.mirrors.length, counts);
-  const lines = sparklinesOf(publicLag(lag, status), status.mirrors.length);
+  const lines = sparklinesOf(lag, status.mirrors.length);
   const mirrors = order.flatMap((state) => status.mirrors.filter((mirror) => standingNameOf(mirror) === state));
   return {
     tone: headline.tone,

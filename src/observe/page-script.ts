@@ -64,7 +64,7 @@ function open() {
   source.onerror = () => {
     lost();
     // After another answer than 200, as a web server gives for a daemon that is away, a browser does not try again.
-    if (source.readyState === 2) setTimeout(open, 5000 + Math.random() * 5000);
+    if (source.readyState === 2) setTimeout(open, 2000 + Math.random() * 3000);
   };
 }
 document.addEventListener('mouseover', ({ target }) => {

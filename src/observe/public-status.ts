@@ -2,7 +2,6 @@
  * Decides what anybody may know: which mirrors users can fetch from and how far each is behind. It has no paths, reasons, errors,
  * batches, builders or transports, and no mirror without a public address. Pure.
  */
-import type { LagSeries } from './lag-history.ts';
 import type { Propagation, RecentHistory } from './propagation.ts';
 import { secondsUntil, spreadOf } from './spread.ts';
 import { isInStep, type MirrorStatus, type Status } from './status.ts';
@@ -63,12 +62,6 @@ export function publicStatus(
     mirrors,
     generations: propagation.map((generation) => publicGeneration(generation, names)),
   };
-}
-
-/** The series of the mirrors that are public. */
-export function publicLag(lag: readonly LagSeries[], { mirrors }: PublicStatus): LagSeries[] {
-  const names = new Set(mirrors.map(({ name }) => name));
-  return lag.filter(({ mirror }) => names.has(mirror));
 }
 
 function publicMirror(mirror: MirrorStatus, newest: number): PublicMirror[] {

@@ -123,6 +123,23 @@ test('the page tells what the terminal tells: clocks, damage, brokers that are b
     ],
     keyProblems: [{ builder: 'bpo', path: '/k/a.pub', detail: hostile }],
     stateProblem: 'database or disk is full',
+    config: {
+      file: '/etc/x.yaml',
+      loadedAtMs: nowMs - 3_600_000,
+      failedAtMs: nowMs - 60_000,
+      problems: [`mirrors: ${hostile}`],
+      needsRestart: ['listen'],
+    },
+    hooks: [
+      {
+        name: 'mail',
+        on: ['held'],
+        running: false,
+        pending: 2,
+        dropped: 0,
+        last: { outcome: 'failed', endedAtMs: nowMs, detail: hostile },
+      },
+    ],
     switching: { generation: 12, waits: true, has: 1, of: 2, stragglers: [hostile], untilMs: nowMs + 60_000 },
   });
   assert.match(page, /its clock is 2 h slow: its admin should set it/);
@@ -133,6 +150,11 @@ test('the page tells what the terminal tells: clocks, damage, brokers that are b
   );
   assert.match(head, /class="warn">broker away: waiting, told of generation 9 10 min ago: refused</);
   assert.doesNotMatch(page, /broker broker/, 'one that is in step is no news');
+  assert.match(
+    head,
+    /class="warn">the reload 1 min ago was refused; in use is the configuration that was read 1 h ago</,
+  );
+  assert.match(head, /class="warn">hook mail failed: [^]*; 2 events pending</);
   assert.match(head, /class="warn">key of inbox bpo not used: \/k\/a\.pub: /);
   assert.match(page, /<p>generation 12 waits to be shown by all mirrors together: 1 of 2 have its packages/);
   assert.ok(!page.includes('\u001b') && !page.includes('\u202e') && !page.includes('<script>alert'));
@@ -320,4 +342,16 @@ test('an update holds what changed and nothing else', () => {
   assert.deepEqual([Object.keys(gone?.set ?? {}), gone?.rows], [['head'], ['m-paris']]);
   const whole = updateBetween(null, after);
   assert.deepEqual(Object.keys(whole?.set ?? {}).length, after.sections.size + after.rows.size);
+});
+
+test('what is less than a minute is text, not a tag', () => {
+  const mirror = mirrorFacts({
+    state: 'pushing',
+    generation: 11,
+    pushedMissingSinceMs: nowMs - 5000,
+    observedAtMs: null,
+    url: null,
+  });
+  assert.match(pageOf({ mirrors: [mirror] }), /<td>&lt;1 min<td><small>no url<\/small>/);
+  assert.doesNotMatch(documentOf(fleetFacts(30, nowMs)), /<\d/);
 });

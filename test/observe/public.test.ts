@@ -5,7 +5,7 @@ import { publicPage, renderDocument } from '../../src/observe/page.ts';
 import { publicStatus, type PublicStatus } from '../../src/observe/public-status.ts';
 import { type MirrorFacts, statusView } from '../../src/observe/status.ts';
 import { batchFacts, mirrorFacts, nowMs, repositoryFacts, scrubStatus, statusFacts } from './facts.ts';
-import { hostileHistory } from './fleet-facts.ts';
+import { fleetFacts, hostileHistory } from './fleet-facts.ts';
 
 const secret = 'TOPSECRET';
 const noHistory = { propagation: [] };
@@ -42,6 +42,23 @@ test('what is public holds no path, reason, error, batch, builder, key or creden
       ],
       keyProblems: [{ builder: secret, path: secret, detail: secret }],
       stateProblem: secret,
+      config: {
+        file: '/etc/x.yaml',
+        loadedAtMs: nowMs - 3_600_000,
+        failedAtMs: nowMs - 60_000,
+        problems: [secret],
+        needsRestart: ['listen'],
+      },
+      hooks: [
+        {
+          name: 'mail',
+          on: ['held'],
+          running: false,
+          pending: 2,
+          dropped: 0,
+          last: { outcome: 'failed', endedAtMs: nowMs, detail: secret },
+        },
+      ],
       scrub: { ...scrubStatus, damaged: [{ path: secret, found_at: '2026-11-22T04:30:00Z', detail: secret }] },
       switching: { generation: 12, waits: true, has: 1, of: 2, stragglers: [secret], untilMs: nowMs },
     }),
@@ -59,6 +76,13 @@ test('what is public holds no path, reason, error, batch, builder, key or creden
     assert.ok(!text.includes(secret), text);
   assert.match(page, /href="https:\/\/mirror\.example\.org\/pub\/"/);
   assert.doesNotMatch(page, /blocked|unknown content|held|MASS|lockstepd /);
+});
+
+test('generations count the mirrors that are public', () => {
+  const { status, history } = fleetFacts(30, nowMs);
+  const { mirrors, generations } = publicStatus(status, history, nowMs);
+  assert.deepEqual([mirrors.length, generations.map((one) => one.mirrors)], [29, Array.from({ length: 10 }, () => 29)]);
+  assert.deepEqual([generations[0]?.reached, generations[2]?.reached], [26, 28]);
 });
 
 test('a mirror is judged by what its users get, and by what was pushed where nobody looks', () => {
