@@ -20,7 +20,7 @@ const shared = 'usr/share/lockstepd';
 const programs = [
   'usr/bin/lockstepd',
   `${library}/bin/node`,
-  `${library}/dist/main.js`,
+
   `${shared}/config/pull/lockstep-pull`,
 ];
 

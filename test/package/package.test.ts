@@ -94,16 +94,20 @@ test('the package holds what runs and nothing else, is the same wherever it is b
   );
   assert.deepEqual(
     files.filter(({ mode }) => mode.startsWith('-rwx')).map(({ name }) => name),
-    [
-      'usr/bin/lockstepd',
-      'usr/lib/lockstepd/bin/node',
-      'usr/lib/lockstepd/dist/main.js',
-      'usr/share/lockstepd/config/pull/lockstep-pull',
-    ],
+    ['usr/bin/lockstepd', 'usr/lib/lockstepd/bin/node', 'usr/share/lockstepd/config/pull/lockstep-pull'],
   );
 
   const root = join(base, 'root');
   await runs(['dpkg-deb', '-x', deb, root], { timeoutMs: 60_000 });
+  await runs(['dpkg-deb', '-e', deb, join(base, 'control')]);
+  const sums = readFileSync(join(base, 'control/md5sums'), 'utf8').trimEnd().split('\n');
+  assert.deepEqual(
+    sums.map((line) => line.slice(34)),
+    files
+      .filter(({ mode }) => mode.startsWith('-'))
+      .map(({ name }) => name)
+      .sort(),
+  );
   const library = join(root, 'usr/lib/lockstepd');
   const { dependencies } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8')) as {
     readonly dependencies: Readonly<Record<string, string>>;
