@@ -51,6 +51,9 @@ export async function fillStage(stage: string, its: Package): Promise<void> {
   });
   symlinkSync(`../../share/lockstepd/config`, to(`${library}/config`));
   symlinkSync('../../lockstepd/config', to(`${documents}/examples`));
+  // Where the manual pages send people.
+  symlinkSync('../../lockstepd/lockstepd.schema.json', to(`${documents}/lockstepd.schema.json`));
+  symlinkSync('examples/lockstepd.example.yaml', to(`${documents}/lockstepd.example.yaml`));
   copy('README.md', `${documents}/README.md`);
   for (const file of globSync('*.md', { cwd: join(repository, 'config/docs') }))
     copy(`config/docs/${file}`, `${documents}/${file}`);

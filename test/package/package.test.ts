@@ -1,11 +1,12 @@
 /** The package as it is built: what is in it, whose it is, what it says of itself, and the same bytes wherever it is built. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { createReadStream, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { createReadStream, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import test from 'node:test';
+import { gunzipSync } from 'node:zlib';
 import { debianArchitecture } from '../../systemd/deb/control.ts';
 import { missingProgram } from '../support/sshd.ts';
 import { runs } from './run.ts';
@@ -122,6 +123,13 @@ test('the package holds what runs and nothing else, is the same wherever it is b
   // From its own place, so that no node_modules further up can help out.
   const script = `cd '${library}' && bin/node --input-type=module -e '${loads}' && bin/node dist/main.js --version`;
   assert.match(await runs(['sh', '-euc', script]), /^lockstepd \d+\.\d+\.\d+\n$/);
+  const pages = names.filter((name) => name.startsWith('usr/share/man/'));
+  const told = pages.map((name) => gunzipSync(readFileSync(join(root, name))).toString()).join('\n');
+  // Without roff's changes of font and its escapes.
+  const plain = told.replaceAll(/\\f.|\\/g, '');
+  const paths = [...plain.matchAll(/\/usr\/(?:share|lib)\/(?:doc\/)?lockstepd\/[\w./-]*\w/g)];
+  assert.ok(paths.length > 0);
+  for (const [path] of paths) assert.ok(existsSync(join(root, path)), `${path}, which a manual page names`);
   const copyright = readFileSync(join(root, 'usr/share/doc/lockstepd/copyright'), 'utf8');
   const packed = names.map((name) => /^usr\/lib\/lockstepd\/(node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(name)?.[1]);
   for (const name of new Set(packed.filter((found) => found !== undefined)))
