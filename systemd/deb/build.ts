@@ -1,5 +1,5 @@
 /** `npm run package`: builds the Debian package from this checkout, the same bytes wherever and whenever that is done. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -70,9 +70,10 @@ if (values.help) {
     await fillStage(stage, its);
     // One thread: the bytes that several write depend on how many there are.
     await run(
-      ['dpkg-deb', '--root-owner-group', '--threads-max=1', `-Z${values.compression}`, '--build', stage, file],
+      ['dpkg-deb', '--root-owner-group', '--threads-max=1', `-Z${values.compression}`, '--build', stage, `${file}.new`],
       { SOURCE_DATE_EPOCH: String(its.epoch) },
     );
+    renameSync(`${file}.new`, file);
   } finally {
     rmSync(stage, { recursive: true, force: true });
   }

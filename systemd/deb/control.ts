@@ -76,6 +76,10 @@ export const lintianOverrides = `# The Node of nodejs.org as it was released, by
 lockstepd: embedded-library *
 lockstepd: unstripped-binary-or-object *
 lockstepd: spelling-error-in-binary *
+lockstepd: hardening-no-pie *
+lockstepd: hardening-no-fortify-functions *
+# usr/bin/lockstepd starts it, with the Node that came along.
+lockstepd: script-not-executable *
 # The licence of Node quotes those of its libraries, which are kept word by word.
 lockstepd: copyright-file-contains-full-apache-2-license
 lockstepd: old-fsf-address-in-copyright-file

@@ -93,10 +93,16 @@ function olderLicense(repository: string, directory: string): string {
   return first.type;
 }
 
-/** Regular files below a directory, as paths below it, sorted by their bytes; links are not followed. */
+/** Regular files below a directory, as paths below it, sorted by their bytes; links are not followed, as `recursive` would. */
 export function filesIn(directory: string): string[] {
-  return readdirSync(directory, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name).slice(directory.length + 1))
-    .sort();
+  const found: string[] = [];
+  const visit = (path: string): void => {
+    for (const entry of readdirSync(join(directory, path), { withFileTypes: true })) {
+      const name = path === '' ? entry.name : `${path}/${entry.name}`;
+      if (entry.isDirectory()) visit(name);
+      else if (entry.isFile()) found.push(name);
+    }
+  };
+  visit('');
+  return found.sort();
 }

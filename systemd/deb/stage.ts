@@ -16,13 +16,8 @@ const library = 'usr/lib/lockstepd';
 const documents = 'usr/share/doc/lockstepd';
 const shared = 'usr/share/lockstepd';
 
-/** What may be started; everything else is only read. */
-const programs = [
-  'usr/bin/lockstepd',
-  `${library}/bin/node`,
-  `${library}/dist/main.js`,
-  `${shared}/config/pull/lockstep-pull`,
-];
+/** What may be started, beside the scripts among the examples; everything else is only read. */
+const programs = ['usr/bin/lockstepd', `${library}/bin/node`];
 
 /** Fills `stage`, which exists and is empty. Needs `npm ci`; compiles src by itself, so that nothing old gets in. */
 export async function fillStage(stage: string, its: Package): Promise<void> {
@@ -56,6 +51,9 @@ export async function fillStage(stage: string, its: Package): Promise<void> {
   });
   symlinkSync(`../../share/lockstepd/config`, to(`${library}/config`));
   symlinkSync('../../lockstepd/config', to(`${documents}/examples`));
+  // Where the manual pages send people.
+  symlinkSync('../../lockstepd/lockstepd.schema.json', to(`${documents}/lockstepd.schema.json`));
+  symlinkSync('examples/lockstepd.example.yaml', to(`${documents}/lockstepd.example.yaml`));
   copy('README.md', `${documents}/README.md`);
   for (const file of globSync('*.md', { cwd: join(repository, 'config/docs') }))
     copy(`config/docs/${file}`, `${documents}/${file}`);
@@ -133,7 +131,8 @@ function settle(stage: string, epoch: number): void {
     const full = join(stage, path);
     const facts = lstatSync(full);
     if (facts.isDirectory()) for (const name of readdirSync(full)) visit(path === '' ? name : `${path}/${name}`);
-    const startable = facts.isDirectory() || programs.includes(path) || /^DEBIAN\/p(?:ost|re)/.test(path);
+    const script = path.startsWith(`${shared}/config/`) && (facts.mode & 0o100) !== 0;
+    const startable = facts.isDirectory() || script || programs.includes(path) || /^DEBIAN\/p(?:ost|re)/.test(path);
     if (!facts.isSymbolicLink()) chmodSync(full, startable ? 0o755 : 0o644);
     lutimesSync(full, epoch, epoch);
   };

@@ -1,11 +1,12 @@
 /** The package as it is built: what is in it, whose it is, what it says of itself, and the same bytes wherever it is built. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { createReadStream, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { createReadStream, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import test from 'node:test';
+import { gunzipSync } from 'node:zlib';
 import { debianArchitecture } from '../../systemd/deb/control.ts';
 import { missingProgram } from '../support/sshd.ts';
 import { runs } from './run.ts';
@@ -92,18 +93,27 @@ test('the package holds what runs and nothing else, is the same wherever it is b
     [],
     'no configuration, source, add-on or test',
   );
+  const started = files.filter(({ mode }) => mode.startsWith('-rwx')).map(({ name }) => name);
   assert.deepEqual(
-    files.filter(({ mode }) => mode.startsWith('-rwx')).map(({ name }) => name),
-    [
-      'usr/bin/lockstepd',
-      'usr/lib/lockstepd/bin/node',
-      'usr/lib/lockstepd/dist/main.js',
-      'usr/share/lockstepd/config/pull/lockstep-pull',
-    ],
+    started.filter((name) => !name.startsWith('usr/share/lockstepd/config/')),
+    ['usr/bin/lockstepd', 'usr/lib/lockstepd/bin/node'],
   );
-
+  assert.ok(
+    started.includes('usr/share/lockstepd/config/pull/lockstep-pull'),
+    'scripts among the examples may be started',
+  );
+  assert.ok(!started.includes('usr/share/lockstepd/config/lockstepd.example.yaml'));
   const root = join(base, 'root');
   await runs(['dpkg-deb', '-x', deb, root], { timeoutMs: 60_000 });
+  await runs(['dpkg-deb', '-e', deb, join(base, 'control')]);
+  const sums = readFileSync(join(base, 'control/md5sums'), 'utf8').trimEnd().split('\n');
+  assert.deepEqual(
+    sums.map((line) => line.slice(34)),
+    files
+      .filter(({ mode }) => mode.startsWith('-'))
+      .map(({ name }) => name)
+      .sort(),
+  );
   const library = join(root, 'usr/lib/lockstepd');
   const { dependencies } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8')) as {
     readonly dependencies: Readonly<Record<string, string>>;
@@ -113,6 +123,13 @@ test('the package holds what runs and nothing else, is the same wherever it is b
   // From its own place, so that no node_modules further up can help out.
   const script = `cd '${library}' && bin/node --input-type=module -e '${loads}' && bin/node dist/main.js --version`;
   assert.match(await runs(['sh', '-euc', script]), /^lockstepd \d+\.\d+\.\d+\n$/);
+  const pages = names.filter((name) => name.startsWith('usr/share/man/'));
+  const told = pages.map((name) => gunzipSync(readFileSync(join(root, name))).toString()).join('\n');
+  // Without roff's changes of font and its escapes.
+  const plain = told.replaceAll(/\\f.|\\/g, '');
+  const paths = [...plain.matchAll(/\/usr\/(?:share|lib)\/(?:doc\/)?lockstepd\/[\w./-]*\w/g)];
+  assert.ok(paths.length > 0);
+  for (const [path] of paths) assert.ok(existsSync(join(root, path)), `${path}, which a manual page names`);
   const copyright = readFileSync(join(root, 'usr/share/doc/lockstepd/copyright'), 'utf8');
   const packed = names.map((name) => /^usr\/lib\/lockstepd\/(node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(name)?.[1]);
   for (const name of new Set(packed.filter((found) => found !== undefined)))
