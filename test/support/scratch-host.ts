@@ -105,7 +105,7 @@ export class ScratchHost {
     const host = new ScratchHost(child, pid);
     host.write('/usr/bin/lockstepd', program, 0o755);
     host.write('/usr/local/bin/systemctl', systemctl, 0o755);
-    host.write('/etc/hosts', '127.0.0.1 localhost primary.example.org mirror.example.net\n');
+    host.write('/etc/hosts', '127.0.0.1 localhost primary.example.org mirror.example.net oslo.example.net\n');
     cpSync(join(repository, 'systemd/lockstepd.service'), host.path('/usr/lib/systemd/system/lockstepd.service'));
     return host;
   }
