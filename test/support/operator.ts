@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createSigningKey } from '../../src/apk/make.ts';
 import { SampleRepository } from '../../src/cli/sample-builder.ts';
 import { commandsOf, piecesOf } from './documents.ts';
-import { type Ran, type ScratchHost } from './scratch-host.ts';
+import type { Host, Ran } from './scratch-host.ts';
 
 /** What is not run, and why. The scratch host has what they would have made. */
 export const notRun: readonly { readonly match: RegExp; readonly why: string }[] = [
@@ -31,11 +31,11 @@ const meant: Readonly<Record<string, readonly number[]>> = {
 };
 
 export class Operator {
-  readonly #host: ScratchHost;
+  readonly #host: Host;
   readonly #key = createSigningKey('build.example.org.rsa.pub');
   readonly #packages = new SampleRepository('main/x86_64', this.#key);
 
-  constructor(host: ScratchHost) {
+  constructor(host: Host) {
     this.#host = host;
   }
 
@@ -51,12 +51,10 @@ export class Operator {
     );
     this.#host.write('/etc/nginx/conf.d/mirrors.conf', servers.join(''));
     await this.ok(`install -d -m 1777 /srv/store/bucket/repository
-      /usr/sbin/sshd
-      nginx
-      mkdir -m 700 .ssh
+      systemctl restart ssh nginx
+      install -d -m 700 .ssh
       ssh-keygen -q -t ed25519 -N '' -C builder -f .ssh/id_ed25519
       cp .ssh/id_ed25519.pub builder.pub
-      cp /usr/lib/lockstepd/config/pull/* .
       cp .ssh/id_ed25519.pub second.pub
       ssh-keyscan primary.example.org > .ssh/known_hosts 2> /dev/null`);
     for (const [seed, name] of ['apple', 'banana', 'cherry'].entries())
@@ -99,6 +97,7 @@ export class Operator {
   }
 
   async guide(): Promise<void> {
+    await this.ok('cp /usr/lib/lockstepd/config/pull/* .');
     const after = async (command: string, { code, out }: Ran): Promise<void> => {
       // Where a host key is to be compared, the owner does the part of the mirror.
       if (command.startsWith('lockstepd init mirror') && code === 75) await this.#joined(out);
