@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createSigningKey } from '../../src/apk/make.ts';
 import { SampleRepository } from '../../src/cli/sample-builder.ts';
 import { commandsOf, piecesOf } from './documents.ts';
-import { type Ran, type ScratchHost } from './scratch-host.ts';
+import type { Host, Ran } from './scratch-host.ts';
 
 /** What is not run, and why. The scratch host has what they would have made. */
 export const notRun: readonly { readonly match: RegExp; readonly why: string }[] = [
@@ -31,11 +31,11 @@ const meant: Readonly<Record<string, readonly number[]>> = {
 };
 
 export class Operator {
-  readonly #host: ScratchHost;
+  readonly #host: Host;
   readonly #key = createSigningKey('build.example.org.rsa.pub');
   readonly #packages = new SampleRepository('main/x86_64', this.#key);
 
-  constructor(host: ScratchHost) {
+  constructor(host: Host) {
     this.#host = host;
   }
 
@@ -45,14 +45,14 @@ export class Operator {
     this.#host.write('/root/build.example.org.rsa.pub', this.#key.publicPem);
     for (const name of ['second', 'new']) this.#host.write(`/root/${name}.rsa.pub`, second.publicPem);
     this.#host.write('/root/rclone.conf', '[s3]\ntype = alias\nremote = /srv/store\n');
-    this.#host.write(
-      '/etc/nginx/conf.d/mirror.conf',
-      'server { listen 80; server_name mirror.example.net; root /srv/repository; }\n',
+    const served = { 'mirror.example.net': '/srv/repository', 'oslo.example.net': '/srv/oslo' };
+    const servers = Object.entries(served).map(
+      ([name, root]) => `server { listen 80; server_name ${name}; root ${root}; }\n`,
     );
+    this.#host.write('/etc/nginx/conf.d/mirrors.conf', servers.join(''));
     await this.ok(`install -d -m 1777 /srv/store/bucket/repository
-      /usr/sbin/sshd
-      nginx
-      mkdir -m 700 .ssh
+      systemctl restart ssh nginx
+      install -d -m 700 .ssh
       ssh-keygen -q -t ed25519 -N '' -C builder -f .ssh/id_ed25519
       cp .ssh/id_ed25519.pub builder.pub
       cp .ssh/id_ed25519.pub second.pub
@@ -66,16 +66,7 @@ export class Operator {
     await this.follow('README.md', async (command, { out }) => {
       if (command.startsWith('lockstepd init primary'))
         for (const { title, script } of piecesOf(out)) if (title.startsWith('Here, as root')) await this.ok(script);
-      if (command.startsWith('lockstepd init mirror paris')) {
-        const [owner, again] = piecesOf(out);
-        const told = await this.ok(owner?.script ?? '');
-        const fingerprint = /SHA256:\S+/.exec(told.out)?.[0];
-        assert.ok(
-          fingerprint !== undefined && again?.title.includes(fingerprint),
-          'the host key is the one that its owner sees',
-        );
-        await this.ok(again?.script ?? '');
-      }
+      if (command.startsWith('lockstepd init mirror')) await this.#joined(out);
       if (command.startsWith('rsync ')) await this.#untilServed();
     });
     const { out } = await this.ok('lockstepd status');
@@ -106,7 +97,13 @@ export class Operator {
   }
 
   async guide(): Promise<void> {
-    await this.follow('config/docs/guide.md', undefined, async (command) => {
+    await this.ok('cp /usr/lib/lockstepd/config/pull/* .');
+    const after = async (command: string, { code, out }: Ran): Promise<void> => {
+      // Where a host key is to be compared, the owner does the part of the mirror.
+      if (command.startsWith('lockstepd init mirror') && code === 75) await this.#joined(out);
+      if (command === 'lockstepd check --online && systemctl reload lockstepd') await this.#untilEverywhere();
+    };
+    await this.follow('config/docs/guide.md', after, async (command) => {
       if (command.startsWith('lockstepd preview')) await this.#removeMuch();
       if (command.includes('BATCH')) return command.replace('BATCH', await this.#heldBatch());
       return command
@@ -135,6 +132,26 @@ export class Operator {
     const ran = await this.#host.run(script);
     assert.equal(ran.code, 0, `${script}\n${ran.out}${ran.err}`);
     return ran;
+  }
+
+  /** The owner pastes what was printed; the operator compares the host key and says it. */
+  async #joined(printed: string): Promise<void> {
+    const [owner, again] = piecesOf(printed);
+    const told = await this.ok(owner?.script ?? '');
+    const fingerprint = /SHA256:\S+/.exec(told.out)?.[0];
+    assert.ok(fingerprint !== undefined && again?.title.includes(fingerprint), 'the host key is what its owner sees');
+    await this.ok(again?.script ?? '');
+  }
+
+  /** A mirror of each kind has what is published. */
+  async #untilEverywhere(): Promise<void> {
+    const places = ['/srv/lyon', '/srv/jail/repository', '/mnt/mirror', '/srv/store/bucket/repository', '/srv/oslo'];
+    const look = places.map((place) => `cmp /srv/mirror/public/lockstep.json ${place}/lockstep.json`).join('; ');
+    for (let i = 0; i < 150; i++) {
+      if ((await this.#host.run(look)).code === 0) return;
+      await sleep(200);
+    }
+    await this.ok(`${look}; lockstepd status`);
   }
 
   async #untilServed(): Promise<void> {

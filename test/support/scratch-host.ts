@@ -64,6 +64,7 @@ case $* in
   "stop lockstepd") stop ;;
   "restart lockstepd") stop; start ;;
   "reload lockstepd") kill -HUP "$(cat /run/lockstepd.pid)" ;;
+  "restart ssh nginx") /usr/sbin/sshd; nginx ;;
   "reload ssh") kill -HUP "$(cat /run/sshd.pid)" ;;
   "reload nginx") nginx -s reload ;;
   "enable --now rsync") rsync --daemon ;;
@@ -78,7 +79,16 @@ export interface Ran {
   readonly err: string;
 }
 
-export class ScratchHost {
+/** A host that commands are tried on. */
+export interface Host {
+  /** Runs shell as root in its home. */
+  run(script: string): Promise<Ran>;
+  /** Where a path of that host is for this process. */
+  path(path: string): string;
+  write(path: string, text: string): void;
+}
+
+export class ScratchHost implements Host {
   readonly #child: ChildProcess;
   readonly #pid: number;
 
@@ -105,12 +115,11 @@ export class ScratchHost {
     const host = new ScratchHost(child, pid);
     host.write('/usr/bin/lockstepd', program, 0o755);
     host.write('/usr/local/bin/systemctl', systemctl, 0o755);
-    host.write('/etc/hosts', '127.0.0.1 localhost primary.example.org mirror.example.net\n');
+    host.write('/etc/hosts', '127.0.0.1 localhost primary.example.org mirror.example.net oslo.example.net\n');
     cpSync(join(repository, 'systemd/lockstepd.service'), host.path('/usr/lib/systemd/system/lockstepd.service'));
     return host;
   }
 
-  /** Where a path of that host is for this process. */
   path(path: string): string {
     return `/proc/${this.#pid}/root${path}`;
   }
@@ -119,18 +128,10 @@ export class ScratchHost {
     writeFileSync(this.path(path), text, { mode });
   }
 
-  /** Runs shell as root in `cwd`; what it leaves running must not keep our pipes. */
-  async run(script: string, cwd = '/root'): Promise<Ran> {
+  /** What it leaves running must not keep our pipes. */
+  async run(script: string): Promise<Ran> {
     if (this.#child.exitCode !== null) throw new Error('the scratch host has ended');
-    const shell = [
-      'timeout',
-      '--signal=KILL',
-      '60',
-      'bash',
-      '--norc',
-      '-euc',
-      `exec < /dev/null; cd ${cwd}; ${script}`,
-    ];
+    const shell = ['timeout', '--signal=KILL', '60', 'bash', '--norc', '-euc', `exec < /dev/null; cd /root; ${script}`];
     const argv = ['-t', `${this.#pid}`, '-m', '-n', '-u', '-p', '-r', '-w', ...shell];
     const env = {
       PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
