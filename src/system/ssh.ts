@@ -6,6 +6,7 @@ import type { Duplex, Readable } from 'node:stream';
 import ssh2, { type CipherAlgorithm, type ClientChannel } from 'ssh2';
 import { errnoOf, messageOf, TransportError } from '../errors.ts';
 import { abortable } from './abortable.ts';
+import { systemClock } from './clock.ts';
 import { easeCiphers } from './ssh-cipher.ts';
 import { SftpSession } from './ssh-sftp.ts';
 
@@ -42,6 +43,9 @@ interface Link {
   failure: Error | undefined;
   sftp: Promise<SftpSession> | undefined;
 }
+
+/** The longest that an orderly end may take: nobody stops for a peer that hangs. */
+const farewellMs = 2000;
 
 /** AES-128-GCM is several times faster than the rest; the CTR ciphers are for old servers. */
 const ciphers: readonly CipherAlgorithm[] = [
@@ -105,7 +109,7 @@ export class SshConnection {
     this.#cut?.(reason);
   }
 
-  /** Ends the connection; a later call connects anew. */
+  /** Ends the connection, within seconds whatever the peer does; a later call connects anew. */
   async close(): Promise<void> {
     const link = this.#standing;
     if (!link) {
@@ -118,7 +122,15 @@ export class SshConnection {
     this.#standing = undefined;
     link.client.end();
     link.socket.destroySoon();
-    if (!link.socket.destroyed) await gone;
+    if (link.socket.destroyed) return;
+    // What was written before comes first, and a peer that reads no more never takes it.
+    const waited = new AbortController();
+    systemClock.sleep(farewellMs, { signal: waited.signal }).then(
+      () => link.socket.destroy(),
+      () => {},
+    );
+    await gone;
+    waited.abort();
   }
 
   async #ready(signal: AbortSignal): Promise<Link> {

@@ -12,3 +12,20 @@ export function median(values: readonly number[]): number {
   const [low, high] = [sorted[middle - 1] ?? Number.NaN, sorted[middle] ?? Number.NaN];
   return sorted.length % 2 === 1 ? high : (low + high) / 2;
 }
+
+/** A figure against its bar, for a table: `12.3x (bar 10x: met)`. */
+export function against(value: number, bar: number, kind: 'least' | 'most', { unit = 'x', digits = 1 } = {}): string {
+  const met = kind === 'least' ? value >= bar : value <= bar;
+  return `${value.toFixed(digits)}${unit} (bar ${bar}${unit}: ${met ? 'met' : 'MISSED'})`;
+}
+
+/** Like `promise`, but rejects after `ms`: what a bench waits for may never come. */
+export async function within<T>(ms: number, what: string, promise: Promise<T>): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error(`${what}: not within ${ms / 1000} s`)), ms);
+  try {
+    return await Promise.race([promise, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import { join, posix } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createKeyPair, serveSftp } from '../../src/system/ssh-server.ts';
+import { against } from './figures.ts';
 import { seed } from './fleet-world.ts';
 import { BenchDaemon, configure, createWorld } from './world.ts';
 
@@ -53,7 +54,7 @@ export async function benchIdle(count: number, restMs: number): Promise<string> 
     return [
       '| mirrors | RSS, MB | peak RSS, MB | % of a core |',
       '|---|---|---|---|',
-      `| ${count} | ${(Number(rss) / 1024).toFixed(0)} | ${peak.toFixed(0)} | ${percent.toFixed(1)} |`,
+      `| ${count} | ${against(Number(rss) / 1024, 250, 'most', { unit: ' MB', digits: 0 })} | ${peak.toFixed(0)} | ${against(percent, 5, 'most', { unit: ' %' })} |`,
     ].join('\n');
   } finally {
     http.closeAllConnections();

@@ -1,11 +1,14 @@
 /** What the bench of the fleet runs on: many mirrors of one primary behind one sshd, and the peers that do the same work. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { watch } from 'node:fs';
+import { type FSWatcher, watch } from 'node:fs';
 import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { childEnvironment, exec } from '../../src/system/exec.ts';
 import type { Sshd } from '../support/sshd.ts';
-import { configure, type World } from './world.ts';
+import { within } from './figures.ts';
+import { configure, stateOf, type World } from './world.ts';
 
 export interface FleetMirror {
   readonly name: string;
@@ -19,6 +22,8 @@ export interface FleetMirror {
 export const mirrorCount = 8;
 const packagesInABatch = 20;
 const packageBytes = 75_000;
+/** Nothing here takes so long unless something is broken. */
+const patienceMs = 600_000;
 
 /** Forced commands for `startSshd`: rrsync with its tree for each of `names`, one account for all the rest. */
 export function accounts(world: World, names: readonly string[]): Record<string, string | null> {
@@ -76,19 +81,46 @@ export async function nextBatch(
   return { batch, repository: repository.path, bytes };
 }
 
+/**
+ * Resolves when the daemon's state says that all of `names` hold `generation`: a mirror that held it when the daemon was
+ * started is not pushed to, and no event of the log tells of it.
+ */
+export async function untilInStep(world: World, names: readonly string[], generation: number): Promise<void> {
+  const deadline = performance.now() + patienceMs;
+  for (;;) {
+    const held = confirmedOf(world);
+    const late = names.filter((name) => (held.get(name) ?? 0) < generation);
+    if (late.length === 0) return;
+    if (performance.now() > deadline) throw new Error(`not in step with generation ${generation}: ${late.join(', ')}`);
+    await sleep(50);
+  }
+}
+
+function confirmedOf(world: World): ReadonlyMap<string, number> {
+  using db = new DatabaseSync(stateOf(world).database, { readOnly: true, timeout: 5000 });
+  const rows = db.prepare('SELECT name, confirmed FROM mirror').all();
+  return new Map(rows.map(({ name, confirmed }) => [String(name), Number(confirmed ?? 0)]));
+}
+
 /** Resolves with the moment (Unix ms) at which the last of the trees has had its index replaced. */
 export async function untilAllServe(world: World, names: readonly string[], repository: string): Promise<number> {
+  const watchers: FSWatcher[] = [];
   const moments = names.map(
     (name) =>
       new Promise<number>((resolve) => {
         const watcher = watch(join(treeOf(world, name), repository), (_event, file) => {
-          if (file !== 'APKINDEX.tar.gz') return;
-          watcher.close();
-          resolve(performance.timeOrigin + performance.now());
+          if (file === 'APKINDEX.tar.gz') resolve(performance.timeOrigin + performance.now());
         });
+        watchers.push(watcher);
       }),
   );
-  return Math.max(...(await Promise.all(moments)));
+  try {
+    return Math.max(
+      ...(await within(patienceMs, `the new index of ${repository} on every mirror`, Promise.all(moments))),
+    );
+  } finally {
+    for (const watcher of watchers) watcher.close();
+  }
 }
 
 export function sshCommand(sshd: Sshd, port: number, account = 'plain'): string {
@@ -147,11 +179,11 @@ export class Lsyncd implements AsyncDisposable {
     );
     const child = spawn('lsyncd', [file], { stdio: 'ignore', env: childEnvironment() });
     process.on('exit', () => void child.kill('SIGKILL'));
+    const deadline = performance.now() + patienceMs;
     for (let done = 0; done < names.length; ) {
       if (child.exitCode !== null) throw new Error(`lsyncd ended with ${child.exitCode}`);
-      await new Promise((resolve) => {
-        setTimeout(resolve, 200);
-      });
+      if (performance.now() > deadline) throw new Error(`lsyncd has brought only ${done} mirrors in step`);
+      await sleep(200);
       done = (await readFile(log, 'utf8').catch(() => '')).split('Startup of').length - 1;
     }
     return new Lsyncd(child);
@@ -159,10 +191,10 @@ export class Lsyncd implements AsyncDisposable {
 
   /** Waits until its log has been silent for 3 s. */
   static async untilQuiet(log: string): Promise<void> {
+    const deadline = performance.now() + patienceMs;
     for (let quiet = 0, before = -1; quiet < 6; ) {
-      await new Promise((resolve) => {
-        setTimeout(resolve, 500);
-      });
+      if (performance.now() > deadline) throw new Error('lsyncd does not come to rest');
+      await sleep(500);
       const { size } = await stat(log);
       quiet = size === before ? quiet + 1 : 0;
       before = size;
@@ -175,11 +207,13 @@ export class Lsyncd implements AsyncDisposable {
       this.#child.once('close', resolve);
     });
     this.#child.kill('SIGTERM');
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), 30_000);
     await ended;
+    clearTimeout(timer);
   }
 }
 
 export async function run(argv: [string, ...string[]]): Promise<void> {
-  const { code, stderr } = await exec(argv, { env: childEnvironment(), timeoutMs: 1_800_000 });
+  const { code, stderr } = await exec(argv, { env: childEnvironment(), timeoutMs: patienceMs });
   if (code !== 0) throw new Error(`${argv[0]} ended with ${code}: ${stderr}`);
 }

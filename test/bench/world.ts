@@ -12,6 +12,8 @@ import { unitEnvironment } from '../support/unit.ts';
 /** As it is installed: compiled, not stripped of types at each start. */
 const main = resolve(import.meta.dirname, '../../dist/main.js');
 const packagesInARepository = 1000;
+/** Pushes in hand are given 20 s; what takes so long is stuck. */
+const longestStopMs = 60_000;
 
 export interface World extends AsyncDisposable {
   readonly directory: string;
@@ -159,7 +161,14 @@ export class BenchDaemon implements AsyncDisposable {
       this.#child.once('close', done);
     });
     this.#child.kill(signal);
+    let isStuck = false;
+    const timer = setTimeout(() => {
+      isStuck = true;
+      this.#child.kill('SIGKILL');
+    }, longestStopMs);
     await ended;
+    clearTimeout(timer);
+    if (isStuck) throw new Error(`the daemon did not stop within ${longestStopMs / 1000} s and was killed`);
   }
 }
 
