@@ -9,7 +9,7 @@ import type { MirrorSource } from './facts.ts';
 import type { SwitchStatus } from '../observe/switch.ts';
 import type { Vouch } from '../replicate/fellow.ts';
 import type { Member } from '../replicate/together.ts';
-import { memberOf } from './members.ts';
+import { membersOf } from './members.ts';
 import type { Supervisor } from './supervisor.ts';
 import { Together } from './together.ts';
 import { createVouch, type VouchDeps } from './vouch.ts';
@@ -38,7 +38,7 @@ export class Fleet {
     this.#limits = new SharedLimits(deps.config(), deps.clock);
     this.arrivals = new Arrivals(deps.store, deps.metrics);
     this.#vouch = createVouch(deps);
-    const members = (): Member[] => [...this.#mirrors.values()].flatMap((parts) => memberOf(parts, deps.store) ?? []);
+    const members = (): Member[] => membersOf(this.#mirrors.values(), deps.store.mirrors.all());
     this.#together = new Together({ ...deps, members, onGo: () => this.#wakeWorkers() });
   }
 

@@ -1,13 +1,22 @@
 /** Says what each mirror to which we push counts for when mirrors switch together. */
 import { blockOf, breakerOf, type MirrorState } from '../replicate/mirror.ts';
 import type { Member } from '../replicate/together.ts';
-import type { Store } from '../store/store.ts';
+import type { MirrorRow } from '../store/mirrors.ts';
 import type { MirrorParts } from './mirrors.ts';
 
-/** Null for one that fetches for itself, or that another primary serves. */
-export function memberOf({ config, worker }: MirrorParts, { mirrors }: Pick<Store, 'mirrors'>): Member | null {
+/** Without those that fetch for themselves, and those that another primary serves; `rows` by name of the mirror. */
+export function membersOf(mirrors: Iterable<MirrorParts>, rows: ReadonlyMap<string, MirrorRow>): Member[] {
+  return [...mirrors].flatMap((parts) => {
+    const row = rows.get(parts.config.name);
+    return row ? (memberOf(parts, row) ?? []) : [];
+  });
+}
+
+function memberOf(
+  { config, worker }: MirrorParts,
+  { confirmed, serves, staged, takenOverAtMs }: MirrorRow,
+): Member | null {
   if (worker === null || config.transport.type === 'trigger') return null;
-  const { confirmed, serves, staged, takenOverAtMs } = mirrors.get(config.name);
   if (config.takeoverAfterMs !== null && takenOverAtMs === null) return null;
   const held = [confirmed, staged].filter((generation) => generation !== null);
   const has = held.length === 0 ? null : Math.max(...held);

@@ -27,6 +27,8 @@ export class Together {
   /** The newest generation that may be shown. */
   #gone = 0;
   #status: SwitchStatus | null = null;
+  /** So many mirrors more must have the packages before another look can find a quorum. */
+  #lacking = 0;
   /** Since when, on the monotonic clock, the first generation that no mirror shows is known to wait. */
   #begun: { readonly first: number; readonly atMs: number } | null = null;
 
@@ -46,6 +48,8 @@ export class Together {
       staged: (generation) => {
         this.#deps.store.mirrors.staged(mirror, generation);
         this.#deps.log.info('mirror_staged', { mirror, generation });
+        // A look asks for all mirrors: not once for each of hundreds. Who is not waited for any more, `run` finds.
+        if (generation === this.#status?.generation && --this.#lacking > 0) return;
         this.review();
         this.#wake.wake();
       },
@@ -74,6 +78,7 @@ export class Together {
     const wasWaiting = this.#status?.waits === true && this.#status.generation === generation;
     this.#status = { generation, waits, has: decision.has, of: all.length, stragglers, untilMs };
     if (decision.verdict === 'wait') {
+      this.#lacking = decision.needs - decision.has;
       if (!wasWaiting) {
         log.info('switch_waits', { generation, has: decision.has, needs: decision.needs });
         this.#wake.wake();

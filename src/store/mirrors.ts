@@ -59,6 +59,11 @@ export class MirrorStore {
     return toMirror(row);
   }
 
+  /** Every mirror that was ever opened, by name. */
+  all(): ReadonlyMap<string, MirrorRow> {
+    return new Map(this.#db.all('SELECT * FROM mirror').map((row) => [String(row.name), toMirror(row)]));
+  }
+
   /** The mirror holds `generation`, as far as we can tell. */
   confirm(name: string, generation: number, nowMs: number): void {
     this.#db.transaction(() => {

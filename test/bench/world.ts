@@ -161,14 +161,11 @@ export class BenchDaemon implements AsyncDisposable {
       this.#child.once('close', done);
     });
     this.#child.kill(signal);
-    let isStuck = false;
-    const timer = setTimeout(() => {
-      isStuck = true;
-      this.#child.kill('SIGKILL');
-    }, longestStopMs);
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), longestStopMs);
     await ended;
     clearTimeout(timer);
-    if (isStuck) throw new Error(`the daemon did not stop within ${longestStopMs / 1000} s and was killed`);
+    if (signal !== 'SIGKILL' && this.#child.signalCode === 'SIGKILL')
+      throw new Error(`the daemon did not stop within ${longestStopMs / 1000} s and was killed`);
   }
 }
 

@@ -27,3 +27,31 @@ test('a wall clock that is set back while mirrors wait does not put off the dead
   stop.abort();
   await running;
 });
+
+test('a hundred mirrors that have got the packages one after the other are not asked about a hundred times', () => {
+  const clock = new VirtualClock();
+  const current = { number: 5, publishedAtMs: clock.now() };
+  const members = Array.from({ length: 100 }, (_, n) => ({ name: `m${n}`, has: 4, shows: 4, out: null }));
+  let asked = 0;
+  let goes = 0;
+  const together = new Together({
+    store: {
+      generations: { current: () => current, publishedAt: () => current.publishedAtMs },
+      mirrors: { staged: (name: string) => Object.assign(members.find((one) => one.name === name) ?? {}, { has: 5 }) },
+    },
+    clock,
+    log: silentLog,
+    config: () => ({ switch: { mode: 'together', quorum: { percent: 80 }, deadlineMs: 600_000 } }),
+    members: () => {
+      asked++;
+      return members;
+    },
+    onGo: () => goes++,
+  } as unknown as TogetherDeps);
+  together.review();
+  for (const { name } of members.slice(0, 79)) together.portOf(name).staged(5);
+  assert.deepEqual([goes, together.portOf('m0').mayShow(5)], [0, false]);
+  together.portOf('m79').staged(5);
+  assert.deepEqual([goes, together.portOf('m0').mayShow(5)], [1, true], 'at once with the last one of the quorum');
+  assert.ok(asked <= 3, `${asked} times`);
+});
