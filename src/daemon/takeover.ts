@@ -23,6 +23,8 @@ export interface TakeoverDeps {
 export class Takeover {
   readonly #mirror: string;
   readonly #deps: TakeoverDeps;
+  /** Of the generation that came out at `sinceMs`: for how long users had lacked it at `atMs` of the monotonic clock. */
+  #lack: { readonly sinceMs: number; readonly forMs: number; readonly atMs: number } | null = null;
 
   constructor(mirror: string, deps: TakeoverDeps) {
     this.#mirror = mirror;
@@ -35,15 +37,14 @@ export class Takeover {
 
   /** After an answered probe, whose result is in the store. */
   async look(signal: AbortSignal): Promise<void> {
-    const { store, clock, log, afterMs, primary, missingSinceMs, onTakeover } = this.#deps;
+    const { store, clock, log, afterMs, primary, onTakeover } = this.#deps;
     const { takenOverAtMs, unknownContent, ahead, observed } = store.mirrors.get(this.#mirror);
     // Whoever put what nobody knows there, the operator is told; it says nothing about the other primary.
     if (unknownContent || observed === null) return;
     const writer = takenOverAtMs === null ? null : await this.#writer(signal);
     const byAnother = ahead || (writer !== null && writer !== primary);
-    const missing = missingSinceMs();
-    const nowMs = clock.now();
-    const next = nextTakeover({ takenOverAtMs }, { missingSinceMs: missing, byAnother }, afterMs, nowMs);
+    const missingForMs = this.#missingForMs();
+    const next = nextTakeover({ takenOverAtMs }, { missingForMs, byAnother }, afterMs, clock.now());
     if (next.takenOverAtMs === takenOverAtMs) return;
     store.mirrors.takenOver(this.#mirror, next.takenOverAtMs);
     if (next.takenOverAtMs === null) {
@@ -52,9 +53,19 @@ export class Takeover {
     }
     // Whatever was seen there, only a comparison knows which packages there are.
     store.mirrors.doubt(this.#mirror);
-    const lagSeconds = Math.round((nowMs - (missing ?? nowMs)) / 1000);
+    const lagSeconds = Math.round((missingForMs ?? 0) / 1000);
     log.warn('mirror_taken_over', { mirror: this.#mirror, lag_seconds: lagSeconds, after_seconds: afterMs / 1000 });
     onTakeover();
+  }
+
+  /** The wall clock is asked once for each generation that is lacking: when it is set later, nothing comes sooner or later. */
+  #missingForMs(): number | null {
+    const { clock, missingSinceMs } = this.#deps;
+    const sinceMs = missingSinceMs();
+    const atMs = clock.monotonic();
+    if (sinceMs === null) this.#lack = null;
+    else if (this.#lack?.sinceMs !== sinceMs) this.#lack = { sinceMs, forMs: Math.max(0, clock.now() - sinceMs), atMs };
+    return this.#lack && this.#lack.forMs + atMs - this.#lack.atMs;
   }
 
   /** Who has pushed last, by the trace that users get; null: it does not say. */

@@ -1,5 +1,5 @@
 /**
- * Decides whether this primary serves a mirror whose first primary is another one. Pure. Times are wall time.
+ * Decides whether this primary serves a mirror whose first primary is another one. Pure.
  *
  *              an answered probe: users lack for longer than `afterMs` what was published here
  *   standby ------------------------------------------------------------------------------------> taken over
@@ -11,14 +11,14 @@
  */
 
 export interface TakeoverState {
-  /** Null: standby. */
+  /** As wall time; null: standby. */
   readonly takenOverAtMs: number | null;
 }
 
 /** What an answered probe saw. */
 export interface TakeoverSight {
-  /** When the first generation that users lack was published here; null: they lack nothing. */
-  readonly missingSinceMs: number | null;
+  /** How long ago the first generation that users lack was published here; null: they lack nothing. */
+  readonly missingForMs: number | null;
   /** True when what is there was not brought by us. */
   readonly byAnother: boolean;
 }
@@ -31,7 +31,7 @@ export function nextTakeover(
   nowMs: number,
 ): TakeoverState {
   if (sight === null) return state;
-  const late = sight.missingSinceMs !== null && nowMs - sight.missingSinceMs > afterMs;
+  const late = sight.missingForMs !== null && sight.missingForMs > afterMs;
   if (state.takenOverAtMs === null) return late ? { takenOverAtMs: nowMs } : state;
   return !late && sight.byAnother ? { takenOverAtMs: null } : state;
 }

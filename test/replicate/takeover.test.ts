@@ -5,13 +5,13 @@ import { standingOf } from '../../src/replicate/fellow.ts';
 import { nextTakeover, type TakeoverSight } from '../../src/replicate/takeover.ts';
 
 const afterMs = 600_000;
-const seen = (missingSinceMs: number | null, byAnother = true): TakeoverSight => ({ missingSinceMs, byAnother });
+const seen = (missingForMs: number | null, byAnother = true): TakeoverSight => ({ missingForMs, byAnother });
 const standby = { takenOverAtMs: null };
 const taken = { takenOverAtMs: 1 };
 
 test('up to the time that was given the first primary is left alone, beyond it the mirror is taken over', () => {
-  assert.deepEqual(nextTakeover(standby, seen(0), afterMs, afterMs), standby);
-  assert.deepEqual(nextTakeover(standby, seen(0), afterMs, afterMs + 1), { takenOverAtMs: afterMs + 1 });
+  assert.deepEqual(nextTakeover(standby, seen(afterMs), afterMs, 1e12), standby);
+  assert.deepEqual(nextTakeover(standby, seen(afterMs + 1), afterMs, 1e12), { takenOverAtMs: 1e12 });
   assert.deepEqual(nextTakeover(standby, seen(null), afterMs, 1e12), standby);
 });
 
@@ -21,12 +21,12 @@ test('a probe without an answer changes nothing, however long that lasts', () =>
 
 test('it stays taken over until somebody else is seen to have pushed and users lack nothing for too long', () => {
   assert.deepEqual(nextTakeover(taken, seen(null, false), afterMs, 1e12), taken);
-  assert.deepEqual(nextTakeover(taken, seen(0, true), afterMs, 1e12), taken, 'another one that is as late');
+  assert.deepEqual(nextTakeover(taken, seen(afterMs + 1, true), afterMs, 1e12), taken, 'another one that is as late');
   assert.deepEqual(nextTakeover(taken, seen(null, true), afterMs, 1e12), standby);
 });
 
 test('the same sight never moves it twice', () => {
-  const sights = fc.record({ missingSinceMs: fc.option(fc.nat(2_000_000)), byAnother: fc.boolean() });
+  const sights = fc.record({ missingForMs: fc.option(fc.nat(2_000_000)), byAnother: fc.boolean() });
   fc.assert(
     fc.property(fc.option(fc.nat(1000)), sights, fc.nat(2_000_000), (takenOverAtMs, sight, nowMs) => {
       const once = nextTakeover({ takenOverAtMs }, sight, afterMs, nowMs);
