@@ -92,6 +92,7 @@ const pure = [
   'daemon/reload.ts',
   'daemon/scrub-sample.ts',
   'replicate/fence.ts',
+  'replicate/namesake.ts',
   'observe/announcements.ts',
   'observe/arrivals.ts',
   'observe/upstreams.ts',

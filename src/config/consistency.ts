@@ -108,6 +108,13 @@ export function warningsOf(config: Config, outsideService: boolean): string[] {
           ]
         : [],
     ),
+    ...config.mirrors.flatMap(({ name, takeoverAfterMs }) =>
+      takeoverAfterMs !== null && config.publish.primary === null
+        ? [
+            `mirror ${name}: takeover_after without publish.primary: this primary goes by the name of its host, and where the first one has the same name it is not seen to work again: give each its own publish.primary`,
+          ]
+        : [],
+    ),
     ...announceWarnings(config.announce, outsideService),
   ];
 }

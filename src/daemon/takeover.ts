@@ -1,5 +1,6 @@
 /** Serves a mirror in place of its first primary while that does not: asks what probes saw, remembers the answer, tells the worker. */
 import { parseTrace, traceFile } from '../store/trace.ts';
+import { isNamesake, namesakeHint } from '../replicate/namesake.ts';
 import { nextTakeover } from '../replicate/takeover.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
@@ -26,6 +27,8 @@ export class Takeover {
   /** Of the generation that came out at `sinceMs`: for how long users had lacked it at `atMs` of the monotonic clock. */
   #lack: { readonly sinceMs: number; readonly forMs: number; readonly atMs: number } | null = null;
 
+  #namesakeTold = false;
+
   constructor(mirror: string, deps: TakeoverDeps) {
     this.#mirror = mirror;
     this.#deps = deps;
@@ -37,18 +40,18 @@ export class Takeover {
 
   /** After an answered probe, whose result is in the store. */
   async look(signal: AbortSignal): Promise<void> {
-    const { store, clock, log, afterMs, primary, onTakeover } = this.#deps;
+    const { store, clock, log, afterMs, onTakeover } = this.#deps;
     const { takenOverAtMs, unknownContent, ahead, observed } = store.mirrors.get(this.#mirror);
     // Whoever put what nobody knows there, the operator is told; it says nothing about the other primary.
     if (unknownContent || observed === null) return;
     const writer = takenOverAtMs === null ? null : await this.#writer(signal);
-    const byAnother = ahead || (writer !== null && writer !== primary);
+    const byAnother = ahead || (writer !== null && !writer.isOurs);
     const missingForMs = this.#missingForMs();
     const next = nextTakeover({ takenOverAtMs }, { missingForMs, byAnother }, afterMs, clock.now());
     if (next.takenOverAtMs === takenOverAtMs) return;
     store.mirrors.takenOver(this.#mirror, next.takenOverAtMs);
     if (next.takenOverAtMs === null) {
-      log.info('mirror_given_back', { mirror: this.#mirror, primary: writer });
+      log.info('mirror_given_back', { mirror: this.#mirror, primary: writer?.name });
       return;
     }
     // Whatever was seen there, only a comparison knows which packages there are.
@@ -69,8 +72,16 @@ export class Takeover {
   }
 
   /** Who has pushed last, by the trace that users get; null: it does not say. */
-  async #writer(signal: AbortSignal): Promise<string | null> {
-    const bytes = await this.#deps.read(traceFile, signal);
-    return bytes === null ? null : (parseTrace(bytes.toString('utf8'))?.primary ?? null);
+  async #writer(signal: AbortSignal): Promise<{ readonly name: string; readonly isOurs: boolean } | null> {
+    const { log, primary, read, store } = this.#deps;
+    const bytes = await read(traceFile, signal);
+    const trace = bytes === null ? null : parseTrace(bytes.toString('utf8'));
+    if (trace === null || trace.primary === null) return null;
+    const publishedAtOf = (number: number): number | null => store.generations.publishedAtExactly(number);
+    const namesake = isNamesake(trace, { primary, publishedAtOf });
+    if (namesake && !this.#namesakeTold)
+      log.error('primary_name_taken', { mirror: this.#mirror, primary, hint: namesakeHint });
+    this.#namesakeTold = namesake;
+    return { name: trace.primary, isOurs: trace.primary === primary && !namesake };
   }
 }

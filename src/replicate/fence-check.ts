@@ -6,6 +6,7 @@ import { parseTrace, traceFile, traceLimit } from '../store/trace.ts';
 import { escapeText } from '../system/log.ts';
 import type { Standing } from './fellow.ts';
 import { type FenceFacts, type FenceVerdict, type Held, judge } from './fence.ts';
+import { isNamesake, namesakeHint } from './namesake.ts';
 import type { PushDeps } from './ports.ts';
 import type { Transport } from './transport.ts';
 
@@ -18,6 +19,7 @@ export class MirrorFence {
   readonly #transport: Transport;
   readonly #deps: FenceDeps;
   #forced = false;
+  #namesakeTold = false;
 
   constructor(mirror: string, transport: Transport, deps: FenceDeps) {
     this.#mirror = mirror;
@@ -72,7 +74,8 @@ export class MirrorFence {
       return takeover.wasPublishedBefore(sha256) ? 0 : undefined;
     };
     const primary = this.#deps.primary ?? null;
-    return { primary, generation, publishedAtMs, serves, confirmed, strange, newer, vouches, lastOf };
+    const publishedAtOf = (number: number): number | null => generations.publishedAtExactly(number);
+    return { primary, generation, publishedAtMs, serves, confirmed, strange, newer, vouches, publishedAtOf, lastOf };
   }
 
   async #look(
@@ -83,6 +86,10 @@ export class MirrorFence {
   ): Promise<FenceVerdict> {
     const bytes = await read(traceFile, traceLimit, { signal });
     const trace = bytes === null ? null : parseTrace(bytes.toString('utf8'));
+    const namesake = trace !== null && isNamesake(trace, facts);
+    if (namesake && !this.#namesakeTold)
+      this.#deps.log.error('primary_name_taken', { mirror: this.#mirror, primary: trace.primary, hint: namesakeHint });
+    this.#namesakeTold = namesake;
     const verdict = judge({ trace, indexes: null }, facts);
     if (verdict.verdict !== 'look' || (traceOnly && !verdict.foreign)) return verdict;
     const indexes = new Map<string, string>();

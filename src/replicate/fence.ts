@@ -1,6 +1,7 @@
 /** Decides whether a mirror's indexes may be replaced: from what lies there and from what was ever published here. Pure. */
 import type { Trace } from '../store/trace.ts';
 import type { Standing } from './fellow.ts';
+import { isNamesake, namesakeHint } from './namesake.ts';
 
 /** What was found at the mirror. */
 export interface Held {
@@ -29,6 +30,8 @@ export interface FenceFacts {
   readonly newer?: boolean;
   /** True when indexes that were never published here can be verified: then their signatures count, not what a trace says. */
   readonly vouches?: boolean;
+  /** When our generation of this number came out; null: there is no record of one. */
+  readonly publishedAtOf: (generation: number) => number | null;
   /** The last generation that published this index, null while it is current, 0: before the records were lost, undefined: never published here. */
   readonly lastOf: (path: string, sha256: string) => number | null | undefined;
 }
@@ -54,7 +57,7 @@ export function judge({ trace, indexes, standings = new Map() }: Held, facts: Fe
   if (trace !== null) {
     const [stranger] = strangersOf(trace.indexes, facts);
     if (stranger !== undefined) {
-      foreignTrace = facts.vouches === true && trace.primary !== facts.primary;
+      foreignTrace = facts.vouches === true && !isOwn(trace, facts);
       if (!foreignTrace) return ofAnother(trace, stranger, facts);
     }
   }
@@ -81,7 +84,7 @@ function ofForeign(
   const untrusted = foreign.find((path) => (standings.get(path) ?? 'untrusted') === 'untrusted');
   if (untrusted !== undefined) return { verdict: 'unknown', detail: `${untrusted} there was never published here` };
   // Where signatures tell no time, who wrote the trace does.
-  const isOurs = trace === null || trace.primary === facts.primary;
+  const isOurs = trace === null || isOwn(trace, facts);
   const writtenLater = isOurs || trace.publishedAtMs > facts.publishedAtMs;
   const newer = foreign.find((path) => {
     const standing = standings.get(path);
@@ -93,13 +96,19 @@ function ofForeign(
 }
 
 function ofAnother(trace: Trace, stranger: string, facts: FenceFacts): FenceVerdict {
-  const own = trace.primary !== null && trace.primary === facts.primary;
+  const named = trace.primary !== null && trace.primary === facts.primary;
+  const own = named && isOwn(trace, facts);
   const published = new Date(trace.publishedAtMs).toISOString();
-  const detail = `generation ${trace.generation} of ${trace.primary ?? 'an unnamed primary'}, published ${published}, with ${stranger} that was never published here`;
+  const hint = named ? ` (${namesakeHint})` : '';
+  const detail = `generation ${trace.generation} of ${trace.primary ?? 'an unnamed primary'}, published ${published}, with ${stranger} that was never published here${hint}`;
   const newer = own
     ? trace.generation > facts.generation
     : trace.primary !== null && trace.publishedAtMs > facts.publishedAtMs;
   return { verdict: newer ? 'ahead' : 'unknown', detail };
+}
+
+function isOwn(trace: Trace, facts: FenceFacts): boolean {
+  return trace.primary === facts.primary && !isNamesake(trace, facts);
 }
 
 /** Paths of the indexes that were never published here. */

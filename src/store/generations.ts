@@ -104,6 +104,11 @@ export class GenerationStore {
     return row ? Number(row.published_at) : null;
   }
 
+  /** Publish time of `number` in milliseconds; null for one that never was, and for one whose record was lost. */
+  publishedAtExactly(number: number): number | null {
+    return this.isOnRecord(number) ? this.publishedAt(number) : null;
+  }
+
   /** False for one that never was, and for one whose record was lost: nobody knows what it served. */
   isOnRecord(number: number): boolean {
     return this.#db.get("SELECT 1 FROM generation WHERE number = ? AND state = 'published'", number) !== undefined;

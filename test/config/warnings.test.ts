@@ -16,3 +16,19 @@ test('of two primaries that push with rclone, neither sees without a URL what th
     `mirror ${mirror.name}: nothing tells what another primary has brought there, and older indexes may replace its: give its url`,
   ]);
 });
+
+test('a primary that may take over and has no name of its own is told', async (t) => {
+  const config = await world(t).load(good);
+  const [mirror] = config.mirrors;
+  assert.ok(mirror);
+  const url = 'https://m.example.org/';
+  const warned = (takeoverAfterMs: number | null, primary: string | null): string[] => {
+    const publish = { ...config.publish, primary };
+    return warningsOf({ ...config, publish, mirrors: [{ ...mirror, url, takeoverAfterMs }] }, false);
+  };
+  assert.deepEqual(warned(null, null), []);
+  assert.deepEqual(warned(600_000, 'two'), []);
+  assert.deepEqual(warned(600_000, null), [
+    `mirror ${mirror.name}: takeover_after without publish.primary: this primary goes by the name of its host, and where the first one has the same name it is not seen to work again: give each its own publish.primary`,
+  ]);
+});

@@ -12,6 +12,7 @@ const history: FenceFacts = {
   serves: 4,
   confirmed: 4,
   strange: false,
+  publishedAtOf: (generation) => (generation <= 5 ? generation * 1000 : null),
   lastOf: (_path, sha256) => (sha256 === 'a' ? 3 : sha256 === 'b' ? null : undefined),
 };
 
@@ -84,4 +85,15 @@ test('where signatures tell no time, the later publication counts; behind our ow
 
 test('a mirror is looked at when a probe saw something newer by a trusted key', () => {
   assert.equal(judge({ trace: trace('b'), indexes: null }, { ...vouched, newer: true }).verdict, 'look');
+});
+
+test('another primary of our name is told from us by when its generations came out, and judged as any other', () => {
+  const namesake = trace('x', { publishedAtMs: 9000 });
+  assert.deepEqual(judge({ trace: namesake, indexes: null }, vouched), { verdict: 'look', foreign: true });
+  assert.equal(standing('newer', namesake), 'ahead');
+  assert.equal(standing('older', namesake), 'go');
+  const told = judge({ trace: namesake, indexes: null }, history);
+  assert.equal(told.verdict, 'ahead');
+  assert.match('detail' in told ? told.detail : '', /another primary has our name: give each its own publish.primary/);
+  assert.equal(judge({ trace: trace('b', { publishedAtMs: 4999 }), indexes: null }, vouched).verdict, 'go', 'our own');
 });
