@@ -27,14 +27,9 @@ export class MirrorFence {
     this.#deps = deps;
   }
 
-  /** An operator has said that what is there may go, whatever it is: until a push has ended well. */
-  force(): void {
-    this.#forced = true;
-  }
-
-  /** A push has ended well. */
-  passed(): void {
-    this.#forced = false;
+  /** An operator has said that what is there may go, whatever it is: until that is taken back. */
+  force(wanted: boolean): void {
+    this.#forced = wanted;
   }
 
   /**

@@ -23,8 +23,8 @@ export interface PushPort {
   push(signal: AbortSignal): Promise<number | null>;
   /** The cheapest thing that tells whether a push has a chance. */
   check(signal: AbortSignal): Promise<void>;
-  /** An operator has said that what is there may go, whatever it is: until a push has ended well. */
-  force(): void;
+  /** An operator has said that what is there may go, whatever it is: until a push has ended well, or that is taken back. */
+  force(wanted: boolean): void;
   /** For an errand that replaces indexes. Throws TransportError when what lies there must stay, see fence.ts. */
   requireOurs(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;

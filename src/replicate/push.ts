@@ -55,9 +55,9 @@ export class MirrorPush implements PushPort {
   }
 
   /** On a shared mirror what only another primary knew may go too. */
-  force(): void {
-    this.#forced = true;
-    this.#fence.force();
+  force(wanted: boolean): void {
+    this.#forced = wanted;
+    this.#fence.force(wanted);
   }
 
   requireOurs(signal: AbortSignal): Promise<void> {
@@ -119,8 +119,7 @@ export class MirrorPush implements PushPort {
       const mayRemove = await this.#tidy.run(strangers, lease.generation, signal);
       store.mirrors.confirm(this.#name, lease.generation, this.#deps.clock.now());
       this.#recall.record();
-      if (forced) this.#fence.passed();
-      if (forced) this.#forced = false;
+      if (forced) this.force(false);
       this.#deps.events.confirmed(lease.generation);
       await this.#tidy.prune(lease.generation, mayRemove && this.#deps.prunes !== false, signal);
       return lease.generation;

@@ -5,6 +5,7 @@ import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
 import { type Failure, failureOf } from './backoff.ts';
 import type { PushPort } from './ports.ts';
+import { wrapPush } from './wrap-push.ts';
 
 /** What mostly goes well when it is done once more: the rest is the worker's, which knows how to wait. */
 const passing: ReadonlySet<PushFailureReason> = new Set(['closed', 'drifted', 'partial', 'refused', 'vanished']);
@@ -31,16 +32,7 @@ export function retrying(mirror: string, push: PushPort, { clock, random, log, o
     begunMs = clock.monotonic();
     return push.push(signal);
   };
-  return {
-    transport: push.transport,
-    isDue: () => push.isDue(),
-    check: (signal) => push.check(signal),
-    force: () => push.force(),
-    requireOurs: (signal) => push.requireOurs(signal),
-    close: () => push.close(),
-    get progress() {
-      return push.progress ?? null;
-    },
+  return wrapPush(push, {
     push: (signal) =>
       pRetry(() => begin(signal), {
         retries: moreTries,
@@ -56,7 +48,7 @@ export function retrying(mirror: string, push: PushPort, { clock, random, log, o
           await clock.sleep(shortestWaitMs * 2 ** retriesConsumed * (1 + random()), { signal });
         },
       }),
-  };
+  });
 }
 
 function isPassing(error: unknown): boolean {

@@ -9,9 +9,10 @@ export interface Moment {
   readonly monotonicMs: number;
 }
 
-/** Null: nothing to remember. Undefined: a try is in hand, what was saved before still holds. */
+/** Null: nothing to remember. Undefined: a try is in hand or begins in a moment, what was saved before still holds. */
 export function savedOf(state: MirrorState, { wallMs, monotonicMs }: Moment): SavedState | null | undefined {
   if (state.phase === 'pushing' || state.phase === 'checking') return undefined;
+  if (state.phase === 'waiting' && state.why === 'asked') return undefined;
   const { failures, lastFailure } = state;
   const blocked = state.phase === 'blocked' ? state : null;
   if (!blocked && lastFailure === null) return null;

@@ -84,13 +84,17 @@ export class MirrorWorker {
    * the mirror is blocked by hand.
    */
   pushNow({ force = false } = {}): void {
-    if (force) this.#push.force();
+    if (force) this.#push.force(true);
     this.#asked = true;
     this.#wake.wake();
   }
 
-  /** No push and no errand until `unblock`, over restarts too; the one in hand ends. Throws when that cannot be written down. */
+  /**
+   * No push and no errand until `unblock`, over restarts too; the one in hand ends, and what was forced is not any more. Throws
+   * when that cannot be written down.
+   */
   block(note: string): void {
+    this.#push.force(false);
     this.#apply({ kind: 'block', note });
     this.#end();
     this.#save();
@@ -183,8 +187,9 @@ export class MirrorWorker {
     } catch (error) {
       if (inner.aborted) {
         events.attempt('aborted');
-        this.#step({ kind: 'aborted' });
+        // A try that the end of the daemon cuts off has told nothing: what was written down before it holds, a block for instance.
         signal.throwIfAborted();
+        this.#step({ kind: 'aborted' });
       } else this.#fail(failureOf(error));
     } finally {
       this.#stop = null;

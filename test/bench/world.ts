@@ -157,14 +157,14 @@ export class BenchDaemon implements AsyncDisposable {
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const ended = new Promise((done) => {
-      this.#child.once('close', done);
+    const ended = new Promise<NodeJS.Signals | null>((done) => {
+      this.#child.once('close', (_code, by) => done(by));
     });
     this.#child.kill(signal);
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), longestStopMs);
-    await ended;
+    const by = await ended;
     clearTimeout(timer);
-    if (signal !== 'SIGKILL' && this.#child.signalCode === 'SIGKILL')
+    if (signal !== 'SIGKILL' && by === 'SIGKILL')
       throw new Error(`the daemon did not stop within ${longestStopMs / 1000} s and was killed`);
   }
 }

@@ -53,7 +53,11 @@ class FakePush implements PushPort {
     return this.checkFault ? Promise.reject(this.checkFault) : Promise.resolve();
   }
 
-  force(): void {}
+  forced = false;
+
+  force(wanted: boolean): void {
+    this.forced = wanted;
+  }
 
   requireOurs(): Promise<void> {
     return Promise.resolve();
@@ -180,6 +184,44 @@ test('a block by hand ends the push in hand and outlives a restart', async () =>
   assert.deepEqual(second.push.tries, ['push']);
   assert.equal(second.memory.saved, null);
   await second.stop();
+});
+
+test('a block that waits for a person outlives a push by hand that the end of the daemon cuts off', async () => {
+  const clock = new VirtualClock();
+  const first = start(clock);
+  first.push.fault = new TransportError('host_key', 'security', 'another key');
+  await clock.advance(1000);
+  assert.equal(first.memory.saved?.blockedBy, 'security');
+  first.push.takesMs = 60_000;
+  first.worker.pushNow({ force: true });
+  await clock.advance(5000);
+  assert.deepEqual([first.worker.state.phase, first.push.forced], ['pushing', true]);
+  await first.stop();
+  const second = start(clock, { memory: first.memory });
+  await clock.advance(1000);
+  assert.deepEqual([second.worker.state.phase, second.push.tries], ['blocked', []]);
+  // Nor is it lost in the moment before the next push by hand may begin.
+  second.push.fault = first.push.fault;
+  second.worker.pushNow();
+  await clock.advance(200);
+  second.worker.pushNow();
+  await clock.advance(1);
+  assert.equal(second.worker.state.phase, 'waiting');
+  await second.stop();
+  assert.equal(second.memory.saved?.blockedBy, 'security');
+});
+
+test('what was forced is not forced any more once the mirror is blocked by hand', async () => {
+  const clock = new VirtualClock();
+  const { worker, push, stop } = start(clock, { takesMs: 60_000 });
+  worker.pushNow({ force: true });
+  await clock.advance(5000);
+  worker.block('not that one');
+  await clock.advance(1000);
+  worker.unblock();
+  await clock.advance(5000);
+  assert.deepEqual([worker.state.phase, push.forced], ['pushing', false]);
+  await stop();
 });
 
 test('nothing is pushed in a quiet window, a long push stops at its beginning, and a push by hand goes anyway', async () => {

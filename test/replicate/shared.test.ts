@@ -47,7 +47,7 @@ for (const shared of [true, false]) {
       [shared, shared],
     );
     // It is said while a push runs, which knows nothing of it: the next one does.
-    during = () => push.force();
+    during = () => push.force(true);
     await push.push(new AbortController().signal);
     during = () => {};
     await push.push(new AbortController().signal);

@@ -10,6 +10,7 @@ import { retrying } from '../../src/replicate/retry.ts';
 import { Slots } from '../../src/replicate/slots.ts';
 import type { Transport } from '../../src/replicate/transport.ts';
 import { MirrorWorker } from '../../src/replicate/worker.ts';
+import { wrapPush } from '../../src/replicate/wrap-push.ts';
 import type { Clock } from '../../src/system/clock.ts';
 import { silentLog } from '../../src/system/log.ts';
 import { Throttle } from '../../src/system/throttle.ts';
@@ -181,12 +182,7 @@ export class SimProcess {
   /** Tells the judge of each try. */
   #watched(mirror: FarMirror, push: MirrorPush): PushPort {
     const { judge } = this.#deps;
-    return {
-      transport: push.transport,
-      isDue: () => push.isDue(),
-      force: () => push.force(),
-      requireOurs: (signal) => push.requireOurs(signal),
-      close: () => push.close(),
+    return wrapPush(push, {
       push: async (signal) => {
         judge.tryBegan(mirror, 'push');
         mirror.pushing = true;
@@ -203,7 +199,7 @@ export class SimProcess {
         await push.check(signal);
         judge.checkWentWell(mirror);
       },
-    };
+    });
   }
 }
 
