@@ -44,13 +44,13 @@ export function createDirectoryTransport(options: DirectoryTransportOptions): Tr
   let inHand = 0;
 
   async function call<T>(
-    { signal, onBytes }: TransportOptions,
+    { signal, onBytes, waitedMs }: TransportOptions,
     work: (tree: DirectoryTree, signal: AbortSignal, onBytes: (bytes: number) => void) => Promise<T>,
     toMove = 0,
   ): Promise<T> {
     signal.throwIfAborted();
     if (inHand > 0) throw stillHung(path);
-    const watch = { clock, stallMs, deadlineMs: deadlineFor(toMove), signal, onStall: () => {} };
+    const watch = { clock, stallMs, deadlineMs: deadlineFor(toMove), waitedMs, signal, onStall: () => {} };
     return withStallWatch(watch, async (inner, alive) => {
       inHand++;
       try {

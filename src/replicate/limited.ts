@@ -11,11 +11,20 @@ import type { Pace, Transport, TransportOptions } from './transport.ts';
  */
 export function limitTransport(transport: Transport, slots: Slots, throttles: readonly Throttle[]): Transport {
   const turns = new Mutex();
-  const pace: Pace = (bytes, options) =>
-    turns.run(async () => {
-      options.signal.throwIfAborted();
-      for (const throttle of throttles) await throttle.take(bytes, options);
-    });
+  const paced = (): Required<Pick<TransportOptions, 'pace' | 'waitedMs'>> => {
+    let waitedMs = 0;
+    const pace: Pace = (bytes, { signal, onWait }) => {
+      const onTurn = (ms: number): void => {
+        waitedMs += ms;
+        onWait();
+      };
+      return turns.run(async () => {
+        signal.throwIfAborted();
+        for (const throttle of throttles) await throttle.take(bytes, { signal, onWait: onTurn });
+      });
+    };
+    return { pace, waitedMs: () => waitedMs };
+  };
   const inSlot = <T>(options: TransportOptions, call: (options: TransportOptions) => Promise<T>): Promise<T> =>
     slots.run(options.signal, (alive) =>
       call({
@@ -39,7 +48,7 @@ export function limitTransport(transport: Transport, slots: Slots, throttles: re
     put: (sourceRoot, waves, options) =>
       inSlot(options, (given) => {
         const isLimited = throttles.some((throttle) => throttle.isLimited);
-        return transport.put(sourceRoot, waves, isLimited ? { ...given, pace } : given);
+        return transport.put(sourceRoot, waves, isLimited ? { ...given, ...paced() } : given);
       }),
     remove: (paths, options) => inSlot(options, (given) => transport.remove(paths, given)),
     // In no slot: mirrors that were lost and are asked for a sign of life keep nothing from the others.

@@ -26,9 +26,16 @@ export function createSftpCaller(options: SshTransportOptions, connection = conn
   /** Of the calls in hand: one that has stalled ends the connection of all, so what is heard on it counts for each. */
   const signs = new Set<() => void>();
   return {
-    call: ({ signal, onBytes }, work, toMove = 0) => {
+    call: ({ signal, onBytes, waitedMs }, work, toMove = 0) => {
       const deadlineMs = deadlineFor(toMove, options.deadlineMs);
-      const watch = { clock, stallMs, deadlineMs, signal, onStall: (error: Error) => connection.reset(error) };
+      const watch = {
+        clock,
+        stallMs,
+        deadlineMs,
+        waitedMs,
+        signal,
+        onStall: (error: Error) => connection.reset(error),
+      };
       return withStallWatch(watch, async (inner, alive) => {
         let session: SftpSession | undefined;
         signs.add(alive);

@@ -9,6 +9,8 @@ export interface StallWatch {
   readonly stallMs: number;
   /** Longest time in all, in milliseconds: a link that trickles shows signs of life for ever. */
   readonly deadlineMs: number;
+  /** How much of the time so far does not count for the deadline: the call waited for its share of the bandwidth. */
+  readonly waitedMs?: (() => number) | undefined;
   readonly signal: AbortSignal;
   /** Told of the error when the call is given up. */
   readonly onStall: (error: TransportError) => void;
@@ -34,26 +36,27 @@ export async function withStallWatch<T>(
   watch: StallWatch,
   work: (signal: AbortSignal, alive: () => void) => Promise<T>,
 ): Promise<T> {
-  const { clock, stallMs, deadlineMs, onStall } = watch;
+  const { clock, stallMs, deadlineMs, waitedMs = () => 0, onStall } = watch;
   watch.signal.throwIfAborted();
   const stalled = new AbortController();
   const finished = new AbortController();
   const signal = AbortSignal.any([watch.signal, stalled.signal]);
-  const deadline = clock.monotonic() + deadlineMs;
+  const begun = clock.monotonic();
+  const deadline = (): number => begun + deadlineMs + waitedMs();
   let last = clock.monotonic();
   const alive = (): void => {
     last = clock.monotonic();
   };
   const look = async (): Promise<void> => {
     for (;;) {
-      const left = Math.min(last + stallMs, deadline) - clock.monotonic();
+      const left = Math.min(last + stallMs, deadline()) - clock.monotonic();
       if (left <= 0) break;
       await clock.sleep(left, { signal: finished.signal });
     }
     const error = new TransportError(
       'timeout',
       'retryable',
-      clock.monotonic() >= deadline
+      clock.monotonic() >= deadline()
         ? `not done after ${Math.round(deadlineMs / 1000)} s, the longest that so much may take: is the link too slow?`
         : `the mirror has been silent for ${Math.round(stallMs / 1000)} s: is it hung?`,
     );

@@ -27,6 +27,8 @@ export interface TransportOptions {
   readonly onBytes?: (bytes: number) => void;
   /** To be awaited before payload bytes of a put go out: resolves when the limits of bandwidth allow them. */
   readonly pace?: Pace;
+  /** For how many milliseconds the payload of a put has waited for that so far: no part of the time that it may take. */
+  readonly waitedMs?: () => number;
   /** Of a put: no file of the last wave appears before this resolves; when it rejects, the put does, with its reason. */
   readonly gate?: Promise<void>;
 }

@@ -29,8 +29,8 @@ export function takeFrom(
 
 export interface ThrottleOptions {
   readonly signal: AbortSignal;
-  /** Called now and then while the bytes wait. */
-  readonly onWait: () => void;
+  /** Called now and then while the bytes wait, with the milliseconds since the last call. */
+  readonly onWait: (ms: number) => void;
 }
 
 /** First come, first served: who comes later owes more and waits longer. */
@@ -59,8 +59,9 @@ export class Throttle {
       const taken = takeFrom(this.#bucket, Math.min(left, pieceBytes), this.#bytesPerSecond, this.#clock.monotonic());
       this.#bucket = taken.bucket;
       for (let waitMs = taken.waitMs; waitMs > 0; waitMs -= signMs) {
-        await this.#clock.sleep(Math.min(waitMs, signMs), { signal });
-        onWait();
+        const ms = Math.min(waitMs, signMs);
+        await this.#clock.sleep(ms, { signal });
+        onWait(ms);
       }
     }
   }

@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { limitTransport } from '../../src/replicate/limited.ts';
 import { createSftpCaller, type SftpConnection } from '../../src/replicate/sftp-call.ts';
+import { Slots } from '../../src/replicate/slots.ts';
+import type { PutOptions, Transport, Wave } from '../../src/replicate/transport.ts';
+import { Throttle } from '../../src/system/throttle.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
 
 const signal = new AbortController().signal;
@@ -41,4 +45,41 @@ test('where nothing is heard of either, both are given up', async () => {
     ['rejected', 'rejected'],
   );
   assert.equal(resets.length, 2);
+});
+
+test('a put that waits for its share of a narrow common bandwidth is given the time; one whose link trickles is not', async () => {
+  const { clock, resets, caller } = world();
+  // A put of so many bytes, each piece with `ownMs` on the link; the bandwidth is for 80 such mirrors.
+  const pieces = 40;
+  const piece = 64 * 1024;
+  const put = async (throttle: Throttle, ownMs: number): Promise<void> => {
+    const transport = { put: (_: string, __: readonly Wave[], options: PutOptions) => send(options) } as Transport;
+    const send = (options: PutOptions): Promise<void> =>
+      caller.call(
+        options,
+        async (_session, inner, onBytes) => {
+          for (let n = 0; n < pieces; n++) {
+            await options.pace?.(piece, { signal: inner, onWait: () => onBytes(0) });
+            await clock.sleep(ownMs, { signal: inner });
+            onBytes(piece);
+          }
+        },
+        pieces * piece,
+      );
+    await limitTransport(transport, new Slots(8, clock), [throttle]).put('/', [], { signal });
+  };
+  const narrow = new Throttle(64 * 1024, clock);
+  const others = new AbortController();
+  const crowd = (async () => {
+    for (;;) await narrow.take(80 * piece, { signal: others.signal, onWait: () => {} });
+  })().catch(() => {});
+  const waiting = put(narrow, 10).then(() => 'done');
+  const trickling = put(new Throttle(10 ** 9, clock), 30_000).catch((error: Error) => error.message);
+  await clock.advance(3 * 3_600_000);
+  others.abort();
+  await clock.advance(1000);
+  await crowd;
+  assert.equal(await waiting, 'done');
+  assert.match(String(await trickling), /^not done after 600 s/);
+  assert.equal(resets.length, 1);
 });
