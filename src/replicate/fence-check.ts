@@ -20,11 +20,17 @@ export class MirrorFence {
   readonly #deps: FenceDeps;
   #forced = false;
   #namesakeTold = false;
+  #sawAnother = false;
 
   constructor(mirror: string, transport: Transport, deps: FenceDeps) {
     this.#mirror = mirror;
     this.#transport = transport;
     this.#deps = deps;
+  }
+
+  /** Another primary writes there too: the configuration says so, or its work was seen where ours was before. */
+  get isShared(): boolean {
+    return this.#deps.shared === true || this.#sawAnother;
   }
 
   /** An operator has said that what is there may go, whatever it is: until that is taken back. */
@@ -43,7 +49,7 @@ export class MirrorFence {
     const facts = this.#facts();
     if (facts === null) return;
     const { read, readIsDear } = this.#transport;
-    const warm = facts.confirmed !== null && !facts.strange && facts.newer !== true && this.#deps.shared !== true;
+    const warm = facts.confirmed !== null && !facts.strange && facts.newer !== true && !this.isShared;
     if (!read || (warm && readIsDear && !traceOnly)) return this.#decide(this.#blind(facts));
     let verdict: FenceVerdict;
     try {
@@ -86,6 +92,7 @@ export class MirrorFence {
       this.#deps.log.error('primary_name_taken', { mirror: this.#mirror, primary: trace.primary, hint: namesakeHint });
     this.#namesakeTold = namesake;
     const verdict = judge({ trace, indexes: null }, facts);
+    if (verdict.verdict === 'look' && verdict.foreign && facts.serves !== null) this.#meet(trace?.primary ?? null);
     if (verdict.verdict !== 'look' || (traceOnly && !verdict.foreign)) return verdict;
     const indexes = new Map<string, string>();
     const standings = new Map<string, Standing>();
@@ -101,11 +108,22 @@ export class MirrorFence {
     return judge(held, facts);
   }
 
+  #meet(primary: string | null): void {
+    const { log } = this.#deps;
+    if (!this.isShared)
+      log.warn('other_primary_seen', {
+        mirror: this.#mirror,
+        primary,
+        hint: 'give this one a publish.primary of its own: then what only the other one knows is left alone after a restart too',
+      });
+    this.#sawAnother = true;
+  }
+
   /** What a push may replace; and on a shared mirror what it may remove, for it may be there anew. */
   #pathsToLookAt({ generation, confirmed }: FenceFacts): string[] {
     const { generations } = this.#deps.store;
     const paths = generations.indexesAt(generation).map(({ repository, file }) => `${repository}/${file}`);
-    if (this.#deps.shared === true) paths.push(...generations.indexesLeft(confirmed, generation));
+    if (this.isShared) paths.push(...generations.indexesLeft(confirmed, generation));
     return paths.filter((path) => this.#deps.takes(posix.dirname(path)));
   }
 

@@ -30,8 +30,8 @@ export class MirrorPush implements PushPort {
     this.transport = transport;
     this.#deps = deps;
     this.#recall = new MirrorRecall(name, transport, deps);
-    this.#tidy = new MirrorTidy(name, transport, deps);
     this.#fence = new MirrorFence(name, transport, deps);
+    this.#tidy = new MirrorTidy(name, transport, deps, () => this.#fence.isShared);
   }
 
   get progress(): PushProgress | null {
@@ -72,7 +72,7 @@ export class MirrorPush implements PushPort {
     const { store } = this.#deps;
     // What is said while a push runs is for the next one, which that one's end must not make look needless.
     const forced = this.#forced;
-    if (forced && this.#deps.shared === true) store.mirrors.doubt(this.#name);
+    if (forced && this.#fence.isShared) store.mirrors.doubt(this.#name);
     const { confirmed: from, staged } = store.mirrors.get(this.#name);
     const first = this.#deps.lease();
     if (!first) return null;
@@ -213,7 +213,7 @@ export class MirrorPush implements PushPort {
         this.#meter.there(files);
       }
       // A package that only another primary knows may be about to be named by its index: it is that one's to remove.
-      const removes = this.#deps.shared !== true || this.#forced;
+      const removes = !this.#fence.isShared || this.#forced;
       for (const name of removes ? remote.keys() : []) {
         if (strangers.length >= rememberedFiles) break;
         if (isOursToRemove(name) && !generations.isWanted(repository, name, lease.generation, keepAfterMs))

@@ -13,12 +13,15 @@ export class MirrorTidy {
   readonly #name: string;
   readonly #transport: Transport;
   readonly #deps: PushDeps;
+  readonly #isShared: () => boolean;
   /** A push may have been cut off and have left temporary files: the last one of this process, or of the one before. */
   #wasCutOff = true;
   /** Directories that were written to since the last push that ended well. */
   readonly #written = new Set<string>();
 
-  constructor(name: string, transport: Transport, deps: PushDeps) {
+  /** `isShared`: another primary writes there too. */
+  constructor(name: string, transport: Transport, deps: PushDeps, isShared: () => boolean) {
+    this.#isShared = isShared;
     this.#name = name;
     this.#transport = transport;
     this.#deps = deps;
@@ -64,7 +67,7 @@ export class MirrorTidy {
 
   /** On a shared mirror a fresh temporary file may belong to the push of the other primary. */
   #isNobodys({ mtimeSeconds }: RemoteFile): boolean {
-    return this.#deps.shared !== true || this.#deps.clock.now() - (mtimeSeconds ?? 0) * 1000 > dayMs;
+    return !this.#isShared() || this.#deps.clock.now() - (mtimeSeconds ?? 0) * 1000 > dayMs;
   }
 
   /** Temporary files where this push and those that failed before it have written. */

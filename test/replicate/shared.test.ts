@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
@@ -55,3 +55,42 @@ for (const shared of [true, false]) {
     await push.close();
   });
 }
+
+test('where the work of another primary is seen in the place of ours, what only that one knows stays, without a name of our own', async (t) => {
+  const kind = kinds.find(({ name }) => name === 'directory');
+  assert.ok(kind);
+  const scratch = mkdtempSync(join(tmpdir(), 'lockstepd-shared-'));
+  t.after(() => rmSync(scratch, { recursive: true, force: true }));
+  using world = new PublishWorld(scratch);
+  await world.publisher.recover();
+  await world.publish({ 'main/x86_64': { 'a@1-r0': 'content of a' } });
+  await using far = await kind.open();
+  const place = far.place('seen');
+  world.store.mirrors.open('m', 'there');
+  const told: string[] = [];
+  const push = new MirrorPush('m', place.transport(), {
+    store: world.store,
+    clock: systemClock,
+    log: { ...silentLog, warn: (event: string) => void told.push(event) },
+    lease: () => world.publisher.lease(),
+    graceMs: 1000,
+    takes: () => true,
+    primary: 'one',
+    vouch: async () => 'older',
+    events: { bytes: () => {}, confirmed: () => {} },
+  });
+  const { signal } = new AbortController();
+  await push.push(signal);
+  const at = (path: string): string => join(place.root, path);
+  const repository = { path: 'main/x86_64', index: 'APKINDEX.tar.gz', index_sha256: 'f'.repeat(64) };
+  const theirs = { generation: 7, primary: 'two', published_at: '2020-01-01T00:00:00Z', repositories: [repository] };
+  writeFileSync(at('lockstep.json'), JSON.stringify(theirs));
+  writeFileSync(at('main/x86_64/APKINDEX.tar.gz'), 'an index of theirs');
+  writeFileSync(at('main/x86_64/next-2-r0.apk'), 'of another primary');
+  world.store.mirrors.doubt('m');
+  await push.push(signal);
+  assert.notEqual(readFileSync(at('main/x86_64/APKINDEX.tar.gz'), 'utf8'), 'an index of theirs');
+  assert.equal(existsSync(at('main/x86_64/next-2-r0.apk')), true);
+  assert.deepEqual(told, ['other_primary_seen']);
+  await push.close();
+});
