@@ -13,7 +13,7 @@ import type { PackageRow } from '../store/generations.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
-import type { Pace } from '../system/read-paced.ts';
+import type { ReadPace } from '../system/read-paced.ts';
 import { createContentCheck, isRefused, takesTurns } from './scrub-content.ts';
 import { pieces, Sample } from './scrub-sample.ts';
 import { MirrorTurns } from './scrub-turns.ts';
@@ -34,7 +34,7 @@ export interface MirrorScrubOptions {
   readonly temporaryOnly: boolean;
   /** Packages whose content is read; null: all. */
   readonly sample: number | null;
-  readonly pace: Pace;
+  readonly pace: ReadPace;
   readonly onProgress: (result: MirrorScrub) => void;
 }
 

@@ -9,7 +9,7 @@ import { isTemporary } from '../replicate/plan.ts';
 import type { PublishedFile, TreeCursor } from '../store/damage.ts';
 import { type Clock, toInstant } from '../system/clock.ts';
 import { writeFileDurable } from '../system/durable.ts';
-import { hashFile, type Pace } from '../system/read-paced.ts';
+import { hashFile, type ReadPace } from '../system/read-paced.ts';
 import { findGoodCopy, type SourceDeps } from './scrub-sources.ts';
 
 export interface PrimaryDeps extends SourceDeps {
@@ -19,7 +19,7 @@ export interface PrimaryDeps extends SourceDeps {
 
 /** What goes on, for the status. */
 export interface PrimaryEvents {
-  readonly pace: Pace;
+  readonly pace: ReadPace;
   total(files: number): void;
   checked(bytes: number): void;
   corrupt(): void;
@@ -97,7 +97,7 @@ async function checkFile(
 async function lookAt(
   path: string,
   file: PublishedFile,
-  pace: Pace,
+  pace: ReadPace,
   signal: AbortSignal,
 ): Promise<{ readonly problem: string | null; readonly ino: number | null }> {
   try {

@@ -5,7 +5,7 @@ import { type MirrorScrub, neverScrubbed, type ScrubReport, type ScrubStatus } f
 import type { Clock } from '../system/clock.ts';
 import { toInstant } from '../system/clock.ts';
 import { eachLimited, Wake } from '../system/limit.ts';
-import type { Pace } from '../system/read-paced.ts';
+import type { ReadPace } from '../system/read-paced.ts';
 import { runOnSchedule } from '../system/schedule.ts';
 import { nothingFound, type ScrubbedMirror, scrubMirror } from './scrub-mirror.ts';
 import { atMirror } from './scrub-turns.ts';
@@ -204,7 +204,7 @@ export class ScrubService {
     }
   }
 
-  #pace(signal: AbortSignal): Pace {
+  #pace(signal: AbortSignal): ReadPace {
     const { clock, config, targets } = this.#deps;
     let owedMs = 0;
     return async (bytes) => {

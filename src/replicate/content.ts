@@ -1,5 +1,5 @@
 /** The port through which the bytes that a mirror holds are compared with those that were published. Nothing is written there. */
-import type { Pace } from '../system/read-paced.ts';
+import type { ReadPace } from '../system/read-paced.ts';
 import type { PushFile, TransportOptions } from './transport.ts';
 
 export interface KnownFile extends PushFile {
@@ -9,7 +9,7 @@ export interface KnownFile extends PushFile {
 
 export interface CheckOptions extends TransportOptions {
   /** Told of what is read at the mirror. */
-  readonly pace: Pace;
+  readonly pace: ReadPace;
 }
 
 /** Every method is idempotent and throws a TransportError, or the signal's reason once aborted. */

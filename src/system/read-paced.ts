@@ -4,11 +4,11 @@ import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 
 /** Called with the bytes of each chunk; resolves when the next one may be read. */
-export type Pace = (bytes: number) => Promise<void>;
+export type ReadPace = (bytes: number) => Promise<void>;
 
 interface HashOptions {
   /** Without it the file is read as fast as it comes. */
-  readonly pace?: Pace | undefined;
+  readonly pace?: ReadPace | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 

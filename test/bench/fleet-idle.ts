@@ -1,11 +1,11 @@
 /** Many mirrors in one daemon at rest: its memory, and its share of a core, while each is probed as often as by default. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import { join, posix } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createKeyPair, serveSftp } from '../../src/system/ssh-server.ts';
+import { serveFiles } from '../support/file-server.ts';
 import { against } from './figures.ts';
-import { seed } from './fleet-world.ts';
+import { seed, untilInStep } from './fleet-world.ts';
 import { BenchDaemon, configure, createWorld } from './world.ts';
 
 /** Clock ticks of /proc/PID/stat per second, which is 100 on every Linux that Node runs on. */
@@ -24,42 +24,28 @@ export async function benchIdle(count: number, restMs: number): Promise<string> 
   const identity = join(directory, 'idle-key');
   await writeFile(identity, privateKey, { mode: 0o600 });
   await using server = await serveSftp({ root: join(directory, 'trees'), authorizedKey: publicKey, port: 0 });
-  const http = createServer((request, response) => {
-    const path = posix.normalize(decodeURIComponent(request.url ?? '/'));
-    readFile(join(directory, 'trees', path)).then(
-      (bytes) => response.end(bytes),
-      () => response.writeHead(404).end(),
-    );
-  });
-  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
-  const address = http.address();
-  const webPort = address === null || typeof address === 'string' ? 0 : address.port;
+  await using web = await serveFiles(join(directory, 'trees'));
   const entries = names.map(
     (name) => `  - name: ${name}
-    url: http://127.0.0.1:${webPort}/${name}/
+    url: ${web.url}${name}/
     transport: { type: sftp, host: 127.0.0.1, port: ${server.port}, user: u, path: /${name}, identity: ${identity}, host_key: "${server.hostKeyFingerprint}" }`,
   );
   const file = await configure(world, null, null);
   await writeFile(file, (await readFile(file, 'utf8')).replace('mirrors: []', `mirrors:\n${entries.join('\n')}`));
-  try {
-    await using daemon = new BenchDaemon(file, { tolerant: true });
-    for (const name of names) await daemon.event('mirror_in_step', 1, 300_000, name);
-    await sleep(restMs / 2);
-    const [cpuBefore, startedMs] = [await cpuSeconds(daemon.pid), performance.now()];
-    await sleep(restMs);
-    const share = (await cpuSeconds(daemon.pid)) - cpuBefore;
-    const percent = (share / (performance.now() - startedMs)) * 100_000;
-    const rss = /VmRSS:\s+(\d+) kB/.exec(await readFile(`/proc/${daemon.pid}/status`, 'utf8'))?.[1];
-    const peak = await daemon.peakRssMegabytes();
-    return [
-      '| mirrors | RSS, MB | peak RSS, MB | % of a core |',
-      '|---|---|---|---|',
-      `| ${count} | ${against(Number(rss) / 1024, 250, 'most', { unit: ' MB', digits: 0 })} | ${peak.toFixed(0)} | ${against(percent, 5, 'most', { unit: ' %' })} |`,
-    ].join('\n');
-  } finally {
-    http.closeAllConnections();
-    http.close();
-  }
+  await using daemon = new BenchDaemon(file, { tolerant: true });
+  await untilInStep(world, names, 1);
+  await sleep(restMs / 2);
+  const [cpuBefore, startedMs] = [await cpuSeconds(daemon.pid), performance.now()];
+  await sleep(restMs);
+  const share = (await cpuSeconds(daemon.pid)) - cpuBefore;
+  const percent = (share / (performance.now() - startedMs)) * 100_000;
+  const rss = /VmRSS:\s+(\d+) kB/.exec(await readFile(`/proc/${daemon.pid}/status`, 'utf8'))?.[1];
+  const peak = await daemon.peakRssMegabytes();
+  return [
+    '| mirrors | RSS, MB | peak RSS, MB | % of a core |',
+    '|---|---|---|---|',
+    `| ${count} | ${against(Number(rss) / 1024, 250, 'most', { unit: ' MB', digits: 0 })} | ${peak.toFixed(0)} | ${against(percent, 5, 'most', { unit: ' %' })} |`,
+  ].join('\n');
 }
 
 /** Of a process, all its threads, in user and kernel mode. */

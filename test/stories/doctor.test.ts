@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import test from 'node:test';
 import { childEnvironment, exec } from '../../src/system/exec.ts';
 import { Primary, snapshot } from '../support/primary.ts';
-import { serve } from '../support/rot.ts';
+import { serveFiles } from '../support/file-server.ts';
 import { findProgram, freePort, makeKeyFile, missingProgram, startSshd } from '../support/sshd.ts';
 
 const main = resolve(import.meta.dirname, '../../src/main.ts');
@@ -34,8 +34,8 @@ test('mirrors of every kind are tried: each failure is told in words, nothing is
     sftp: 'internal-sftp',
     trigger: `touch ${at('triggered')}`,
   });
-  await using web = await serve(at('good'));
-  await using empty = await serve(at('nodel'));
+  await using web = await serveFiles(at('good'));
+  await using empty = await serveFiles(at('nodel'));
   const stranger = join(primary.directory, 'stranger');
   await makeKeyFile(stranger);
   const dead = await freePort();

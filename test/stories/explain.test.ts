@@ -1,11 +1,8 @@
 /** The whole life of packages and batches as `lockstepd explain` tells it, and the same in `/history.json`: with the real daemon. */
 import assert from 'node:assert/strict';
-import { createReadStream } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import test, { type TestContext } from 'node:test';
+import test from 'node:test';
 import type { Io } from '../../src/cli/command.ts';
 import { command } from '../../src/cli/explain.ts';
 import { createSigningKey } from '../../src/apk/make.ts';
@@ -13,19 +10,8 @@ import { SampleRepository } from '../../src/cli/sample-builder.ts';
 import type { Explanation, Story } from '../../src/observe/explain.ts';
 import type { RecentHistory } from '../../src/observe/propagation.ts';
 import { askDaemon } from '../../src/system/control.ts';
+import { serveFiles } from '../support/file-server.ts';
 import { Primary } from '../support/primary.ts';
-
-/** The mirror as its users see it. */
-async function serve(t: TestContext, directory: string): Promise<string> {
-  const server = createServer((request, response) => {
-    const file = createReadStream(join(directory, request.url ?? ''));
-    file.on('error', () => response.writeHead(404).end());
-    file.on('open', () => file.pipe(response));
-  });
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  t.after(() => server.close());
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-}
 
 async function run(primary: Primary, ...args: string[]): Promise<string> {
   let out = '';
@@ -56,16 +42,17 @@ async function story<K extends Story['kind']>(
 
 test('explain tells who uploaded a package, what verified it, where it is since when and why not elsewhere', {
   timeout: 120_000,
-}, async (t) => {
+}, async () => {
   await using primary = await Primary.create();
   const at = (name: string): string => join(primary.directory, 'mirrors', name);
   for (const name of ['paris', 'edgy']) await mkdir(at(name), { recursive: true });
+  await using web = await serveFiles(at('paris'));
   const entry = (name: string, more = ''): string =>
     `  - name: ${name}\n    transport: { type: directory, path: ${at(name)} }\n${more}`;
   await primary.configure({
     repositories: ['main/{arch}', 'edge/{arch}'],
     mirrors: [
-      entry('paris', `    url: ${await serve(t, at('paris'))}\n`),
+      entry('paris', `    url: ${web.url}\n`),
       entry('edgy', '    include: ["edge/{arch}"]\n'),
       entry('gone'),
     ].join(''),

@@ -1,13 +1,11 @@
 /** A mirror dies and comes back, and the operator's Prometheus says so: with a real daemon, a real SFTP mirror, and the rules that ship. */
 import assert from 'node:assert/strict';
-import { createReadStream } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
-import { once } from 'node:events';
 import { join } from 'node:path';
 import test from 'node:test';
 import { createKeyPair, serveSftp } from '../../src/system/ssh-server.ts';
 import { promtool, readRules, type Rules } from '../observe/monitoring.ts';
+import { serveFiles } from '../support/file-server.ts';
 import { Primary } from '../support/primary.ts';
 import { startPrometheus } from '../support/prometheus.ts';
 import { freePort, missingProgram } from '../support/sshd.ts';
@@ -26,17 +24,6 @@ function shortened({ groups }: Rules): unknown {
   };
 }
 
-async function serveFiles(root: string, port: number): Promise<Server> {
-  const server = createServer((request, response) => {
-    const file = createReadStream(join(root, request.url ?? '/'));
-    file.on('error', () => response.writeHead(404).end());
-    file.on('open', () => file.pipe(response));
-  });
-  server.listen(port, '127.0.0.1');
-  await once(server, 'listening');
-  return server;
-}
-
 test('a mirror that dies is told by its alerts, and they end when it is back', { timeout: 90_000 }, async (t) => {
   const missing = missingProgram('prometheus', 'promtool');
   if (missing !== undefined) return t.skip(`${missing} absent`);
@@ -49,12 +36,11 @@ test('a mirror that dies is told by its alerts, and they end when it is back', {
   const [sshPort, webPort] = [await freePort(), await freePort()];
   const serve = async () => ({
     sftp: await serveSftp({ root, authorizedKey: ours.publicKey, hostKeyPem: theirs.privateKey, port: sshPort }),
-    web: await serveFiles(root, webPort),
+    web: await serveFiles(root, { port: webPort }),
   });
   let paris = await serve();
   const die = async (): Promise<void> => {
-    paris.web.closeAllConnections();
-    await Promise.all([paris.sftp.close(), once(paris.web.close(), 'close')]);
+    await Promise.all([paris.sftp.close(), paris.web[Symbol.asyncDispose]()]);
   };
   t.after(die);
   const login = `host: 127.0.0.1, port: ${sshPort}, user: push, identity: ${identity}, host_key: "${paris.sftp.hostKeyFingerprint}"`;

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import type { MirrorScrub } from '../../src/observe/scrub.ts';
 import { Primary, snapshot } from '../support/primary.ts';
-import { flipBit, scrub, serve } from '../support/rot.ts';
+import { flipBit, scrub } from '../support/rot.ts';
+import { serveFiles } from '../support/file-server.ts';
 import { findProgram, missingProgram, startSshd } from '../support/sshd.ts';
 
 const directory = 'main/x86_64';
@@ -38,7 +39,7 @@ async function start(
     const path = /rrsync/.test(account) ? '/' : at(name);
     let url = '';
     if (urls.includes(name)) {
-      const web = await serve(at(name));
+      const web = await serveFiles(at(name));
       t.after(() => web[Symbol.asyncDispose]());
       url = `url: "${web.url}", `;
     }

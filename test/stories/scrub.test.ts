@@ -5,7 +5,8 @@ import test from 'node:test';
 import type { ScrubStatus } from '../../src/observe/scrub.ts';
 import { exec } from '../../src/system/exec.ts';
 import { Primary, snapshot } from '../support/primary.ts';
-import { flipBit, scrub, serve } from '../support/rot.ts';
+import { flipBit, scrub } from '../support/rot.ts';
+import { serveFiles } from '../support/file-server.ts';
 import { findProgram, missingProgram, startSshd } from '../support/sshd.ts';
 
 const directory = 'main/x86_64';
@@ -138,7 +139,7 @@ test('mirrors: a truncated, a lost and a rotten file are brought again, stranger
   const at = (name: string): string => join(primary.directory, 'mirrors', name);
   for (const name of ['usb', 'far']) await mkdir(at(name));
   await using sshd = await startSshd({ sftp: 'internal-sftp' });
-  await using web = await serve(at('far'));
+  await using web = await serveFiles(at('far'));
   await primary.configure({
     mirrors: [
       `  - { name: usb, transport: { type: directory, path: ${at('usb')} } }`,
@@ -192,7 +193,7 @@ test('rot is mended from a mirror: over HTTP, and from a directory', async (t) =
   const usb = join(primary.directory, 'mirrors/usb');
   for (const path of [far, usb]) await mkdir(path);
   await using sshd = await startSshd({ sftp: 'internal-sftp' });
-  await using web = await serve(far);
+  await using web = await serveFiles(far);
   await primary.configure({
     mirrors: [
       `  - { name: far, url: "${web.url}", transport: { type: sftp, path: ${far}, host: 127.0.0.1, port: ${sshd.port}, user: ${sshd.user}, identity: ${sshd.identity('sftp')}, host_key: "${sshd.hostKeyFingerprint}" } }`,

@@ -1,6 +1,5 @@
 /** A private mosquitto on the loopback interface, and mosquitto_sub as those that mirrors hang on. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import { createConnection } from 'node:net';
@@ -8,6 +7,7 @@ import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { exec } from '../../src/system/exec.ts';
+import { kill } from './child.ts';
 import { findProgram, freePort } from './sshd.ts';
 
 export interface BrokerOptions {
@@ -64,10 +64,7 @@ export class Broker implements AsyncDisposable {
   async kill(): Promise<void> {
     const child = this.#process;
     this.#process = null;
-    if (!child) return;
-    const ended = once(child, 'close');
-    child.kill('SIGKILL');
-    await ended;
+    await kill(child);
   }
 
   /** Lines `TOPIC PAYLOAD` of what `mosquitto_sub` gets, as it comes; resolves once the subscription stands. */

@@ -1,8 +1,6 @@
 /** What a disk does to a file, and a scrub that is waited for. */
 import assert from 'node:assert/strict';
-import { open, readFile, stat, utimes } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
-import { join } from 'node:path';
+import { open, stat, utimes } from 'node:fs/promises';
 import type { ScrubStatus } from '../../src/observe/scrub.ts';
 import type { Primary } from './primary.ts';
 
@@ -28,28 +26,4 @@ export async function scrub(primary: Primary): Promise<ScrubStatus> {
     return now.number > number && !now.running && now.finished_at !== null;
   });
   return (await primary.status()).scrub;
-}
-
-/** A web server for one directory. */
-export async function serve(root: string): Promise<AsyncDisposable & { readonly url: string }> {
-  const server: Server = createServer((request, response) => {
-    readFile(join(root, decodeURIComponent(request.url ?? ''))).then(
-      (bytes) => response.end(bytes),
-      () => response.writeHead(404).end(),
-    );
-  });
-  await new Promise<void>((done) => {
-    server.listen(0, '127.0.0.1', done);
-  });
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return {
-    url: `http://127.0.0.1:${address.port}/`,
-    [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
-      await new Promise((done) => {
-        server.close(done);
-      });
-    },
-  };
 }

@@ -1,8 +1,8 @@
 /** A WebDAV server on the loopback interface: `rclone serve webdav`, which keeps no times and replaces files in place. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { kill } from './child.ts';
 import { findProgram, freePort } from './sshd.ts';
 
 export class Webdav implements AsyncDisposable {
@@ -35,10 +35,7 @@ export class Webdav implements AsyncDisposable {
   async kill(): Promise<void> {
     const child = this.#process;
     this.#process = null;
-    if (!child) return;
-    const ended = once(child, 'close');
-    child.kill('SIGKILL');
-    await ended;
+    await kill(child);
   }
 
   /** Stops the server where it stands. */

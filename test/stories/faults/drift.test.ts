@@ -1,38 +1,13 @@
 import assert from 'node:assert/strict';
-import { createReadStream } from 'node:fs';
 import { mkdir, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
 import test from 'node:test';
 import { FaultWorld } from '../../support/fault-world.ts';
+import { serveFiles } from '../../support/file-server.ts';
 import { missingProgram, startSshd } from '../../support/sshd.ts';
 
 const missing = missingProgram('sshd', 'rsync', 'ssh-keygen');
 const index = 'main/x86_64/APKINDEX.tar.gz';
-
-/** Serves the mirrors, with a clock that is `skewSeconds` ahead. */
-async function serveFiles(root: string, skewSeconds = 0): Promise<AsyncDisposable & { readonly url: string }> {
-  const server: Server = createServer((request, response) => {
-    const file = createReadStream(join(root, decodeURIComponent(request.url ?? '')));
-    response.setHeader('date', new Date(Date.now() + skewSeconds * 1000).toUTCString());
-    file.on('error', () => response.writeHead(404).end());
-    file.on('open', () => file.pipe(response));
-  });
-  await new Promise<void>((done) => {
-    server.listen(0, '127.0.0.1', done);
-  });
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return {
-    url: `http://127.0.0.1:${address.port}/`,
-    [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
-      await new Promise((done) => {
-        server.close(done);
-      });
-    },
-  };
-}
 
 for (const type of ['directory', 'sftp', 'rsync'] as const) {
   test(`${type}: a mirror that is wiped is seen by the probe and filled again; an edited index waits for --force`, async (t) => {
@@ -131,7 +106,7 @@ test('a trace that tells of a fellow primary vouches for no index: what no trust
 
 test('a clock that is wrong is told, and lag does not follow it', async () => {
   await using world = await FaultWorld.create();
-  await using web = await serveFiles(join(world.primary.directory, 'mirrors'), 7200);
+  await using web = await serveFiles(join(world.primary.directory, 'mirrors'), { skewSeconds: 7200 });
   await mkdir(world.at('paris'));
   world.directoryMirror('paris', world.at('paris'), `, url: "${web.url}paris/"`);
   await world.configure('schedule: { probe: 1s }');
