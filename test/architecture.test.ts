@@ -25,6 +25,7 @@ const rooms = [
 /** Files that decide and never act: they may import other pure files and what is listed in `harmless`. */
 const pure = [
   'errors.ts',
+  'system/instant.ts',
   'apk/adb-blocks.ts',
   'apk/adb-index.ts',
   'apk/adb-package.ts',

@@ -2,7 +2,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf, OperationError, UsageError } from '../errors.ts';
-import { systemClock, toInstant } from '../system/clock.ts';
+import { systemClock } from '../system/clock.ts';
+import { toInstant } from '../system/instant.ts';
 import { escapeText } from '../system/log.ts';
 import { version } from '../system/version.ts';
 import type { Io } from './command.ts';

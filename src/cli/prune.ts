@@ -1,7 +1,7 @@
 /** `lockstepd prune`: removes what nothing needs any more, or says what, why and how much that would be. */
 import { OperationError } from '../errors.ts';
 import type { PruneAnswer } from '../daemon/operate.ts';
-import { toInstant } from '../system/clock.ts';
+import { toInstant } from '../system/instant.ts';
 import { escapeText } from '../system/log.ts';
 import { readArgs } from './arguments.ts';
 import { type Command, exitCode, type Io } from './command.ts';

@@ -2,7 +2,7 @@
 import type { BatchStory } from '../observe/explain.ts';
 import type { GenerationEntry } from '../store/history.ts';
 import type { StoredBatch } from '../store/stories.ts';
-import { toInstant } from '../system/clock.ts';
+import { toInstant } from '../system/instant.ts';
 import { decisionsOf, rollbackOf, uploadTimes } from './explain-file.ts';
 import { quarantineStory, stateOfBatch } from './explain-upload.ts';
 import type { StoryContext } from './explain.ts';

@@ -4,7 +4,7 @@ import type { GenerationEntry } from '../store/history.ts';
 import type { Recall } from '../store/recalls.ts';
 import type { Store } from '../store/store.ts';
 import type { StoredFile } from '../store/stories.ts';
-import { toInstant } from '../system/clock.ts';
+import { toInstant } from '../system/instant.ts';
 import type { StoryContext } from './explain.ts';
 
 export function fileStory(context: StoryContext, file: StoredFile): FileStory {

@@ -3,7 +3,7 @@ import { indexFileNames } from '../apk/entry.ts';
 import type { BatchStory, UploadStory } from '../observe/explain.ts';
 import type { Reason } from '../store/batches.ts';
 import type { StoredBatch } from '../store/stories.ts';
-import { toInstant } from '../system/clock.ts';
+import { toInstant } from '../system/instant.ts';
 import type { StoryContext } from './explain.ts';
 
 interface Asked {

@@ -3,7 +3,7 @@ import type { Config } from '../config/schema.ts';
 import { messageOf } from '../errors.ts';
 import { type MirrorScrub, neverScrubbed, type ScrubReport, type ScrubStatus } from '../observe/scrub.ts';
 import type { Clock } from '../system/clock.ts';
-import { toInstant } from '../system/clock.ts';
+import { toInstant } from '../system/instant.ts';
 import { eachLimited, Wake } from '../system/limit.ts';
 import type { ReadPace } from '../system/read-paced.ts';
 import { runOnSchedule } from '../system/schedule.ts';

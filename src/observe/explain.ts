@@ -2,7 +2,7 @@
 import type { PackageChange } from '../apk/changes.ts';
 import type { BatchState, Reason } from '../store/batches.ts';
 import type { Reached } from '../store/reached.ts';
-import { toInstant } from '../system/clock.ts';
+import { toInstant } from '../system/instant.ts';
 import { firstReached, type Propagation } from './propagation.ts';
 import type { MirrorStatus } from './status.ts';
 import { overdueText, turnText } from './words.ts';

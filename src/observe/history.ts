@@ -1,7 +1,7 @@
 /** Decides what is told about the past: the history as JSON and as a table. Asks nobody. */
 import type { Reason } from '../store/batches.ts';
 import type { HistoryCursor, HistoryEntry } from '../store/history.ts';
-import { toInstant } from '../system/clock.ts';
+import { toInstant } from '../system/instant.ts';
 import { escapeText } from '../system/log.ts';
 
 /** A piece of the history, newest first (public API: fields are added, never renamed). Instants are RFC 3339 in UTC. */

@@ -2,6 +2,7 @@
 import type { HookEvent } from '../config/hooks-schema.ts';
 import type { Reason } from '../store/batches.ts';
 import type { BlockedBy, EventFacts, EventRow, PublishedFacts } from '../store/events.ts';
+import { toInstant } from '../system/instant.ts';
 
 interface Head {
   readonly version: 1;
@@ -49,7 +50,7 @@ export function hookPayload(
     version: 1,
     event: facts.event,
     id,
-    at: `${new Date(atMs).toISOString().slice(0, 19)}Z`,
+    at: toInstant(atMs),
     primary,
     summary: line.length > summaryLength ? `${line.slice(0, summaryLength - 1)}…` : line,
     ...bodyOf(facts, changes),

@@ -1,5 +1,6 @@
 /** Decides the mirrors in the forms that the tools of other distributions read. What is not measured is null, never invented. Pure. */
 import type { PublicMirror, PublicStatus } from './public-status.ts';
+import { toInstant } from '../system/instant.ts';
 
 /**
  * Arch Linux's `mirrors/status/json`, version 3 (archweb, mirrors/views/api.py and mirrors/utils.py), which `reflector` and the like
@@ -66,7 +67,7 @@ function archMirror(
   return {
     url,
     protocol: url.slice(0, url.indexOf(':')),
-    last_sync: isKnown ? `${new Date(Date.parse(checkedAt) - lag * 1000).toISOString().slice(0, 19)}Z` : null,
+    last_sync: isKnown ? toInstant(Date.parse(checkedAt) - lag * 1000) : null,
     // A check takes its time too: one that is late by less than its period is no failure yet.
     completion_pct: age <= 2 * checkSeconds + 30 ? 1 : 0,
     delay: isKnown ? lag : null,

@@ -2,7 +2,7 @@
 import type { ChangeKind } from '../apk/changes.ts';
 import type { IndexPreview } from '../ingest/preview.ts';
 import type { BatchRow, BatchState, Reason } from '../store/batches.ts';
-import { toInstant } from '../system/clock.ts';
+import { toInstant } from '../system/instant.ts';
 import { escapeText } from '../system/log.ts';
 import { bytesText, countText, whenText, wrapText } from './words.ts';
 

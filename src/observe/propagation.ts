@@ -2,6 +2,7 @@
 import type { PackageChange } from '../apk/changes.ts';
 import type { Reached } from '../store/reached.ts';
 import type { LagSeries } from './lag-history.ts';
+import { toInstant } from '../system/instant.ts';
 
 /** `/history.json`, version 1 (public API: fields are added, never renamed). */
 export interface RecentHistory {
@@ -78,9 +79,9 @@ export function propagationView(
     generation: facts.generation,
     builder: facts.builder ?? '',
     batch: facts.batch,
-    uploaded_at: facts.settleMs === null ? null : instant(facts.publishedAtMs - facts.settleMs),
-    verified_at: facts.settleMs === null ? null : instant(facts.publishedAtMs),
-    published_at: instant(facts.publishedAtMs),
+    uploaded_at: facts.settleMs === null ? null : toInstant(facts.publishedAtMs - facts.settleMs),
+    verified_at: facts.settleMs === null ? null : toInstant(facts.publishedAtMs),
+    published_at: toInstant(facts.publishedAtMs),
     publish_seconds: facts.publishMs === null ? null : facts.publishMs / 1000,
     added: facts.added,
     removed: facts.removed,
@@ -93,8 +94,8 @@ export function propagationView(
       return {
         name,
         takes: facts.repositories.some(takes),
-        confirmed_at: confirmedAtMs === null ? null : instant(confirmedAtMs),
-        observed_at: observedAtMs === null ? null : instant(observedAtMs),
+        confirmed_at: confirmedAtMs === null ? null : toInstant(confirmedAtMs),
+        observed_at: observedAtMs === null ? null : toInstant(observedAtMs),
       };
     }),
   }));
@@ -115,9 +116,4 @@ export function firstReached(
 function earliest(times: readonly (number | null)[]): number | null {
   const known = times.filter((time) => time !== null);
   return known.length === 0 ? null : Math.min(...known);
-}
-
-// The form of system/clock.ts's toInstant; a pure file does not import the clock.
-function instant(ms: number): string {
-  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
 }

@@ -5,6 +5,7 @@
 import type { Propagation, RecentHistory } from './propagation.ts';
 import { secondsUntil, spreadOf } from './spread.ts';
 import { isInStep, type MirrorStatus, type Status } from './status.ts';
+import { toInstant } from '../system/instant.ts';
 
 /** `/public/status.json`, version 1 (public API: fields are added, never renamed). Instants are RFC 3339 in UTC. */
 export interface PublicStatus {
@@ -55,7 +56,7 @@ export function publicStatus(
   const names = new Set(mirrors.map(({ name }) => name));
   return {
     version: 1,
-    generated_at: `${new Date(nowMs).toISOString().slice(0, 19)}Z`,
+    generated_at: toInstant(nowMs),
     generation: status.generation,
     published_at: status.published_at,
     in_step: mirrors.filter(({ state }) => state === 'in-step').length,

@@ -12,6 +12,7 @@ import { type PushProgressView, pushProgressView } from './progress.ts';
 import type { ScrubStatus } from './scrub.ts';
 import { type SwitchStatus, type SwitchView, switchView } from './switch.ts';
 import { type UpstreamFacts, type UpstreamStatus, upstreamView } from './upstreams.ts';
+import { toInstant } from '../system/instant.ts';
 
 export const mirrorStates = ['in-sync', 'behind', 'pushing', 'waiting', 'blocked', 'unknown'] as const;
 export type MirrorState = (typeof mirrorStates)[number];
@@ -213,7 +214,7 @@ export function statusView(facts: StatusFacts, nowMs: number): Status {
     batches: facts.batches.toSorted((a, b) => b.updatedAtMs - a.updatedAtMs).map(batchView),
     key_problems: facts.keyProblems.map(({ builder, path, detail }) => ({ builder, path, detail })),
     state_problem: facts.stateProblem,
-    config: facts.config ? configView(facts.config, isoSeconds) : null,
+    config: facts.config ? configView(facts.config, toInstant) : null,
     scrub: facts.scrub,
   };
 }
@@ -256,7 +257,7 @@ function batchView(batch: BatchFacts): BatchStatus {
     builder: batch.builder,
     state: batch.state,
     generation: batch.generation,
-    updated_at: isoSeconds(batch.updatedAtMs),
+    updated_at: toInstant(batch.updatedAtMs),
     reasons: batch.reasons.map(({ code, path, detail }) => ({ code, path, detail })),
   };
 }
@@ -286,12 +287,7 @@ export function allInStep(status: Status): boolean {
 }
 
 function instant(ms: number | null): string | null {
-  return ms === null ? null : isoSeconds(ms);
-}
-
-// The form of system/clock.ts's toInstant; a pure file does not import the clock.
-function isoSeconds(ms: number): string {
-  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
+  return ms === null ? null : toInstant(ms);
 }
 
 // The status is public; a URL may carry the user and password of the probe.

@@ -17,8 +17,3 @@ export const systemClock: Clock = {
     await delay(ms, undefined, { signal: options?.signal });
   },
 };
-
-/** An RFC 3339 instant in UTC with whole seconds, as status and trace show it. */
-export function toInstant(ms: number): string {
-  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
-}

@@ -1,6 +1,6 @@
 /** The log: one event a line on stdout, JSON for files and journald (there with its priority), short text on a terminal. Text from outside is escaped. */
 import pino from 'pino';
-import { toInstant } from './clock.ts';
+import { toInstant } from './instant.ts';
 import { withPriority } from './journal.ts';
 
 export type LogFields = Readonly<Record<string, string | number | boolean | null | undefined | readonly string[]>>;

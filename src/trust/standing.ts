@@ -1,5 +1,6 @@
 /** Decides which keys of a keyring count for one repository at one instant. Pure. */
 import type { Keyring, KeyRefusal, TrustedKey } from './keyring.ts';
+import { toInstant } from '../system/instant.ts';
 
 export interface KeyUse {
   readonly nowMs: number;
@@ -59,5 +60,5 @@ function refusalOf(key: TrustedKey, { nowMs, scope }: KeyUse): KeyRefusal | null
 }
 
 function instant(ms: number | undefined): string {
-  return ms === undefined ? '' : `${new Date(ms).toISOString().slice(0, 19)}Z`;
+  return ms === undefined ? '' : toInstant(ms);
 }

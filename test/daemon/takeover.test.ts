@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { Takeover, type TakeoverDeps } from '../../src/daemon/takeover.ts';
-import { toInstant } from '../../src/system/clock.ts';
+import { toInstant } from '../../src/system/instant.ts';
 import { silentLog } from '../../src/system/log.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
 

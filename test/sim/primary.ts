@@ -7,7 +7,7 @@ import { traceContent } from '../../src/publish/plan.ts';
 import { traceFile } from '../../src/store/trace.ts';
 import type { Lease } from '../../src/publish/ports.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
-import { toInstant } from '../../src/system/clock.ts';
+import { toInstant } from '../../src/system/instant.ts';
 import type { FileFacts } from '../../src/system/files.ts';
 import type { Dice } from './dice.ts';
 import { type Forget, remembering } from './memo.ts';
