@@ -53,7 +53,12 @@ async function tryReadme(base: string | undefined): Promise<void> {
     say('systemd runs');
     const host: Host = {
       run: async (script) => {
-        const { code, stdout, stderr } = await container.tries('bash', '--norc', '-euc', `exec < /dev/null; cd /root; ${script}`);
+        const { code, stdout, stderr } = await container.tries(
+          'bash',
+          '--norc',
+          '-euc',
+          `exec < /dev/null; cd /root; ${script}`,
+        );
         return { code, out: stdout, err: stderr };
       },
       path: (path) => join(root, path),
