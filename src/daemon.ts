@@ -22,7 +22,7 @@ import { keepBeating, keepHouse, keepQuarantine, startWatchdog } from './daemon/
 import { Quarantine } from './ingest/quarantine.ts';
 import { Metrics } from './observe/metrics.ts';
 import { Prober } from './observe/probe.ts';
-import { type RunningServer, startServer } from './observe/server.ts';
+import { addressText, type RunningServer, startServer } from './observe/server.ts';
 import { statusView } from './observe/status.ts';
 import { Publisher } from './publish/publisher.ts';
 import type { Store } from './store/store.ts';
@@ -146,6 +146,7 @@ export class Daemon {
     await this.#keys.configure(this.#config);
     this.#server = await startServer({
       listen: this.#config.listen,
+      listenPublic: this.#config.listenPublic,
       socket: this.#config.socket,
       log,
       clock: this.#options.clock,
@@ -153,6 +154,7 @@ export class Daemon {
         metrics: () => this.#renderMetrics(),
         status: () => statusView(this.#facts(), this.#options.clock.now()),
         history: () => this.#past.recent(),
+        checkSeconds: () => this.#config.schedule.probeMs / 1000,
         alive: () => this.#isAlive(),
         ready: () => this.#ready,
         control: controlHandlers(this.#controlDeps()),
@@ -169,12 +171,12 @@ export class Daemon {
     await this.#announcers.configure(this.#config.announce);
     this.#startTimers();
     this.#ready = true;
-    const at = this.#server.address;
     log.info('started', {
       version,
       config: this.#config.file,
       generation: this.#facts().generation,
-      listen: at ? `${at.host}:${at.port}` : undefined,
+      listen: addressText(this.#server.address),
+      listen_public: addressText(this.#server.publicAddress),
     });
     await this.#notifier.ready(statusLine(this.#facts()));
   }

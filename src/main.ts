@@ -63,6 +63,12 @@ try {
     get columns() {
       return process.stdout.isTTY ? process.stdout.columns : undefined;
     },
+    get rows() {
+      return process.stdout.isTTY ? process.stdout.rows : undefined;
+    },
+    get errColumns() {
+      return process.stderr.isTTY ? process.stderr.columns : undefined;
+    },
     env: process.env,
     signal: stopSignal,
     stopNow: stopNowSignal,

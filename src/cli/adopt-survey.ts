@@ -6,6 +6,7 @@ import { isIndexFileName, packageFileName } from '../apk/entry.ts';
 import { keyringOf } from '../config/key-scope.ts';
 import type { Config, InboxConfig } from '../config/schema.ts';
 import { errnoOf, type VerificationCode } from '../errors.ts';
+import type { Progress } from '../observe/progress.ts';
 import type { VerifiedChange } from '../publish/ports.ts';
 import { traceFile } from '../store/trace.ts';
 import { findServedIndexes, ownerOf, type ServedIndex, walkFiles } from '../publish/survey.ts';
@@ -33,6 +34,8 @@ export interface SurveyDeps {
   /** The root below whose `ingest/` names and copies are made; null: none are. */
   readonly copies: string | null;
   readonly tell: (finding: Finding) => void;
+  /** Told now and then how far it is. */
+  readonly onProgress?: (progress: Progress) => void;
   readonly signal: AbortSignal;
 }
 
@@ -71,16 +74,17 @@ export async function surveyDirectory(deps: SurveyDeps): Promise<Adoption> {
   const counts = { packages: 0, bytes: 0, linked: 0, gaps: 0, held: 0, mismatches: 0, refused: 0, strangers: 0 };
   const survey: Survey = { deps, top, changes: [], candidates: new Map(), counts };
   if (deps.copies !== null) await mkdir(join(deps.copies, place), { recursive: true, mode: 0o700 });
-  for (const index of await findServedIndexes(top)) {
+  const indexes = await findServedIndexes(top);
+  for (const [i, index] of indexes.entries()) {
     deps.signal.throwIfAborted();
-    await lookAtRepository(survey, index);
+    await lookAtRepository(survey, index, { before: i, of: indexes.length });
   }
   await findStrangers(survey);
   const { gaps, held, ...others } = counts;
   return { ...others, changes: survey.changes, gaps: { total: gaps, held } };
 }
 
-async function lookAtRepository(survey: Survey, index: ServedIndex): Promise<void> {
+async function lookAtRepository(survey: Survey, index: ServedIndex, position: Position): Promise<void> {
   const { deps } = survey;
   const { store, verifier, signal } = deps;
   const { repository, file: indexFile } = index;
@@ -125,13 +129,30 @@ async function lookAtRepository(survey: Survey, index: ServedIndex): Promise<voi
       'lockstepd serves this repository already, with another index: upload it through its inbox',
     );
   const { base } = await inPieces(store.staging.compare(candidate));
+  const looked = { packages: 0 };
   for (const page of store.staging.rows(candidate, ['missing']))
-    await eachLimited(page, looksAtOnce, (row) => lookAtPackage(survey, { repository, inbox, keyring }, row));
+    await eachLimited(page, looksAtOnce, async (row) => {
+      await lookAtPackage(survey, { repository, inbox, keyring }, row);
+      looked.packages++;
+      deps.onProgress?.(progressAt(survey, position, looked.packages / verdict.index.packages));
+    });
   const conflict = store.staging.conflict(candidate);
   if (conflict !== null)
     return refuse('INDEX_DUPLICATE', `another index of this directory names ${conflict} with other content`);
   const change = { repository, indexFile, candidate, base, index: verdict.index, indexSource };
   survey.changes.push({ ...change, builder: inbox.builder });
+}
+
+interface Position {
+  /** Indexes that were looked at before this one, out of how many. */
+  readonly before: number;
+  readonly of: number;
+}
+
+/** How many packages there are in all is only known at the last index: the share is that of the indexes. */
+function progressAt({ counts }: Survey, { before, of }: Position, share: number): Progress {
+  const { packages, bytes } = counts;
+  return { what: 'packages', done: packages, total: 0, bytes, bytesTotal: 0, share: (before + share) / of };
 }
 
 interface Repository {

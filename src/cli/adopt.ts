@@ -10,13 +10,14 @@ import { rebuildFromTrees } from '../daemon/rebuild.ts';
 import { OperationError } from '../errors.ts';
 import { Publisher } from '../publish/publisher.ts';
 import { openStore, type Store } from '../store/store.ts';
-import { systemClock } from '../system/clock.ts';
+import { systemClock, toInstant } from '../system/clock.ts';
 import { createLog, escapeText } from '../system/log.ts';
 import { type Keyring, readKeyring } from '../trust/keyring.ts';
 import { Verifier } from '../trust/verify.ts';
 import { type Adoption, surveyDirectory } from './adopt-survey.ts';
 import { readArgs } from './arguments.ts';
 import { type Command, exitCode, type Io } from './command.ts';
+import { ProgressLine } from './progress-line.ts';
 import { spec } from './specs/adopt.ts';
 
 export const command: Command = { spec, run };
@@ -106,19 +107,24 @@ async function adopt(
   }
 }
 
-function survey(
+async function survey(
   deps: Omit<Parameters<typeof surveyDirectory>[0], 'signal' | 'tell' | 'directory'> & {
     readonly options: Options;
     readonly io: Io;
   },
 ): Promise<Adoption> {
   const { options, io } = deps;
-  return surveyDirectory({
+  const startedAt = toInstant(systemClock.now());
+  using line = new ProgressLine(io);
+  return await surveyDirectory({
     ...deps,
     directory: options.directory,
     signal: io.signal,
-    tell: ({ kind, path, detail }) =>
-      io.out(`${escapeText(`${kind.padEnd(9)} ${path}${detail === '' ? '' : `: ${detail}`}`)}\n`),
+    onProgress: (progress) => line.show(progress, startedAt),
+    tell: ({ kind, path, detail }) => {
+      line.clear();
+      io.out(`${escapeText(`${kind.padEnd(9)} ${path}${detail === '' ? '' : `: ${detail}`}`)}\n`);
+    },
   });
 }
 

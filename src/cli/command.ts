@@ -11,6 +11,10 @@ export interface Io {
   readonly terminal: boolean;
   /** Its width now; absent where it is none or has none. */
   readonly columns?: number | undefined;
+  /** Its height now, likewise. */
+  readonly rows?: number | undefined;
+  /** The width of the terminal that stderr is; absent where it is none. */
+  readonly errColumns?: number | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Aborted by SIGINT or SIGTERM for commands that run long. */
   readonly signal: AbortSignal;

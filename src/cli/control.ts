@@ -15,7 +15,11 @@ export const pushCommand: Command = {
   spec: push,
   run: async (args, io) => {
     const { values, operands } = readArgs(push, args);
-    return tell(io, values.config, 'push', { mirror: operands[0], force: values.force });
+    const [mirror] = operands;
+    const code = await tell(io, values.config, 'push', { mirror, force: values.force });
+    if (!values.wait || code !== exitCode.ok) return code;
+    const { waitForPush } = await import('./push-wait.ts');
+    return waitForPush(io, values.config, mirror);
   },
 };
 

@@ -1,13 +1,14 @@
 /** `lockstepd scrub`: has the daemon read everything that it published again, shows how far it is, and tells what it found. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { OperationError } from '../errors.ts';
+import type { Progress } from '../observe/progress.ts';
 import { isSound, type ScrubStatus } from '../observe/scrub.ts';
-import { renderProgress, renderScrub } from '../observe/scrub-text.ts';
+import { renderScrub } from '../observe/scrub-text.ts';
 import { escapeJson } from '../system/log.ts';
 import { readArgs } from './arguments.ts';
 import { type Command, exitCode, type Io } from './command.ts';
 import { askConfigured, requireSuccess } from './options.ts';
-import { isStatus } from './status.ts';
+import { askStatus } from './status.ts';
+import { ProgressLine } from './progress-line.ts';
 import { spec } from './specs/scrub.ts';
 
 const lookEveryMs = 500;
@@ -20,22 +21,28 @@ async function scrub(args: readonly string[], io: Io): Promise<number> {
   const before = await ask(io, file);
   requireSuccess(await askConfigured(io, file, '/control/scrub', {}));
   const wanted = before.running ? before.number : before.number + 1;
-  let shown = '';
+  using line = new ProgressLine(io);
   for (;;) {
     await delay(lookEveryMs, undefined, { signal: io.signal });
     const now = await ask(io, file);
-    if (now.number >= wanted && !now.running && now.finished_at !== null) return tell(io, now, values.json);
-    const progress = renderProgress(now);
-    if (io.terminal && !values.json && progress !== shown) io.err(`${progress}\n`);
-    shown = progress;
+    if (now.number >= wanted && !now.running && now.finished_at !== null) {
+      line.clear();
+      return tell(io, now, values.json);
+    }
+    line.show(progressOf(now), now.started_at);
   }
 }
 
+/** The primary's files, then its mirrors. */
+function progressOf({ files, files_total: total, bytes, mirrors, running }: ScrubStatus): Progress {
+  const read = { what: 'files', done: files, total, bytes, bytesTotal: 0 };
+  if (!running || total === 0 || files < total || mirrors.length === 0) return read;
+  const compared = mirrors.filter(({ outcome }) => outcome !== 'waiting' && outcome !== 'running').length;
+  return { what: 'mirrors compared', done: compared, total: mirrors.length, bytes: 0, bytesTotal: 0 };
+}
+
 async function ask(io: Io, file: string): Promise<ScrubStatus> {
-  const answer = await askConfigured(io, file, '/status.json');
-  if (answer.status !== 200 || !isStatus(answer.body))
-    throw new OperationError('STATE', `the daemon answered ${answer.status} to a question for its status`);
-  return answer.body.scrub;
+  return (await askStatus(io, file)).scrub;
 }
 
 function tell(io: Io, report: ScrubStatus, json: boolean): number {

@@ -49,6 +49,8 @@ export interface Config {
   readonly socket: string;
   /** Port 0 asks the system for a free one. */
   readonly listen: { readonly host: string; readonly port: number };
+  /** Where only the public status page is; null: nowhere but below `listen`. */
+  readonly listenPublic: Config['listen'] | null;
   /** Threads that verify. */
   readonly workers: number;
   readonly inboxes: readonly InboxConfig[];
@@ -157,6 +159,7 @@ export const document = mapping('a configuration', {
   state: absolutePath(),
   socket: text(socketExample, parseSocket).optional(),
   listen: text(listenExample, parseListen).prefault('127.0.0.1:9617'),
+  listen_public: text(listenExample, parseListen).optional(),
   workers: wholeNumber(1, 16).prefault(1),
   inboxes: listOf('inboxes', inbox, 1),
   publish: section({
@@ -194,6 +197,7 @@ function toConfig(written: z.output<typeof document>, context: SchemaContext): O
     state,
     socket: written.socket ?? socketIn(state),
     listen: written.listen,
+    listenPublic: written.listen_public ?? null,
     workers: written.workers,
     inboxes: written.inboxes.map((entry) => ({
       builder: entry.builder,

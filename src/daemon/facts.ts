@@ -11,6 +11,7 @@ import type { UpstreamFacts } from '../observe/upstreams.ts';
 import type { KeyProblemFacts, MirrorFacts, MirrorState, StatusFacts } from '../observe/status.ts';
 import type { MetricTargets } from '../observe/metrics.ts';
 import type { Config } from '../config/schema.ts';
+import type { PushProgress } from '../replicate/push-progress.ts';
 import { blockOf, breakerOf, type MirrorState as WorkerState } from '../replicate/mirror.ts';
 import { missingSince, withinPart } from './held.ts';
 import type { IndexRow } from '../store/generations.ts';
@@ -21,7 +22,11 @@ const endedBatchesShown = 20;
 export interface MirrorSource {
   readonly config: MirrorConfig;
   /** Null for a mirror that pulls when it likes: it has what it is seen to serve. */
-  readonly worker: { readonly state: WorkerState; readonly nextAttemptAtMs: number | null } | null;
+  readonly worker: {
+    readonly state: WorkerState;
+    readonly nextAttemptAtMs: number | null;
+    readonly progress?: PushProgress | null;
+  } | null;
   readonly clockSkewSeconds?: number | null;
 }
 
@@ -122,6 +127,7 @@ function mirrorFacts(
     lastError: failure ? { reason: failure.reason, message: failure.message } : null,
     url: config.url,
     clockSkewSeconds,
+    pushProgress: worker?.progress ?? null,
     sync: state
       ? null
       : estimateSync({ moments: store.syncs.of(config.name), missingSinceMs: observedMissingSinceMs, nowMs }),

@@ -20,6 +20,7 @@ const fixed: readonly (readonly [key: string, of: (config: Config) => unknown])[
   ['state', ({ state }) => state],
   ['socket', ({ socket }) => socket],
   ['listen', ({ listen }) => listen],
+  ['listen_public', ({ listenPublic }) => listenPublic],
   ['workers', ({ workers }) => workers],
   ['publish.grace', ({ publish }) => publish.graceMs],
   ['publish.keep_trees_for', ({ publish }) => publish.keepTreesForMs],
@@ -31,7 +32,7 @@ const fixed: readonly (readonly [key: string, of: (config: Config) => unknown])[
 
 export function planReload(old: Config, next: Config): ReloadPlan {
   const sameRules = same([old.reserveBytes, old.schedule.rescanMs], [next.reserveBytes, next.schedule.rescanMs]);
-  const { root, state, socket, listen, workers, publish } = old;
+  const { root, state, socket, listen, listenPublic, workers, publish } = old;
   // The root stays until a restart, and the inboxes with it: they lie below it.
   const inboxes = next.inboxes.map((i) => ({ ...i, path: join(root, relative(next.root, i.path)) }));
   const stop = new Set<string>();
@@ -45,7 +46,7 @@ export function planReload(old: Config, next: Config): ReloadPlan {
     stop,
     changed: changedKeys(old.written, next.written),
     needsRestart: fixed.filter(([, of]) => !same(of(old), of(next))).map(([key]) => key),
-    config: { ...next, inboxes, root, state, socket, listen, workers, publish },
+    config: { ...next, inboxes, root, state, socket, listen, listenPublic, workers, publish },
   };
 }
 

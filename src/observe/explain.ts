@@ -176,7 +176,7 @@ export function mirrorStory(
       : firstReached(reached, generation);
   const [came, left] = [since(added), since(removed)];
   const isRecalled = recall === null ? null : recalled >= recall;
-  const state = takes ? stateOf(mirror.generation, { added, removed, isRecalled }) : 'not taken';
+  const state = takes ? stateOf(heldBy(mirror), { added, removed, isRecalled }) : 'not taken';
   const isThere = state !== 'not taken' && state !== 'not yet' && state !== 'not there';
   return {
     name: mirror.name,
@@ -186,6 +186,11 @@ export function mirrorStory(
     left_at: state === 'left' ? instant(left.confirmedAtMs) : null,
     why: takes ? whyNot(mirror, state, removed ?? added) : null,
   };
+}
+
+/** A mirror that nobody ever reached holds nothing of ours; null: it may. */
+function heldBy({ generation, last_success_at: success, observed_at: observed }: MirrorStatus): number | null {
+  return generation === null && success === null && observed === null ? 0 : generation;
 }
 
 /** `isRecalled` null: nobody recalled it. */
@@ -215,7 +220,7 @@ export function whyBehind(mirror: MirrorStatus): string {
     mirror.observed_unknown_content ? unknownContent : null,
     turnText(mirror),
     overdueText(mirror),
-    mirror.last_error,
+    mirror.last_error !== null && mirror.state === 'pushing' ? `last time ${mirror.last_error}` : mirror.last_error,
   ].filter((text) => text !== null);
   return [standingText(mirror), reasons.join('; ')].filter((text) => text !== '').join(': ');
 }

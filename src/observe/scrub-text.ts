@@ -6,7 +6,7 @@ import { countText } from './words.ts';
 const shown = 10;
 
 /** How far a scrub is. */
-export function renderProgress({ files, files_total: total, corrupt, mirrors }: ScrubStatus): string {
+function renderProgress({ files, files_total: total, corrupt, mirrors }: ScrubStatus): string {
   const done = mirrors.filter((m) => m.outcome !== 'waiting' && m.outcome !== 'running').length;
   return `${files} of ${countText(total, 'file')} read, ${corrupt} corrupt; ${done} of ${countText(mirrors.length, 'mirror')} compared`;
 }

@@ -2,21 +2,17 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { messageOf, OperationError } from '../errors.ts';
 import { type Clock, systemClock } from '../system/clock.ts';
-import { escapeJson, type Log } from '../system/log.ts';
+import type { Log } from '../system/log.ts';
+import type { LivePage } from './live.ts';
 import { listenOnSocket, listenOnTcp } from './listen.ts';
-import { pagePolicy, renderPage } from './page.ts';
-import type { RecentHistory } from './propagation.ts';
-import type { Status } from './status.ts';
+import { type Answer, json, operatorPages, type PageSources, publicPages } from './web-pages.ts';
 
 /** A command of the control socket: gets the parsed JSON body (null without one), answers with a status and a JSON value. */
 export type ControlHandler = (body: unknown) => Promise<{ readonly status: number; readonly body: unknown }>;
 
-export interface ServerHandlers {
+export interface ServerHandlers extends PageSources {
   /** The text of a scrape, in the Prometheus text format. */
   metrics(): Promise<string>;
-  status(): Status;
-  /** Lag over time, and the way of the last generations. */
-  history(): RecentHistory;
   /** False once a loop makes no progress any more. */
   alive(): boolean;
   /** True once recovered and configured. */
@@ -24,8 +20,20 @@ export interface ServerHandlers {
   readonly control: ReadonlyMap<string, ControlHandler>;
 }
 
+interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** For the log; nothing for none. */
+export function addressText(address: Address | null): string | undefined {
+  return address === null ? undefined : `${address.host}:${address.port}`;
+}
+
 export interface ServerOptions {
-  readonly listen: { readonly host: string; readonly port: number } | null;
+  readonly listen: Address | null;
+  /** Where only what is public is served; null or absent: nowhere. */
+  readonly listenPublic?: Address | null;
   /** Path of the unix socket. */
   readonly socket: string | null;
   readonly handlers: ServerHandlers;
@@ -36,16 +44,21 @@ export interface ServerOptions {
 
 export interface RunningServer {
   /** Where TCP is served; the port is the real one also when 0 was asked for. */
-  readonly address: { readonly host: string; readonly port: number } | null;
-  /** Takes no new connection, lets answers in hand finish for a second, then closes every connection. May be called again. */
+  readonly address: Address | null;
+  readonly publicAddress: Address | null;
+  /**
+   * Takes no new connection, ends live pages, lets answers in hand finish for a second, then closes every connection. May be called
+   * again.
+   */
   close(): Promise<void>;
 }
 
-interface Answer {
-  readonly status: number;
-  readonly type: string;
-  readonly body: string;
-  readonly headers?: Readonly<Record<string, string>>;
+/** What one listener answers. */
+interface Site {
+  readonly pages: ReadonlyMap<string, () => Answer | Promise<Answer>>;
+  readonly events: ReadonlyMap<string, LivePage>;
+  /** Only on the unix socket. */
+  readonly control: ServerHandlers['control'] | null;
 }
 
 const bodyLimit = 64 * 1024;
@@ -56,33 +69,58 @@ const closeAfterMs = 1000;
  * is left listening.
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const { listen, listenPublic = null, socket, handlers } = options;
   const servers: Server[] = [];
+  const { own, everybody } = sitesOf(options);
   const close = async (): Promise<void> => {
+    for (const live of own.events.values()) live.close();
+    for (const live of everybody.events.values()) live.close();
     await Promise.all(servers.map(closeServer));
   };
+  const start = (site: Site): Server => {
+    const server = makeServer(options, site);
+    servers.push(server);
+    return server;
+  };
   try {
-    let address: RunningServer['address'] = null;
-    if (options.listen !== null) {
-      const server = makeServer(options, 'tcp');
-      servers.push(server);
-      address = await listenOnTcp(server, options.listen);
-    }
-    if (options.socket !== null) {
-      const server = makeServer(options, 'unix');
-      servers.push(server);
-      await listenOnSocket(server, options.socket);
-    }
+    const address = listen && (await listenOnTcp(start(own), listen));
+    const publicAddress = listenPublic && (await listenOnTcp(start(everybody), listenPublic));
+    if (socket !== null) await listenOnSocket(start({ ...own, control: handlers.control }), socket);
     for (const server of servers) {
       server.on('error', (error) => options.log.error('http_server_failed', { detail: error.message }));
     }
-    return { address, close };
+    return { address, publicAddress, close };
   } catch (error) {
     await close();
     throw error;
   }
 }
 
-function makeServer(options: ServerOptions, via: 'tcp' | 'unix'): Server {
+/** What is for operators, which has what is public as well; and what is for everybody. */
+function sitesOf({ handlers, clock = systemClock, log }: ServerOptions): { own: Site; everybody: Site } {
+  const deps = { sources: handlers, clock, log };
+  const operator = operatorPages(deps);
+  const shown = publicPages(deps, '/public/');
+  const pages = new Map<string, () => Answer | Promise<Answer>>([
+    ['/healthz', () => (handlers.alive() ? plain(200, 'ok') : plain(503, 'a loop makes no progress'))],
+    ['/readyz', () => (handlers.ready() ? plain(200, 'ready') : plain(503, 'not ready yet'))],
+    ['/status.json', () => json(200, handlers.status())],
+    ['/history.json', () => json(200, handlers.history())],
+    [
+      '/metrics',
+      async () => ({ status: 200, type: 'text/plain; version=0.0.4; charset=utf-8', body: await handlers.metrics() }),
+    ],
+    ['/public', () => ({ ...plain(308, 'see public/'), headers: { location: 'public/' } })],
+    ...operator.pages,
+    ...shown.pages,
+  ]);
+  return {
+    own: { pages, events: new Map([...operator.events, ...shown.events]), control: null },
+    everybody: { ...publicPages(deps, '/'), control: null },
+  };
+}
+
+function makeServer(options: ServerOptions, site: Site): Server {
   const server = createServer(
     {
       maxHeaderSize: 8 * 1024,
@@ -91,15 +129,23 @@ function makeServer(options: ServerOptions, via: 'tcp' | 'unix'): Server {
       keepAliveTimeout: 5000,
       connectionsCheckingInterval: 2000,
     },
-    (request, response) => void serve(options, via, request, response),
+    (request, response) => void serve(options, site, request, response),
   );
   server.maxConnections = 100;
   return server;
 }
 
+const commonHeaders = {
+  'cache-control': 'no-store',
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-resource-policy': 'same-origin',
+};
+
 async function serve(
   options: ServerOptions,
-  via: 'tcp' | 'unix',
+  site: Site,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -107,20 +153,19 @@ async function serve(
   const path = (request.url ?? '/').split('?', 1)[0] ?? '/';
   let answer: Answer;
   try {
-    answer = await answerTo(options, via, path, request);
+    const live = isReading(request) ? site.events.get(path) : undefined;
+    if (live) return live.serve(request, response, commonHeaders);
+    answer = await answerTo(site, path, request);
   } catch (error) {
     options.log.error('http_request_failed', { path, detail: messageOf(error) });
+    if (response.headersSent) return void response.destroy();
     answer = plain(500, 'internal error, see the log');
   }
   const body = Buffer.from(answer.body);
   response.writeHead(answer.status, {
+    ...commonHeaders,
     'content-type': answer.type,
     'content-length': body.length,
-    'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
-    'referrer-policy': 'no-referrer',
-    'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
-    'cross-origin-resource-policy': 'same-origin',
     // A body that was not read would be taken for the next request.
     ...(request.complete ? {} : { connection: 'close' }),
     ...answer.headers,
@@ -128,43 +173,18 @@ async function serve(
   response.end(request.method === 'HEAD' ? undefined : body);
 }
 
-async function answerTo(
-  { handlers, clock = systemClock }: ServerOptions,
-  via: 'tcp' | 'unix',
-  path: string,
-  request: IncomingMessage,
-): Promise<Answer> {
-  const action = via === 'unix' && path.startsWith('/control/') ? path.slice('/control/'.length) : null;
-  if (action !== null) return control(handlers.control.get(action), request);
-  const answer = pages.get(path);
-  if (answer === undefined) return plain(404, 'not found');
-  if (request.method !== 'GET' && request.method !== 'HEAD') return notAllowed('GET, HEAD');
-  return answer(handlers, clock);
+async function answerTo(site: Site, path: string, request: IncomingMessage): Promise<Answer> {
+  const action = site.control && path.startsWith('/control/') ? path.slice('/control/'.length) : null;
+  if (action !== null) return control(site.control?.get(action), request);
+  const answer = site.pages.get(path);
+  if (answer === undefined && !site.events.has(path)) return plain(404, 'not found');
+  if (answer === undefined || !isReading(request)) return notAllowed('GET, HEAD');
+  return answer();
 }
 
-const pages = new Map<string, (handlers: ServerHandlers, clock: Clock) => Answer | Promise<Answer>>([
-  ['/healthz', (handlers) => (handlers.alive() ? plain(200, 'ok') : plain(503, 'a loop makes no progress'))],
-  ['/readyz', (handlers) => (handlers.ready() ? plain(200, 'ready') : plain(503, 'not ready yet'))],
-  ['/status.json', (handlers) => json(200, handlers.status())],
-  ['/history.json', (handlers) => json(200, handlers.history())],
-  [
-    '/metrics',
-    async (handlers) => ({
-      status: 200,
-      type: 'text/plain; version=0.0.4; charset=utf-8',
-      body: await handlers.metrics(),
-    }),
-  ],
-  [
-    '/',
-    (handlers, clock) => ({
-      status: 200,
-      type: 'text/html; charset=utf-8',
-      body: renderPage(handlers.status(), clock.now()),
-      headers: { 'content-security-policy': pagePolicy },
-    }),
-  ],
-]);
+function isReading({ method }: IncomingMessage): boolean {
+  return method === 'GET' || method === 'HEAD';
+}
 
 async function control(handler: ControlHandler | undefined, request: IncomingMessage): Promise<Answer> {
   if (handler === undefined) return json(404, { error: 'no such command; is the daemon older than this client?' });
@@ -195,10 +215,6 @@ async function bodyOf(request: IncomingMessage): Promise<string | null> {
 
 function plain(status: number, text: string): Answer {
   return { status, type: 'text/plain; charset=utf-8', body: `${text}\n` };
-}
-
-function json(status: number, value: unknown): Answer {
-  return { status, type: 'application/json; charset=utf-8', body: `${escapeJson(JSON.stringify(value ?? null))}\n` };
 }
 
 function notAllowed(allow: string): Answer {

@@ -2,11 +2,13 @@
 import type { PushFailureReason } from '../errors.ts';
 import type { KeyState } from '../config/key-scope.ts';
 import type { BlockedBy, Breaker, WaitReason } from '../replicate/mirror.ts';
+import type { PushProgress } from '../replicate/push-progress.ts';
 import type { BatchState, Reason } from '../store/batches.ts';
 import { type AnnouncementStatus, announcementView, type BrokerFacts } from './announcements.ts';
 import { type ConfigFacts, type ConfigStatus, configView } from './config.ts';
 import { type HookFacts, type HookStatus, hookView } from './hooks.ts';
 import type { SyncEstimate } from './period.ts';
+import { type PushProgressView, pushProgressView } from './progress.ts';
 import type { ScrubStatus } from './scrub.ts';
 import { type SwitchStatus, type SwitchView, switchView } from './switch.ts';
 import { type UpstreamFacts, type UpstreamStatus, upstreamView } from './upstreams.ts';
@@ -91,6 +93,8 @@ export interface MirrorFacts {
   readonly clockSkewSeconds?: number | null;
   /** Of a mirror that pulls when it likes: how often it seems to; null while that is not known. */
   readonly sync: SyncEstimate | null;
+  /** How far a push is that fills the mirror; null or absent: none such runs. */
+  readonly pushProgress?: PushProgress | null;
 }
 
 export interface BatchFacts {
@@ -171,6 +175,8 @@ export interface MirrorStatus {
   readonly next_sync_at: string | null;
   /** True when a mirror that pulls has lacked something for more than two of its periods. */
   readonly sync_overdue: boolean;
+  /** How far a push is that looks at everything the mirror holds, as the first one does; null or absent: none such runs. */
+  readonly push_progress?: PushProgressView | null;
 }
 
 export interface BatchStatus {
@@ -235,6 +241,7 @@ function mirrorView(mirror: MirrorFacts, nowMs: number): MirrorStatus {
     sync_period_seconds: mirror.sync === null ? null : Math.round(mirror.sync.periodMs / 1000),
     next_sync_at: instant(mirror.sync?.nextMs ?? null),
     sync_overdue: mirror.sync?.overdue ?? false,
+    push_progress: pushProgressView(mirror.pushProgress ?? null, instant),
   };
 }
 

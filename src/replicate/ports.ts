@@ -8,6 +8,7 @@ import type { Clock } from '../system/clock.ts';
 import type { Files } from '../system/files.ts';
 import type { Log } from '../system/log.ts';
 import type { Vouch } from './fellow.ts';
+import type { PushProgress } from './push-progress.ts';
 import type { MirrorState } from './mirror.ts';
 import type { TogetherPort } from './together.ts';
 import type { Transport } from './transport.ts';
@@ -27,6 +28,8 @@ export interface PushPort {
   /** For an errand that replaces indexes. Throws TransportError when what lies there must stay, see fence.ts. */
   requireOurs(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
+  /** How far a push is that fills the mirror; null or absent: none such runs. */
+  readonly progress?: PushProgress | null;
 }
 
 /** The memory of one worker beyond a restart. */

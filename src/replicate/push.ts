@@ -7,6 +7,7 @@ import { diskFiles } from '../system/files.ts';
 import { MirrorFence } from './fence-check.ts';
 import { filesOf, indexFilesOf, isOursToRemove, planComparison, refuseDamaged, splitReplacing } from './plan.ts';
 import type { PushDeps, PushPort } from './ports.ts';
+import { ProgressMeter, type PushProgress } from './push-progress.ts';
 import { MirrorRecall } from './recall.ts';
 import { checkWith, listIfAllowed, MirrorTidy, unlessRefused } from './tidy.ts';
 import type { PushFile, Transport, Wave } from './transport.ts';
@@ -21,6 +22,7 @@ export class MirrorPush implements PushPort {
   readonly #recall: MirrorRecall;
   readonly #tidy: MirrorTidy;
   readonly #fence: MirrorFence;
+  readonly #meter = new ProgressMeter();
   #forced = false;
 
   constructor(name: string, transport: Transport, deps: PushDeps) {
@@ -30,6 +32,10 @@ export class MirrorPush implements PushPort {
     this.#recall = new MirrorRecall(name, transport, deps);
     this.#tidy = new MirrorTidy(name, transport, deps);
     this.#fence = new MirrorFence(name, transport, deps);
+  }
+
+  get progress(): PushProgress | null {
+    return this.#meter.now;
   }
 
   isDue(): boolean {
@@ -122,6 +128,7 @@ export class MirrorPush implements PushPort {
       this.#tidy.cutOff();
       throw error;
     } finally {
+      this.#meter.end();
       lease.release();
     }
   }
@@ -194,14 +201,17 @@ export class MirrorPush implements PushPort {
     const [strangers, replacing]: [string[], PushFile[]] = [[], []];
     const keepAfterMs = this.#deps.clock.now() - this.#deps.graceMs;
     const repositories = new Set(this.#indexesAt(lease.generation).map((index) => index.repository));
+    this.#meter.begin(totalOf(generations, repositories, lease.generation), this.#deps.clock.now());
     for (const repository of repositories) {
       signal.throwIfAborted();
       const remote = await listIfAllowed(this.transport, repository, signal);
       for (const page of generations.packagesOf(repository, lease.generation)) {
-        const differing = planComparison(filesOf(page), remote);
+        const files = filesOf(page);
+        const differing = planComparison(files, remote);
         const { now, later } = splitReplacing(differing, remote, rememberedFiles - replacing.length);
         if (now.length > 0) await this.#put(lease, [now], signal);
         replacing.push(...later);
+        this.#meter.there(files);
       }
       // A package that only another primary knows may be about to be named by its index: it is that one's to remove.
       const removes = this.#deps.shared !== true || this.#forced;
@@ -222,7 +232,24 @@ export class MirrorPush implements PushPort {
     signal.throwIfAborted();
     refuseDamaged(waves, this.#deps.store.damage.withheld());
     this.#tidy.willTouch(waves.flatMap((wave) => wave.map(({ path }) => path)));
-    const onBytes = (count: number): void => this.#deps.events.bytes(count);
+    const onBytes = (count: number): void => {
+      this.#meter.sent(count);
+      this.#deps.events.bytes(count);
+    };
     await this.transport.put(lease.directory, waves, { signal, onBytes, ...(gate && { gate }) });
   }
+}
+
+function totalOf(
+  generations: PushDeps['store']['generations'],
+  repositories: ReadonlySet<string>,
+  generation: number,
+): { readonly packages: number; readonly bytes: number } {
+  const total = { packages: 0, bytes: 0 };
+  for (const repository of repositories) {
+    const { packages, bytes } = generations.sizeOf(repository, generation);
+    total.packages += packages;
+    total.bytes += bytes;
+  }
+  return total;
 }

@@ -38,6 +38,9 @@ export function retrying(mirror: string, push: PushPort, { clock, random, log, o
     force: () => push.force(),
     requireOurs: (signal) => push.requireOurs(signal),
     close: () => push.close(),
+    get progress() {
+      return push.progress ?? null;
+    },
     push: (signal) =>
       pRetry(() => begin(signal), {
         retries: moreTries,

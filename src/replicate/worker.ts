@@ -14,6 +14,7 @@ import {
   untilOf,
 } from './mirror.ts';
 import type { PushPort, WorkerDeps } from './ports.ts';
+import type { PushProgress } from './push-progress.ts';
 import { type Moment, restoredState, savedOf } from './saved-state.ts';
 import type { Transport } from './transport.ts';
 
@@ -50,6 +51,10 @@ export class MirrorWorker {
     const untilMs = untilOf(this.#state);
     const { wallMs, monotonicMs } = this.#moment();
     return untilMs === null ? null : wallMs + untilMs - monotonicMs;
+  }
+
+  get progress(): PushProgress | null {
+    return this.#push.progress ?? null;
   }
 
   /** Pushes that were begun. */

@@ -258,6 +258,18 @@ export class GenerationStore {
     }
   }
 
+  /** How many packages one repository has at generation `at`, and how many bytes they have. */
+  sizeOf(repository: string, at: number): { readonly packages: number; readonly bytes: number } {
+    const row = this.#db.get(
+      `SELECT count(*) AS n, total(size) AS bytes FROM package WHERE repository = ? AND added <= ? AND present = 1
+         AND (removed IS NULL OR removed > ?)`,
+      repository,
+      at,
+      at,
+    );
+    return { packages: Number(row?.n), bytes: Number(row?.bytes) };
+  }
+
   /** True when generation `at`, or an index that left less than the grace period ago, needs the file. */
   isWanted(repository: string, file: string, at: number, keepAfterMs: number): boolean {
     return (

@@ -43,7 +43,7 @@ test('check says every problem on stderr and exits with 78', async (t) => {
     out: '',
     err:
       `${file}:8:10: workers: 0, expected a whole number from 1 to 16\n` +
-      `${file}:9:1: a\\u{a}b: unknown key, expected one of root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, switch, announce, hooks, schedule, scrub, log\n` +
+      `${file}:9:1: a\\u{a}b: unknown key, expected one of root, state, socket, listen, listen_public, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, switch, announce, hooks, schedule, scrub, log\n` +
       `${file}:11:11: mirrors[0].name: "b\\u{202e}d", expected a name of 1 to 63 letters, digits, dots, dashes and underscores\n`,
   });
 });

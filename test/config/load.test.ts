@@ -38,6 +38,7 @@ test('a small configuration gets the documented defaults', async (t) => {
     state: join(directory, 'state'),
     socket: join(directory, 'state/lockstepd.sock'),
     listen: { host: '127.0.0.1', port: 9617 },
+    listenPublic: null,
     workers: 1,
     inboxes: [
       {
@@ -117,6 +118,7 @@ test('what is written counts, and sections may be left empty', async (t) => {
   );
   const more = `socket: $T/control.sock
 listen: "[::1]:0"
+listen_public: 127.0.0.1:9618
 workers: 16
 publish: { grace: 0, keep_trees_for: 90m, max_trees: 2, keep_for_mirrors: 0, keep_indexes: 5MiB, primary: one }
 guards:
@@ -131,6 +133,7 @@ quarantine: { keep: 7d, max_size: 1000000, max_batches: 3 }
   assert.equal(config.inboxes[0]?.path, join(directory, 'mirror/inbox/one'));
   assert.equal(config.socket, join(directory, 'control.sock'));
   assert.deepEqual(config.listen, { host: '::1', port: 0 });
+  assert.deepEqual(config.listenPublic, { host: '127.0.0.1', port: 9618 });
   assert.equal(config.workers, 16);
   assert.deepEqual(config.publish, {
     graceMs: 0,
@@ -383,14 +386,16 @@ test('the example configuration shows every key, and the defaults as they are', 
   const example = onThisDisk(readFileSync(exampleFile, 'utf8'), directory);
   const lines = example.split('\n').map((line) => line.replace(/^( *)# ([a-z_]+: [^ ].*)$/, '$1$2'));
   const spelledOut = lines
-    .filter((line) => !/^ *(socket|scrub|primary|include|exclude|bandwidth|quiet|takeover_after): /.test(line))
+    .filter(
+      (line) => !/^ *(socket|listen_public|scrub|primary|include|exclude|bandwidth|quiet|takeover_after): /.test(line),
+    )
     .join('\n');
   assert.notEqual(spelledOut, example);
   const [out, short] = [await load(spelledOut), await load(example)];
   assert.deepEqual({ ...out, written: null }, { ...short, written: null });
   const keys = new Set(lines.flatMap((line) => /^ *(?:- )?([a-z_]+):/.exec(line)?.[1] ?? []));
   const known =
-    'root state socket listen workers inboxes builder path fed_by repositories keys settle missing_packages package_signatures signature_algorithms approval publish grace keep_trees_for max_trees keep_for_mirrors keep_indexes primary guards max_removed_percent max_removed mass_removal empty_index older_index copied_index downgrade rebuilt vanished_repository may_vanish include exclude bandwidth quiet takeover_after switch mode quorum limits connections reserve quarantine keep max_size max_batches quotas max_file max_batch max_inbox max_packages max_repositories mirrors name url transport type host port user identity host_key timeout deadline fsync command min_interval schedule rescan probe scrub rate mirror_sample log level';
+    'root state socket listen listen_public workers inboxes builder path fed_by repositories keys settle missing_packages package_signatures signature_algorithms approval publish grace keep_trees_for max_trees keep_for_mirrors keep_indexes primary guards max_removed_percent max_removed mass_removal empty_index older_index copied_index downgrade rebuilt vanished_repository may_vanish include exclude bandwidth quiet takeover_after switch mode quorum limits connections reserve quarantine keep max_size max_batches quotas max_file max_batch max_inbox max_packages max_repositories mirrors name url transport type host port user identity host_key timeout deadline fsync command min_interval schedule rescan probe scrub rate mirror_sample log level';
   assert.deepEqual([...keys].sort(), known.split(' ').sort());
 });
 

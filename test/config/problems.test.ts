@@ -256,6 +256,12 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     ['8:9: listen: "127.0.0.1", expected HOST:PORT such as 127.0.0.1:9617 or [::1]:9617'],
   ],
   [
+    'a public address without a host',
+    'mirrors:',
+    'listen_public: 9618\nmirrors:',
+    ['8:16: listen_public: 9618, expected HOST:PORT such as 127.0.0.1:9617 or [::1]:9617'],
+  ],
+  [
     'a port that is none',
     'mirrors:',
     'listen: 127.0.0.1:65536\nmirrors:',
@@ -590,7 +596,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /[^]*/,
     '# nothing\n',
     [
-      '1:1: (top): empty, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, switch, announce, hooks, schedule, scrub, log',
+      '1:1: (top): empty, expected a configuration with the keys root, state, socket, listen, listen_public, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, switch, announce, hooks, schedule, scrub, log',
     ],
   ],
   [
@@ -598,7 +604,7 @@ const bad: readonly (readonly [string, string | RegExp, string, readonly string[
     /[^]*/,
     '- a\n',
     [
-      '1:1: (top): a list, expected a configuration with the keys root, state, socket, listen, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, switch, announce, hooks, schedule, scrub, log',
+      '1:1: (top): a list, expected a configuration with the keys root, state, socket, listen, listen_public, workers, inboxes, publish, guards, reserve, quarantine, mirrors, limits, switch, announce, hooks, schedule, scrub, log',
     ],
   ],
 ];

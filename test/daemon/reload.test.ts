@@ -35,6 +35,7 @@ const config = (over: Partial<Config> = {}): Config => ({
   state: '/var',
   socket: '/run/s',
   listen: { host: '127.0.0.1', port: 9617 },
+  listenPublic: null,
   workers: 1,
   inboxes: [inbox('a')],
   publish: { graceMs: 1, keepTreesForMs: 1, maxTrees: 4, keepForMirrorsMs: 1, primary: null, keepIndexesBytes: 1 },

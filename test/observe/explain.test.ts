@@ -60,6 +60,13 @@ test('a mirror that is confirmed, but whose users get something older, says so',
   assert.equal(on({ observedUnknownContent: true }, {}).why, 'serves an index that was never published');
 });
 
+test('a mirror that was never reached has not got it yet; of another one without a generation nobody knows', () => {
+  const never = { generation: null, observedGeneration: null, observedAtMs: null, state: 'unknown' } as const;
+  assert.equal(on({ ...never, lastSuccessAtMs: null }, {}).state, 'not yet');
+  assert.equal(on({ ...never, lastSuccessAtMs: null }, { removed: 12 }).state, 'not there');
+  assert.equal(on(never, {}).state, 'unknown');
+});
+
 test('a mirror of another part does not take it', () => {
   const sight = { mirror: statusOf(), takes: false, reached: times, firstOnRecord: 5, recalled: 0 };
   const { state, confirmed_at: since, why } = mirrorStory(sight, { added: 10, removed: null, recall: null });
@@ -72,6 +79,7 @@ const reasons: readonly (readonly [Partial<MirrorFacts>, string])[] = [
   [{ state: 'behind', generation: 11 }, 'behind at generation 11'],
   [{ state: 'pushing', generation: 11 }, 'is pushed to now, is at generation 11'],
   [{ state: 'pushing', generation: null }, 'is pushed to now'],
+  [{ state: 'pushing', generation: null, ...error }, 'is pushed to now: last time unreachable: connection refused'],
   [
     { state: 'waiting', waitsFor: 'back-off', ...next, ...error },
     'waits (back-off), next try 2026-11-22T18:11:00Z: unreachable: connection refused',

@@ -1,7 +1,9 @@
 /** Builds facts for the tests of this room: a mirror that is in step, changed where a test says so. */
 import type { BrokerFacts } from '../../src/observe/announcements.ts';
 import { neverScrubbed, type ScrubStatus } from '../../src/observe/scrub.ts';
-import type { BatchFacts, MirrorFacts, StatusFacts } from '../../src/observe/status.ts';
+import { operatorPage, renderDocument } from '../../src/observe/page.ts';
+import type { RecentHistory } from '../../src/observe/propagation.ts';
+import type { BatchFacts, MirrorFacts, Status, StatusFacts } from '../../src/observe/status.ts';
 
 export const nowMs = Date.UTC(2026, 10, 22, 18, 10, 0);
 /** What an attacker writes where a name, a path or a message is shown. */
@@ -117,4 +119,15 @@ export function statusFacts(changes: Partial<StatusFacts> = {}): StatusFacts {
     scrub: { ...neverScrubbed, damaged: [] },
     ...changes,
   };
+}
+
+const noHistory: RecentHistory = { version: 1, lag: [], propagation: [] };
+
+/** The page for operators as a document, at `at`. */
+export function pageText(status: Status, at: number, history: RecentHistory = noHistory): string {
+  return renderDocument(operatorPage({ status, history, nowMs: at }), {
+    version: 'v1',
+    nowMs: at,
+    links: ['status.json'],
+  });
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
-import { Agent, type IncomingHttpHeaders, request } from 'node:http';
+import { Agent, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,6 +20,7 @@ function handlersWith(changes: Partial<ServerHandlers> = {}): ServerHandlers {
     metrics: async () => 'lockstep_published_generation 12\n',
     status: () => statusView(statusFacts(), nowMs),
     history: () => ({ version: 1, lag: [], propagation: [] }),
+    checkSeconds: () => 60,
     alive: () => true,
     ready: () => true,
     control: new Map(),
@@ -31,12 +32,13 @@ interface StartOptions {
   readonly handlers?: ServerHandlers;
   readonly socket?: string | null;
   readonly listen?: typeof tcp | null;
+  readonly listenPublic?: typeof tcp | null;
   readonly log?: Log;
 }
 
 async function start(t: TestContext, options: StartOptions = {}): Promise<RunningServer> {
-  const { handlers = handlersWith(), socket = null, listen = tcp, log = silentLog } = options;
-  const server = await startServer({ listen, socket, handlers, log });
+  const { handlers = handlersWith(), socket = null, listen = tcp, listenPublic = null, log = silentLog } = options;
+  const server = await startServer({ listen, listenPublic, socket, handlers, log });
   t.after(() => server.close());
   return server;
 }
@@ -91,7 +93,7 @@ test('each page answers GET and HEAD with its type and length, and is not cached
     assert.ok(Number(head.headers['content-length']) > 0);
   }
   assert.deepEqual(JSON.parse((await ask(server, '/status.json')).text), statusView(statusFacts(), nowMs));
-  assert.match((await ask(server, '/')).text, /<h1>1 of 1 mirror in step, generation 12<\/h1>/);
+  assert.match((await ask(server, '/')).text, /<h1[^>]*>The only mirror is in step<\/h1>[^]*Generation <b>12<\/b>/);
 });
 
 test('health and readiness are what the daemon says', async (t) => {
@@ -237,4 +239,62 @@ test('headers that are too long are refused', async (t) => {
   const server = await start(t);
   const got = await ask(server, '/metrics', { headers: { 'x-long': 'x'.repeat(10_000) } });
   assert.equal(got.status, 431);
+});
+
+test('what is public is below /public/, and alone on an address of its own', async (t) => {
+  const server = await start(t, { listenPublic: tcp });
+  const everybody = { ...server, address: server.publicAddress };
+  const paths = ['', 'status.json', 'mirrors.json', 'mirrors/status/json', 'mirrors/status/json/'];
+  for (const path of paths) {
+    const below = await ask(server, `/public/${path}`);
+    const alone = await ask(everybody, `/${path}`);
+    assert.deepEqual([below.status, alone.status], [200, 200], path);
+    assert.equal(alone.headers['cache-control'], 'public, max-age=5');
+    if (path !== '') assert.deepEqual(withoutTime(alone.text), withoutTime(below.text));
+  }
+  for (const path of ['/metrics', '/healthz', '/history.json', '/public/', '/control/push'])
+    assert.equal((await ask(everybody, path)).status, 404, path);
+  assert.doesNotMatch((await ask(everybody, '/')).text, /(href|src)="\//, 'a web server may show it at any path');
+  const moved = await ask(server, '/public');
+  assert.deepEqual([moved.status, moved.headers.location], [308, 'public/']);
+  assert.equal((await ask(everybody, '/', { method: 'POST' })).status, 405);
+});
+
+function withoutTime(text: string): unknown {
+  const { generated_at: _, ...rest } = JSON.parse(text) as Record<string, unknown>;
+  return rest;
+}
+
+test('pages go on by events, which the close ends at once', async (t) => {
+  const server = await start(t, { listenPublic: tcp });
+  const everybody = { ...server, address: server.publicAddress };
+  const ended: Promise<unknown>[] = [];
+  for (const [to, page, events] of [
+    [server, '/', '/events'],
+    [server, '/public/', '/public/events'],
+    [everybody, '/', '/events'],
+  ] as const) {
+    const version = /data-version="([^"]+)"/.exec((await ask(to, page)).text)?.[1] ?? '';
+    const sent = request({ host: '127.0.0.1', port: to.address?.port, path: `${events}?v=${version}` });
+    sent.end();
+    const [response] = (await once(sent, 'response')) as [IncomingMessage];
+    assert.equal(response.headers['content-type'], 'text/event-stream; charset=utf-8');
+    const [first] = (await once(response, 'data')) as [Buffer];
+    assert.doesNotMatch(first.toString(), /event: page/, 'it has the page already');
+    ended.push(once(response, 'end'));
+    response.resume();
+    assert.equal((await ask(to, events, { method: 'POST' })).status, 405);
+    const head = await ask(to, events, { method: 'HEAD' });
+    assert.deepEqual([head.status, head.text], [200, '']);
+  }
+  const before = performance.now();
+  await server.close();
+  await Promise.all(ended);
+  assert.ok(performance.now() - before < 900, 'sooner than answers in hand are cut off');
+});
+
+test('an address for everybody that is taken leaves nothing listening', async (t) => {
+  const first = await start(t);
+  const listenPublic = { host: '127.0.0.1', port: first.address?.port ?? 0 };
+  await assert.rejects(start(t, { listenPublic }), /another process has it/);
 });

@@ -59,6 +59,7 @@ test('status.json has the fields of the contract', () => {
         blocked_by: null,
         next_sync_at: null,
         sync_overdue: false,
+        push_progress: null,
         sync_period_seconds: null,
         last_error: 'refused: mirror.example.org:22 refuses connections',
         clock_skew_seconds: null,

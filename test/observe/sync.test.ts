@@ -2,10 +2,9 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { Metrics } from '../../src/observe/metrics.ts';
 import { holdsExactly } from '../../src/observe/observation.ts';
-import { renderPage } from '../../src/observe/page.ts';
 import { statusView } from '../../src/observe/status.ts';
 import { renderStatusText } from '../../src/observe/status-text.ts';
-import { mirrorFacts, nowMs, statusFacts } from './facts.ts';
+import { mirrorFacts, nowMs, pageText, statusFacts } from './facts.ts';
 import { parseScrape } from './scrape.ts';
 
 const sync = { periodMs: 3_600_000, nextMs: nowMs + 600_000, overdue: false };
@@ -16,9 +15,9 @@ test('of a mirror that pulls the status tells how often, when next, and whether 
   const { sync_period_seconds: period, next_sync_at: next, sync_overdue: overdue } = status.mirrors[0] ?? {};
   assert.deepEqual([period, next, overdue], [3600, '2026-11-22T18:20:00Z', false]);
   assert.match(renderStatusText(status, { terminal: false, nowMs }), /in 10 min/);
-  assert.match(renderPage(status, nowMs), /in 10 min/);
+  assert.match(pageText(status, nowMs), /in 10 min/);
   const late = statusView(statusFacts({ mirrors: [mirrorFacts({ sync: { ...sync, overdue: true } })] }), nowMs);
-  for (const shown of [renderStatusText(late, { terminal: false, nowMs }), renderPage(late, nowMs)])
+  for (const shown of [renderStatusText(late, { terminal: false, nowMs }), pageText(late, nowMs)])
     assert.match(shown, /overdue: it pulls about every 1 h, ask its admin/);
 
   const metrics = new Metrics({ builders: [], mirrors: ['paris'], version: '0' });

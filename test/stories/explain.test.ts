@@ -101,7 +101,7 @@ test('explain tells who uploaded a package, what verified it, where it is since 
   assert.ok(served.uploaded_at !== null && served.published.at !== null && served.uploaded_at <= served.published.at);
   const on = (name: string): (typeof served.mirrors)[number] | undefined => served.mirrors.find((m) => m.name === name);
   const [paris, edgy, gone] = [on('paris'), on('edgy'), on('gone')];
-  assert.deepEqual([paris?.state, edgy?.state, gone?.state], ['there', 'not taken', 'unknown']);
+  assert.deepEqual([paris?.state, edgy?.state, gone?.state], ['there', 'not taken', 'not yet']);
   assert.ok((paris?.confirmed_at ?? '') >= served.published.at && (paris?.observed_at ?? '') >= served.published.at);
   assert.deepEqual([paris?.why, edgy?.why, gone?.confirmed_at], [null, null, null]);
   assert.match(gone?.why ?? '', /^(waits \([a-z-]+\), next try 2\S+Z|blocked|never reached yet): [a-z_]+: /);

@@ -23,7 +23,7 @@ export const spec = {
   },
   exitCodes: { ...daemonExitCodes, 0: 'told', 1: 'nothing is known of it' },
   examples: [
-    { command: 'lockstepd explain main/x86_64/openssh-10.0-r3.apk', does: 'why has a mirror not got this file yet?' },
+    { command: 'lockstepd explain main/x86_64/openssh-10.0-r3.apk', does: 'why a mirror has not got this file yet' },
     { command: 'lockstepd explain openssh', does: 'what became of the last versions of a package' },
     { command: 'lockstepd explain 20261122T190000-bpo-1f2e3d4c', does: 'what became of an upload' },
   ],

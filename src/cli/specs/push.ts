@@ -13,8 +13,12 @@ export const spec = {
     force: {
       text: 'overwrite what the mirror holds, even if it is ahead of us or was never published here, and remove what only another primary knows',
     },
+    wait: { text: 'wait until the push has ended, and show how far it is' },
     config: configOption,
   },
-  exitCodes: daemonExitCodes,
-  examples: [{ command: 'lockstepd push paris && lockstepd status', does: 'try a mirror again that was repaired' }],
+  exitCodes: { ...daemonExitCodes, 3: 'with --wait: the mirror is not in step' },
+  examples: [
+    { command: 'lockstepd push paris && lockstepd status', does: 'try a mirror again that was repaired' },
+    { command: 'lockstepd push paris --wait', does: 'fill a new mirror, and see how long that takes' },
+  ],
 } as const satisfies CommandSpec;
