@@ -13,6 +13,7 @@ import { takesTurns } from './scrub-content.ts';
 const settleMs = 60_000;
 const settlePollMs = 200;
 const isQuiet = 'it is quiet there now: nothing is written or read before its quiet window is over';
+const isBlocked = 'it is blocked: lockstepd mirror unblock, then scrub again';
 const notInStep = 'it is not in step: pushes bring it up to date first';
 
 export interface TurnDeps {
@@ -34,7 +35,8 @@ export class MirrorTurns {
 
   /** Why the mirror is left alone now. */
   get reason(): string {
-    return this.#isQuiet() ? isQuiet : notInStep;
+    if (this.#isQuiet()) return isQuiet;
+    return this.#worker.state.phase === 'blocked' ? isBlocked : notInStep;
   }
 
   /** As `inStep`, once it is; null when it does not come to that. */
@@ -43,7 +45,8 @@ export class MirrorTurns {
     const deadline = clock.monotonic() + settleMs;
     for (;;) {
       const generation = this.inStep();
-      if (generation !== null || this.#isQuiet() || clock.monotonic() > deadline) return generation;
+      const isLeftAlone = this.#isQuiet() || this.#worker.state.phase === 'blocked';
+      if (generation !== null || isLeftAlone || clock.monotonic() > deadline) return generation;
       await clock.sleep(settlePollMs, { signal });
     }
   }

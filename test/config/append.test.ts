@@ -27,7 +27,8 @@ for (const [what, before, after] of [
 }
 
 test('what cannot be added to without changing it is left to a person', () => {
-  for (const text of ['mirrors: [{name: y}]\n', 'mirrors: {}\n', 'mirrors: 1\n', 'mirrors: [\n', '- a\n', '']) {
+  const shared = 'mirrors: &m\n  - name: y\nmore: *m\n';
+  for (const text of [shared, 'mirrors: [{name: y}]\n', 'mirrors: {}\n', 'mirrors: 1\n', 'mirrors: [\n', '- a\n', '']) {
     assert.equal(appendToList(text, 'mirrors', item), null, JSON.stringify(text));
   }
 });

@@ -15,6 +15,7 @@ async function sweep(
   primary: string | null,
   takeoverAfterMs: number | null,
   quiet: readonly QuietWindow[] = [],
+  phase = 'in-sync',
 ): Promise<string[]> {
   const path = await mkdtemp(join(tmpdir(), 'lockstepd-sweep-'));
   t.after(() => rm(path, { recursive: true, force: true }));
@@ -34,7 +35,7 @@ async function sweep(
       quiet,
     },
     worker: {
-      state: { phase: 'in-sync' },
+      state: { phase },
       attempts: 0,
       errand: (work: (to: typeof transport, inner: AbortSignal) => Promise<unknown>) => work(transport, signal),
     },
@@ -46,8 +47,9 @@ async function sweep(
   };
   const deps = { store, clock: systemClock, random: () => 0, log: silentLog, graceMs: 0, primary };
   const options = { temporaryOnly: true, sample: 1, pace: () => Promise.resolve(), onProgress: () => {} };
-  const { outcome } = await scrubMirror(mirror, deps as unknown as MirrorScrubDeps, options, signal);
-  assert.equal(outcome, quiet.length === 0 ? 'done' : 'skipped');
+  const { outcome, detail } = await scrubMirror(mirror, deps as unknown as MirrorScrubDeps, options, signal);
+  assert.equal(outcome, quiet.length === 0 && phase === 'in-sync' ? 'done' : 'skipped');
+  assert.equal(detail?.includes('blocked') ?? false, phase === 'blocked');
   return readdir(directory);
 }
 
@@ -63,4 +65,9 @@ test('in a quiet window a mirror is left alone', async (t) => {
     { from: 720, to: 1440, zone: 'UTC' },
   ];
   assert.equal((await sweep(t, null, null, always)).length, 2);
+});
+
+// Its clock is the real one: waited for, it would take a minute.
+test('a mirror that is blocked is left alone, and not waited for', { timeout: 20_000 }, async (t) => {
+  assert.equal((await sweep(t, null, null, [], 'blocked')).length, 2);
 });

@@ -81,19 +81,30 @@ export class Operator {
     assert.match(head.out, /application\/gzip[^]*no-cache[^]*application\/octet-stream[^]*max-age=86400/);
   }
 
+  /** What is there stays as it is, whoever wrote it; what belongs to somebody else stops init before it makes anything. */
   async again(): Promise<void> {
-    const [before, first] = [
-      await this.ok(
-        'find /etc /srv /var/lib/lockstepd -newer /root/builder.pub -type f -path "*etc*" | xargs sha256sum',
-      ),
-      commandsOf('README.md').find(({ text }) => text.startsWith('lockstepd init primary')),
-    ];
-    assert.match((await this.ok(first?.text ?? '')).out, /^nothing to change/);
+    const first = commandsOf('README.md').find(({ text }) => text.startsWith('lockstepd init primary'))?.text ?? '';
+    const sums = 'find /etc -newer /root/builder.pub -type f | sort | xargs sha256sum';
+    const before = (await this.ok(sums)).out;
+    assert.match((await this.ok(first)).out, /^nothing to change/);
+    const mirror = await this.ok('lockstepd init mirror paris --type rsync --host mirror.example.net');
+    assert.match(mirror.out, /^nothing to change/m);
+    assert.equal((await this.ok(sums)).out, before);
+
+    const keys = '/etc/lockstepd/authorized_keys.d/repoupload-example';
+    const edited = await this.ok(`cp ${keys} keys; echo '# mine' > ${keys}; ${first}; cat ${keys}; cp keys ${keys}`);
     assert.match(
-      (await this.ok('lockstepd init mirror paris --type rsync --host mirror.example.net')).out,
-      /^nothing to change/m,
+      edited.out,
+      /^\S+repoupload-example is there and is not changed; this would be in it:\n {4}restrict,/m,
     );
-    assert.equal((await this.ok('find /etc -newer /root/builder.pub -type f | xargs sha256sum')).out, before.out);
+    assert.ok(edited.out.endsWith('\n# mine\n'));
+
+    await this.ok('install -d -o nobody /srv/theirs');
+    const own = '--config /etc/other/lockstepd.yaml --root /srv/theirs --state /var/lib/other';
+    const refused = await this.#host.run(`${first.replace('example', 'other')} ${own}`);
+    assert.equal(refused.code, 1);
+    assert.match(refused.err, /^lockstepd: \/srv\/theirs belongs to uid \d+, expected root or lockstepd: /);
+    assert.notEqual((await this.#host.run('id repoupload-other')).code, 0, 'nothing was made');
   }
 
   async guide(): Promise<void> {

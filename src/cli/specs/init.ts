@@ -112,7 +112,7 @@ export const spec = {
   examples: [
     {
       command:
-        'lockstepd init primary --builder example --trust-key build.example.org.rsa.pub --builder-key builder.pub',
+        'lockstepd init primary --builder example --trust-key build.example.org.rsa.pub --builder-key builder.pub --hostname primary.example.org',
       does: 'set up a primary for one builder',
     },
     {
