@@ -78,7 +78,7 @@ async function adopt(
   const { root, state } = config;
   requireOwner(state);
   using _ = lockAll(config);
-  const log = createLog({ level: config.log.level, terminal: io.terminal });
+  const log = createLog({ level: config.log.level, terminal: io.terminal, write: io.err });
   const clock = systemClock;
   using store = openState(state, clock, log);
   const plain = isPlainDirectory(join(root, 'public'));

@@ -20,15 +20,17 @@ export interface LeveledLog extends Log {
   setLevel(level: LogLevel): void;
 }
 
-/** A log that writes to file descriptor 1. */
+/** A log that writes to file descriptor 1, or, for a command, in the words of a terminal where that writes. */
 export function createLog(options: {
   readonly level: LogLevel;
   readonly terminal: boolean;
+  readonly write?: (text: string) => void;
   /** Stdout is the journal of systemd. */
   readonly journal?: boolean;
 }): LeveledLog {
-  const { level, terminal, journal = false } = options;
-  const logger = terminal ? terminalLogger(level) : jsonLogger(level, journal);
+  const { level, terminal, journal = false, write } = options;
+  const toStdout = (text: string): void => void process.stdout.write(text);
+  const logger = terminal || write ? terminalLogger(level, write ?? toStdout) : jsonLogger(level, journal);
   return {
     debug: (event, fields) => logger.debug({ event, ...fields }),
     info: (event, fields) => logger.info({ event, ...fields }),
@@ -60,12 +62,12 @@ function jsonLogger(level: string, journal: boolean): pino.Logger {
   );
 }
 
-function terminalLogger(level: string): pino.Logger {
+function terminalLogger(level: string, write: (text: string) => void): pino.Logger {
   return pino(
     { ...base, level },
     {
       write: (line: string) => {
-        process.stdout.write(`${formatTerminalLine(JSON.parse(line) as Record<string, unknown>)}\n`);
+        write(`${formatTerminalLine(JSON.parse(line) as Record<string, unknown>)}\n`);
       },
     },
   );
