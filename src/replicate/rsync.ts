@@ -1,19 +1,18 @@
-/** The rsync transport: each call is one run of the local rsync over the warm connection, against rrsync or plain rsync at the mirror. */
+/** The rsync transport: each call is a run of rsync, or rrsync, at the mirror over the warm connection. */
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, posix } from 'node:path';
 import { errnoOf, TransportError } from '../errors.ts';
 import { escapeText } from '../system/log.ts';
-import { parseListing, unescapeName } from './rsync-listing.ts';
+import { parseListing } from './rsync-listing.ts';
 import { createRsyncRunner, fromNames, saidBy } from './rsync-run.ts';
 import type { SplicedResult } from './rsync-splice.ts';
 import type { SshTransportOptions } from './ssh-options.ts';
-import { bytesOf, type PutOptions, type Transport, type Wave } from './transport.ts';
+import { bytesOf, type PutOptions, type Transport, type TransportOptions, type Wave } from './transport.ts';
 
 /**
- * Up to this many bytes a put compares contents (`--ignore-times`: the delta algorithm then sends what differs); above, files
- * of the same size and second count as equal, so that a comparison of a whole tree reads no file. Indexes are put by
- * themselves and stay below.
+ * Up to this many bytes a wave is sent by us, and contents are compared; above, by an rsync of ours, and files of the same size
+ * and second count as equal, so that a comparison of a whole tree reads no file. Indexes are a wave of their own and stay below.
  */
 const compareContentsBelow = 64 * 1024 * 1024;
 /** A listing longer than this is no package directory. */
@@ -28,37 +27,34 @@ const listingLimit = 64 * 1024 * 1024;
  * directory. Throws TypeError for a target without a valid host key pin.
  */
 export function createRsyncTransport(options: SshTransportOptions): Transport {
-  const { root, at, run, check, close } = createRsyncRunner(options);
+  const { root, at, run, send: transfer, check, close } = createRsyncRunner(options);
   /** False once the mirror's rsync has turned out to be older than 3.2.4. */
   let fsync = options.fsync ?? true;
 
   async function put(sourceRoot: string, waves: readonly Wave[], callOptions: PutOptions): Promise<void> {
-    const send = (durably: boolean): Promise<void> =>
-      run(
-        callOptions,
-        [...waves, ...(durably ? [lastSync(waves)] : [])].map((wave, n) => {
-          const bytes = bytesOf([wave]);
-          const compares = bytes <= compareContentsBelow;
-          return {
-            args: [
-              ...fromNames,
-              '--times',
-              '--perms',
-              '--chmod=F644',
-              ...(callOptions.anew === true || compares ? ['--ignore-times'] : []),
-              ...(compares ? ['--out-format=%n', '--8-bit-output'] : []),
-              ...(durably ? ['--fsync'] : []),
-              './',
-              root,
-            ],
-            cwd: sourceRoot,
-            input: wave.map((file) => `${file.path}\0`).join(''),
-            bytes,
-            gated: n === waves.length - 1,
-            ...(compares ? { inspect: (stdout: string) => requireTaken(wave, stdout) } : {}),
-          };
-        }),
-      );
+    const { gate, ...ungated } = callOptions;
+    const send = async (durably: boolean): Promise<void> => {
+      let small: Wave[] = [];
+      for (const [n, wave] of waves.entries()) {
+        const isLast = n === waves.length - 1;
+        const isLarge = bytesOf([wave]) > compareContentsBelow;
+        if (!isLarge) small.push(wave);
+        if (small.length > 0 && (isLarge || isLast)) {
+          const sent = small;
+          small = [];
+          requireTaken(
+            sent,
+            await transfer(isLarge ? ungated : callOptions, { sourceRoot, waves: sent, fsync: durably }),
+          );
+        }
+        if (!isLarge) continue;
+        if (isLast) await gate;
+        await putLarge(sourceRoot, wave, ungated, durably, callOptions.anew === true);
+      }
+      const last = durably ? lastSync(waves) : [];
+      if (bytesOf([last]) > compareContentsBelow) await putLarge(sourceRoot, last, ungated, true, false);
+      else if (last.length > 0) await transfer(ungated, { sourceRoot, waves: [last], fsync: true });
+    };
     try {
       await send(fsync);
     } catch (error) {
@@ -66,6 +62,23 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
       await send(false);
       fsync = false;
     }
+  }
+
+  /** An rsync of ours hashes beside us what is much. */
+  function putLarge(
+    cwd: string,
+    wave: Wave,
+    callOptions: TransportOptions,
+    durably: boolean,
+    anew: boolean,
+  ): Promise<void> {
+    const given = ['--times', '--perms', '--chmod=F644', ...(anew ? ['--ignore-times'] : [])];
+    return run(callOptions, {
+      args: [...fromNames, ...given, ...(durably ? ['--fsync'] : []), './', root],
+      cwd,
+      input: wave.map((file) => `${file.path}\0`).join(''),
+      bytes: bytesOf([wave]),
+    });
   }
 
   return {
@@ -78,7 +91,7 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
       };
       await run(
         callOptions,
-        [{ args: ['--list-only', '--dirs', '--no-h', '--8-bit-output', `${at(directory)}/`], cwd: '/', onStdout }],
+        { args: ['--list-only', '--dirs', '--no-h', '--8-bit-output', `${at(directory)}/`], cwd: '/', onStdout },
         isAbsentDirectory,
       );
       if (length > listingLimit) throw new TransportError('protocol', 'permanent', `${directory}: listing too long`);
@@ -94,7 +107,7 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
       const to = await mkdtemp(join(tmpdir(), 'lockstepd-read-'));
       try {
         const args = [`--max-size=${maxBytes}`, at(file), './'];
-        await run(callOptions, [{ args, cwd: to }], isAbsentFile);
+        await run(callOptions, { args, cwd: to }, isAbsentFile);
         return await readFile(join(to, posix.basename(file)));
       } catch (error) {
         if (errnoOf(error) === 'ENOENT') return null;
@@ -112,13 +125,11 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
         for (const directory of new Set(paths.map((one) => posix.dirname(one)))) {
           await mkdir(join(empty, directory), { recursive: true });
         }
-        await run(callOptions, [
-          {
-            args: [...fromNames, '--existing', '--delete-missing-args', './', root],
-            cwd: empty,
-            input: paths.map((one) => `${one}\0`).join(''),
-          },
-        ]);
+        await run(callOptions, {
+          args: [...fromNames, '--existing', '--delete-missing-args', './', root],
+          cwd: empty,
+          input: paths.map((one) => `${one}\0`).join(''),
+        });
       } finally {
         await rm(empty, { recursive: true, force: true });
       }
@@ -138,14 +149,11 @@ function lastSync(waves: readonly Wave[]): Wave {
 }
 
 /**
- * Throws TransportError when the mirror passed over an index that it was told to compare: rrsync -no-overwrite leaves out what
- * is there, and ends well. Packages are not looked at: a wave of them may tell more than is kept, and none matters without
- * its index.
+ * Throws TransportError when the mirror passed over an index: rrsync -no-overwrite leaves out what is there, and ends well.
+ * Packages are not looked at: a wave of them may tell more than is kept, and none matters without its index.
  */
-function requireTaken(wave: Wave, stdout: string): void {
-  const lines = Buffer.from(stdout).toString('latin1').split('\n');
-  const taken = new Set(lines.map(unescapeName));
-  const left = wave.find(({ path }) => !path.endsWith('.apk') && !taken.has(path));
+function requireTaken(waves: readonly Wave[], taken: ReadonlySet<string>): void {
+  const left = waves.flat().find(({ path }) => !path.endsWith('.apk') && !taken.has(path));
   if (left === undefined) return;
   const message = `the account does not replace ${left.path}: take -no-overwrite from its authorized_keys line`;
   throw new TransportError('option_refused', 'permanent', escapeText(message));
