@@ -1,6 +1,6 @@
 /** The stream of an rsync at the other side: numbers as they stand at first, then frames of data and of messages. */
 import type { Readable } from 'node:stream';
-import { message } from './rsync-wire.ts';
+import { message, RunEnded, streamError } from './rsync-wire.ts';
 
 export interface FrameListener {
   /** A frame that is no data. */
@@ -9,14 +9,10 @@ export interface FrameListener {
   alive(): void;
 }
 
-/** The stream has ended while more was wanted. */
-export class StreamEnded extends Error {
-  override readonly name = 'StreamEnded';
-}
-
 /** Longer messages say nothing that a person would read. */
 const messageLimit = 64 * 1024;
 
+/** Holds what nobody has read yet: one who reads on always keeps that small. */
 export class FrameReader {
   readonly #listener: FrameListener;
   #framed = false;
@@ -25,6 +21,7 @@ export class FrameReader {
   #left = 0;
   #head: Buffer = Buffer.alloc(0);
   #text: Buffer[] = [];
+  #textLength = 0;
   /** Data that nobody has read yet. */
   #chunks: Buffer[] = [];
   #held = 0;
@@ -54,11 +51,11 @@ export class FrameReader {
     for (const chunk of rest) this.#parse(chunk);
   }
 
-  /** The next `count` bytes of data. Throws StreamEnded, or what `fail` was told. */
+  /** The next `count` bytes of data. Throws RunEnded at the end of the stream, or what `fail` was told. */
   async read(count: number): Promise<Buffer> {
     while (this.#held < count) {
       if (this.#failure) throw this.#failure;
-      if (this.#ended) throw new StreamEnded('the rsync there ended early');
+      if (this.#ended) throw new RunEnded(streamError, 'ended early');
       this.#wanted = count;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
@@ -68,7 +65,7 @@ export class FrameReader {
     return this.#pull(count);
   }
 
-  /** Whoever reads, now or later, gets this error. */
+  /** Whoever reads, now or later, gets this error; what comes is thrown away. */
   fail(error: Error): void {
     this.#failure ??= error;
     this.#wanted = 0;
@@ -125,7 +122,8 @@ export class FrameReader {
       this.#left -= part.length;
       if (this.#kind === message.data) this.#push(part);
       else {
-        if (this.#text.reduce((sum, one) => sum + one.length, 0) < messageLimit) this.#text.push(part);
+        if (this.#textLength < messageLimit) this.#text.push(part);
+        this.#textLength += part.length;
         if (this.#left === 0) this.#endFrame();
       }
     }
@@ -134,7 +132,7 @@ export class FrameReader {
   #endFrame(): void {
     if (this.#kind === message.data) return;
     const text = Buffer.concat(this.#text);
-    this.#text = [];
+    [this.#text, this.#textLength] = [[], 0];
     this.#listener.message(this.#kind, text);
   }
 }

@@ -126,6 +126,7 @@ export function createRsyncRunner(options: SshTransportOptions): RsyncRunner {
         sourceRoot,
         waves,
         gate,
+        lastTwice: fsync,
         pace,
         clock,
         signal,

@@ -2,35 +2,31 @@
  * Brings waves of files to the rsync at the other end of a channel in one run, as no rsync program does: a wave begins only
  * when that rsync has said of each file before it that it lies under its name.
  */
-import { createHash, type Hash } from 'node:crypto';
-import type { FileHandle } from 'node:fs/promises';
 import { abortable } from '../system/abortable.ts';
 import type { Clock } from '../system/clock.ts';
 import { Wake } from '../system/limit.ts';
 import type { SshCommand } from '../system/ssh.ts';
-import { FrameReader, StreamEnded } from './rsync-frames.ts';
+import { Delivery } from './rsync-delivery.ts';
+import { openToSend, type Source, sendFile } from './rsync-file.ts';
+import { FrameReader } from './rsync-frames.ts';
+import { fileList } from './rsync-list.ts';
+import { RsyncOutput } from './rsync-output.ts';
+import { type Request, RequestReader, unasked } from './rsync-requests.ts';
 import {
-  fileList,
   frame,
   int32,
-  itemBasisFollows,
-  itemNameFollows,
-  itemTransfer,
-  type ListedDirectory,
-  listOf,
   message,
-  NdxReader,
   NdxWriter,
   ndxDone,
+  newestProtocol,
   oldestProtocol,
+  protocolError,
   protocolVersion,
-  type SumHead,
-  sumHead,
-  varint,
+  RunEnded,
+  streamError,
   varintExtra,
-  weakSum,
 } from './rsync-wire.ts';
-import { openSource, QuickReads, readSource } from './source.ts';
+import { QuickReads } from './source.ts';
 import type { Pace, PushFile, Wave } from './transport.ts';
 
 export interface SendRun {
@@ -39,6 +35,8 @@ export interface SendRun {
   readonly waves: readonly Wave[];
   /** The last wave waits for it; when it rejects, the run does. */
   readonly gate?: Promise<void> | undefined;
+  /** The smallest file of the last wave goes once more when all the others lie there: its sync is after their renames. */
+  readonly lastTwice: boolean;
   readonly pace?: Pace | undefined;
   readonly clock: Clock;
   readonly signal: AbortSignal;
@@ -49,7 +47,7 @@ export interface SendRun {
 }
 
 export interface SendResult {
-  /** As an rsync of ours would have ended: 0, 23 when the other one could not take something, its code or 12 when it ended early, null when nobody knows why. */
+  /** As an rsync of ours would have ended: 0, 23 when the other one could not take something, its code or one of RunEnded, null when nobody knows why. */
   readonly code: number | null;
   /** What the other one told us, and what it said on stderr: the last 16 KiB of each. */
   readonly said: string;
@@ -59,26 +57,15 @@ export interface SendResult {
   readonly taken: ReadonlySet<string>;
 }
 
-/** What the generator there says of a file: it is to be said again, with the content if that is wanted. */
-interface Request {
-  readonly ndx: number;
-  /** The flags and what follows them. */
-  readonly attributes: Buffer;
-  readonly wants: Wants | null;
-}
-
-interface Wants {
-  readonly sums: SumHead;
-  readonly blocks: readonly { readonly weak: number; readonly strong: Buffer }[];
-}
-
 const textLimit = 16 * 1024;
-/** A file up to this size goes out in one piece; longer ones in pieces of this size. */
-const pieceBytes = 256 * 1024;
 /** Two ends of phases are answered as they come, a third one ends the transfer. */
 const phases = 2;
-/** The generator splits a file in blocks of at least 700 bytes; what is pushed here is no larger than this in all. */
-const mostBlocks = 1 << 20;
+/** RERR_PARTIAL of rsync's errcode.h. */
+const partial = 23;
+/** What has broken off is given so long to say why. */
+const lastWordsMs = 2000;
+const errors: readonly number[] = [message.errorXfer, message.error, message.errorSocket, message.errorUtf8];
+const kinds = new Set<number>(Object.values(message));
 
 /** Runs until the other side has ended. Throws the signal's reason, what the gate rejects with, TransportError `vanished` for a source. */
 export async function sendFiles(run: SendRun): Promise<SendResult> {
@@ -87,42 +74,26 @@ export async function sendFiles(run: SendRun): Promise<SendResult> {
 
 class Sender {
   readonly #run: SendRun;
-  readonly #list: readonly (PushFile | ListedDirectory)[];
-  /** By place in the list; null for a directory. */
-  readonly #waveOf: readonly (number | null)[];
+  readonly #delivery: Delivery;
   readonly #reader: FrameReader;
+  readonly #output: RsyncOutput;
   readonly #writer = new NdxWriter();
   readonly #quick: QuickReads;
   readonly #wake = new Wake();
-  /** Asked for and not yet begun, by wave. */
-  readonly #asked: Request[][];
-  /** Sent, and not yet known to lie under its name, by wave. */
-  readonly #pending: number[];
-  readonly #taken = new Set<string>();
-  readonly #confirmed = new Set<number>();
-  #isAllAsked = false;
-  /** Something was not taken: nothing more goes out, and the transfer comes to its end. */
-  #failed = false;
-  /** Nothing more can be said or heard. */
-  #broken: Error | null = null;
-  #onBroken: (() => void) | null = null;
+  /** Ends of phases that the other side has said. */
+  #ends = 0;
   /** What is wrong with a file of ours. */
-  #sourceError: unknown = null;
+  #sourceError: Error | null = null;
   #said = '';
   #stderr = '';
   #seed = 0;
-  #wroteAtMs: number;
 
   constructor(run: SendRun) {
     this.#run = run;
-    const waveOf = new Map(run.waves.flatMap((wave, n) => wave.map((file) => [file.path, n] as const)));
-    this.#list = listOf(run.waves.flat());
-    this.#waveOf = this.#list.map((one) => ('path' in one ? (waveOf.get(one.path) ?? null) : null));
-    this.#asked = run.waves.map(() => []);
-    this.#pending = run.waves.map(() => 0);
+    this.#delivery = new Delivery(run.waves);
     this.#quick = new QuickReads(run.clock);
-    this.#wroteAtMs = run.clock.monotonic();
     const { stream, stderr } = run.remote;
+    this.#output = new RsyncOutput(stream, run.clock, run.timeoutMs);
     this.#reader = new FrameReader(stream, {
       alive: () => run.onBytes(0),
       message: (kind, payload) => this.#heard(kind, payload),
@@ -134,282 +105,228 @@ class Sender {
 
   async run(): Promise<SendResult> {
     const { remote, signal } = this.#run;
-    let code: number | null = 0;
+    let ended: RunEnded | null = null;
     try {
-      const working = this.#work();
-      working.catch(() => {});
-      await abortable(working, signal);
-      remote.stream.end();
+      await abortable(this.#work(), signal);
     } catch (error) {
-      if (!(error instanceof StreamEnded)) {
+      if (!(error instanceof RunEnded)) {
         remote.end();
         throw error;
       }
-      code = 12;
-      remote.stream.end();
+      ended = error;
     }
-    const remoteCode = await abortable(remote.closed, signal);
-    if (this.#sourceError) throw this.#sourceError;
-    if (code !== 0) code = remoteCode === 0 ? code : remoteCode;
-    else if (this.#failed) code = 23;
-    return { code, said: this.#said, remoteStderr: this.#stderr, remoteCode, taken: this.#taken };
+    remote.stream.end();
+    const remoteCode = await this.#closed(ended !== null);
+    this.#throwSourceError();
+    const code = ended ? codeOf(ended, remoteCode) : this.#delivery.hasFailed() ? partial : 0;
+    const said = ended && code === ended.code ? `${this.#said}${ended.message}\n` : this.#said;
+    return { code, said, remoteStderr: this.#stderr, remoteCode, taken: this.#delivery.taken() };
+  }
+
+  /** The exit code of the other side; what has broken off is not waited for. */
+  async #closed(isBroken: boolean): Promise<number | null> {
+    const { clock, remote, signal } = this.#run;
+    const over = new AbortController();
+    const giveUp = async (): Promise<void> => {
+      await clock.sleep(lastWordsMs, { signal: over.signal });
+      remote.end();
+    };
+    if (isBroken) giveUp().catch(() => {});
+    try {
+      return await abortable(remote.closed, signal);
+    } finally {
+      over.abort();
+    }
   }
 
   async #work(): Promise<void> {
-    // All that the other side has to know first, before it has said a word: what it may answer changes none of it.
-    await this.#write([int32(protocolVersion), ...frame(message.data, fileList(this.#list))]);
-    const version = (await this.#reader.read(4)).readInt32LE(0);
-    if (version < oldestProtocol) throw this.#ended(`protocol version mismatch: ${version} is too old`);
-    const [first = 0] = await this.#reader.read(1);
-    varint(first, await this.#reader.read(varintExtra(first)));
-    this.#seed = (await this.#reader.read(4)).readInt32LE(0);
-    this.#reader.startFrames();
-    const listening = this.#listen(Math.min(version, protocolVersion));
-    const sending = this.#send();
     try {
-      await Promise.all([listening, sending]);
+      const version = await this.#greet();
+      await this.#both(this.#listen(version), this.#send(version));
     } catch (error) {
-      // Neither goes on without the other.
-      this.#broken = error as Error;
-      this.#reader.fail(this.#broken);
-      this.#wake.wake();
-      this.#onBroken?.();
-      await Promise.allSettled([listening, sending]);
+      this.#break(error as Error);
       throw error;
     }
   }
 
-  /** Everything that is asked for, in the order of the waves, up to the end of the first phase. */
-  async #send(): Promise<void> {
-    const { gate, waves } = this.#run;
-    for (const [wave, asked] of this.#asked.entries()) {
-      if (wave === waves.length - 1 && gate) await this.#passed(gate);
-      for (;;) {
-        if (this.#broken) throw this.#broken;
-        const request = asked.shift();
-        if (request) await this.#answer(request);
-        else if (!this.#isAllAsked) await this.#woken();
-        else if (!this.#failed && (this.#pending[wave] ?? 0) > 0 && wave < waves.length - 1) await this.#woken();
-        else break;
-      }
-    }
-    await this.#write(frame(message.data, this.#writer.bytes(ndxDone)));
+  async #greet(): Promise<number> {
+    // All that the other side has to know first, before it has said a word: what it may answer changes none of it.
+    await this.#output.write([int32(protocolVersion), ...frame(message.data, fileList(this.#delivery.list))]);
+    const version = (await this.#reader.read(4)).readInt32LE(0);
+    // In the words of rsync, which whoever looks for them will find.
+    if (version < 1 || version > newestProtocol)
+      throw new RunEnded(protocolError, 'says no protocol version -- is your shell clean?');
+    if (version < oldestProtocol)
+      throw new RunEnded(protocolError, `speaks version ${version} of the protocol, from before rsync 3.0`);
+    // Flags of what both can: nothing that matters to a sender.
+    const [first] = (await this.#reader.read(1)) as unknown as [number];
+    await this.#reader.read(varintExtra(first));
+    this.#seed = (await this.#reader.read(4)).readInt32LE(0);
+    this.#reader.startFrames();
+    return Math.min(version, protocolVersion);
   }
 
-  /** Takes what is asked for; then the ends of the phases that follow. */
+  /** Neither goes on without the other. */
+  async #both(...both: readonly Promise<void>[]): Promise<void> {
+    const watched = both.map(async (one) => {
+      try {
+        await one;
+      } catch (error) {
+        this.#break(error as Error);
+        throw error;
+      }
+    });
+    const results = await Promise.allSettled(watched);
+    if (results.some(({ status }) => status === 'rejected')) this.#output.check();
+  }
+
+  #break(error: Error): void {
+    this.#output.fail(error);
+    this.#reader.fail(error);
+    this.#wake.wake();
+  }
+
+  /** Takes what is asked for, up to the end of the transfer; never waits for what is sent, so that little is held here. */
   async #listen(version: number): Promise<void> {
-    const reader = new NdxReader();
-    const next = (): Promise<number> => reader.next((count) => this.#reader.read(count));
-    for (let phase = 0; phase <= phases; ) {
-      const ndx = await next();
-      if (ndx === ndxDone) {
-        phase++;
-        // The first end is answered by whoever sends: not before all has gone out.
-        if (phase > 1) await this.#write(frame(message.data, this.#writer.bytes(ndxDone)));
-        else this.#isAllAsked = true;
-        this.#wake.wake();
-        continue;
+    const requests = new RequestReader(this.#delivery.list, (count) => this.#reader.read(count));
+    for (const most = phases + 1 + (version >= 31 ? 2 : 1); this.#ends < most; this.#wake.wake()) {
+      const request = await requests.next();
+      if (request && this.#ends > phases) throw new RunEnded(protocolError, 'does not end');
+      if (request) this.#delivery.ask(request);
+      else this.#ends++;
+      if (this.#ends > 0) this.#delivery.endAsking();
+    }
+  }
+
+  /** Everything that is asked for, wave by wave; then the ends of the phases. */
+  async #send(version: number): Promise<void> {
+    const { gate, lastTwice, waves } = this.#run;
+    const last = waves.length - 1;
+    for (let wave = 0; wave <= last; wave++) {
+      if (wave === last && gate) await this.#passed(gate);
+      await this.#sendUpTo(wave);
+    }
+    const again = this.#delivery.smallestOfLast();
+    if (lastTwice && again !== undefined && !this.#delivery.hasFailed()) {
+      await this.#answer(unasked(again));
+      await this.#sendUpTo(last);
+    }
+    for (let phase = 1; phase <= phases + 1; phase++) {
+      while (this.#ends < phase) await this.#woken();
+      await this.#sendUpTo(last);
+      await this.#output.writeData(this.#writer.bytes(ndxDone));
+    }
+    if (version < 31) return;
+    while (this.#ends <= phases + 1) await this.#woken();
+    await this.#output.writeData(this.#writer.bytes(ndxDone));
+  }
+
+  /** Resolves when all up to this wave lies there, or nothing more may go out. */
+  async #sendUpTo(wave: number): Promise<void> {
+    for (;;) {
+      this.#output.check();
+      for (const { ndx, sums } of this.#delivery.takeNew()) {
+        if (sums) await this.#output.write(frame(message.noSend, int32(ndx)));
       }
-      const request = await this.#request(ndx);
-      const wave = this.#waveOf[ndx];
-      if (wave === undefined || (wave === null && request.wants))
-        throw this.#ended(`asks for file ${ndx} of ${this.#list.length}`);
-      // What did not arrive as it was sent is asked for once more.
-      if (phase > 0) await this.#answer(request);
-      else {
-        this.#asked[wave ?? 0]?.push(request);
-        this.#wake.wake();
-      }
-    }
-    for (let left = version >= 31 ? 2 : 1; left > 0; left--) {
-      if ((await next()) !== ndxDone) throw this.#ended('does not end');
-      if (left === 2) await this.#write(frame(message.data, this.#writer.bytes(ndxDone)));
+      const request = this.#delivery.next(wave);
+      if (request) await this.#answer(request);
+      else if (this.#delivery.isThere(wave) || (this.#delivery.hasFailed() && this.#ends > 0)) return;
+      else await this.#woken();
     }
   }
 
-  /** What stands behind the number of a file. */
-  async #request(ndx: number): Promise<Request> {
-    const parts = [await this.#reader.read(2)];
-    const flags = parts[0]?.readUInt16LE(0) ?? 0;
-    if (flags & itemBasisFollows) parts.push(await this.#reader.read(1));
-    if (flags & itemNameFollows) {
-      const [first = 0] = parts[parts.push(await this.#reader.read(1)) - 1] as Buffer;
-      const low = first & 0x80 ? ((parts[parts.push(await this.#reader.read(1)) - 1] as Buffer)[0] ?? 0) : 0;
-      parts.push(await this.#reader.read(first & 0x80 ? (first & 0x7f) * 256 + low : first));
-    }
-    const attributes = Buffer.concat(parts);
-    if ((flags & itemTransfer) === 0) return { ndx, attributes, wants: null };
-    const head = await this.#reader.read(16);
-    const [count = 0, blockLength = 0, strongLength = 0, lastLength = 0] = [0, 4, 8, 12].map((at) =>
-      head.readInt32LE(at),
-    );
-    if (count < 0 || count > mostBlocks || strongLength < 0 || strongLength > 64)
-      throw this.#ended(`knows a file by ${count} sums of ${strongLength} bytes`);
-    const blocks: Wants['blocks'][number][] = [];
-    for (let left = count; left > 0; left--) {
-      const sum = await this.#reader.read(4 + strongLength);
-      blocks.push({ weak: sum.readUInt32LE(0), strong: sum.subarray(4) });
-    }
-    return { ndx, attributes, wants: { sums: { count, blockLength, strongLength, lastLength }, blocks } };
-  }
-
-  async #answer({ ndx, attributes, wants }: Request): Promise<void> {
-    if (this.#failed && wants) return this.#write(frame(message.noSend, int32(ndx)));
-    const again = Buffer.concat([this.#writer.bytes(ndx), attributes]);
-    if (!wants) return this.#write(frame(message.data, again));
-    await this.#sendFile(ndx, Buffer.concat([again, sumHead(wants.sums)]), wants);
-  }
-
-  async #sendFile(ndx: number, head: Buffer, wants: Wants): Promise<void> {
-    const { pace, signal, sourceRoot } = this.#run;
-    const { sums } = wants;
-    const file = this.#list[ndx] as PushFile;
-    const wave = this.#waveOf[ndx] ?? 0;
-    const hash = createHash('md5');
-    const end = (): Buffer => Buffer.concat([int32(0), hash.digest()]);
-    const wait = async (bytes: number): Promise<void> => {
-      await pace?.(bytes, { signal, onWait: () => this.#keepAlive() });
-    };
-    const whole = file.size <= pieceBytes ? Buffer.allocUnsafe(file.size) : null;
-    let source: FileHandle | null;
+  async #answer({ ndx, attributes, sums }: Request): Promise<void> {
+    const { onBytes, pace, signal, sourceRoot } = this.#run;
+    const file = this.#delivery.list[ndx] as PushFile;
+    if (!sums) return this.#output.writeData(this.#writer.bytes(ndx), attributes);
+    if (this.#delivery.hasFailed()) return;
+    let source: Source;
     try {
-      source = whole && this.#quick.read(sourceRoot, file, whole) ? null : await openSource(sourceRoot, file);
+      source = await openToSend(sourceRoot, file, this.#quick);
     } catch (error) {
-      this.#sourceError = error;
-      this.#failed = true;
-      return this.#write(frame(message.noSend, int32(ndx)));
-    }
-    this.#taken.add(file.path);
-    if (!this.#confirmed.has(ndx)) this.#pending[wave] = (this.#pending[wave] ?? 0) + 1;
-    if (whole && !source) {
-      await wait(whole.length);
-      await this.#write(frame(message.data, Buffer.concat([head, ...this.#tokens(wants, whole, 0, hash), end()])));
-      this.#run.onBytes(whole.length);
+      this.#sourceError = error as Error;
+      this.#delivery.fail();
       return;
     }
-    if (!source) return;
-    try {
-      await this.#write(frame(message.data, head));
-      // Pieces end where blocks do.
-      const step =
-        sums.blockLength > 0 ? Math.max(1, Math.floor(pieceBytes / sums.blockLength)) * sums.blockLength : pieceBytes;
-      for (let at = 0; at < file.size; at += step) {
-        const piece = Buffer.allocUnsafe(Math.min(step, file.size - at));
-        await readSource(source, piece, at, file);
-        await wait(piece.length);
-        await this.#write(frame(message.data, Buffer.concat(this.#tokens(wants, piece, at, hash))));
-        this.#run.onBytes(piece.length);
-      }
-      await this.#write(frame(message.data, end()));
-    } finally {
-      await source.close();
-    }
-  }
-
-  /** A piece as its blocks that are there already, each by its number, and the bytes of the rest. */
-  #tokens({ sums, blocks }: Wants, piece: Buffer, offset: number, hash: Hash): Buffer[] {
-    hash.update(piece);
-    if (blocks.length === 0) return piece.length === 0 ? [] : [int32(piece.length), piece];
-    const parts: Buffer[] = [];
-    let from = 0;
-    const flush = (to: number): void => {
-      if (to > from) parts.push(int32(to - from), piece.subarray(from, to));
-      from = to;
-    };
-    for (let at = 0; at < piece.length; at += sums.blockLength) {
-      const n = (offset + at) / sums.blockLength;
-      const block = piece.subarray(at, at + sums.blockLength);
-      if (!this.#isBlock(block, n, sums, blocks[n])) continue;
-      flush(at);
-      parts.push(int32(-(n + 1)));
-      from = at + block.length;
-    }
-    flush(piece.length);
-    return parts;
-  }
-
-  #isBlock(block: Buffer, n: number, sums: SumHead, there: Wants['blocks'][number] | undefined): boolean {
-    const isLast = n === sums.count - 1;
-    const length = isLast && sums.lastLength !== 0 ? sums.lastLength : sums.blockLength;
-    if (!there || block.length !== length || weakSum(block) !== there.weak) return false;
-    const strong = createHash('md5');
-    if (this.#seed !== 0) strong.update(int32(this.#seed));
-    return strong.update(block).digest().subarray(0, there.strong.length).equals(there.strong);
+    this.#delivery.begin(ndx);
+    await sendFile({
+      file,
+      source,
+      head: Buffer.concat([this.#writer.bytes(ndx), attributes]),
+      sums,
+      seed: this.#seed,
+      output: this.#output,
+      pace: async (bytes) => pace?.(bytes, { signal, onWait: () => this.#keepAlive() }),
+      onBytes,
+    });
   }
 
   #heard(kind: number, payload: Buffer): void {
-    if (kind === message.success && payload.length >= 4) {
-      const ndx = payload.readInt32LE(0);
-      const [one, wave] = [this.#list[ndx], this.#waveOf[ndx]];
-      if (!one || wave == null || this.#confirmed.has(ndx)) return;
-      this.#confirmed.add(ndx);
-      if ('path' in one && this.#taken.has(one.path)) this.#pending[wave] = (this.#pending[wave] ?? 0) - 1;
-    } else if (kind === message.errorExit) this.#reader.fail(new StreamEnded('the rsync there gave up'));
-    else if (kind === message.ioError) this.#failed = true;
-    else if (
-      kind === message.errorXfer ||
-      kind === message.error ||
-      kind === message.warning ||
-      kind === message.errorSocket ||
-      kind === message.errorUtf8
-    ) {
-      const text = payload.toString('utf8');
-      this.#said = (this.#said + text).slice(-textLimit);
-      // What was damaged on its way is asked for again when everything else is done, and that never is while a wave waits.
-      this.#failed ||= kind !== message.warning || text.includes('failed verification');
+    const { length } = payload;
+    if (!kinds.has(kind)) this.#break(new RunEnded(streamError, `sends what is no message (${kind})`));
+    else if (kind === message.success && length === 4) this.#delivery.confirm(payload.readInt32LE(0));
+    else if (kind === message.errorExit) this.#break(new RunEnded(streamError, 'gave up'));
+    else if (kind === message.ioError) this.#delivery.fail();
+    else if (kind === message.warning || errors.includes(kind)) {
+      this.#said = (this.#said + payload.toString('utf8')).slice(-textLimit);
+      if (kind !== message.warning) this.#delivery.fail();
     } else return;
     this.#wake.wake();
   }
 
-  #ended(what: string): StreamEnded {
-    this.#said = (this.#said + `rsync there ${what}\n`).slice(-textLimit);
-    return new StreamEnded(what);
+  #throwSourceError(): void {
+    if (this.#sourceError) throw this.#sourceError;
   }
 
+  /** Waits for something to happen, without being taken for dead. */
   async #woken(): Promise<void> {
-    await this.#wake.wait((stop) => this.#run.clock.sleep(this.#run.timeoutMs, { signal: stop }));
+    const { clock, timeoutMs } = this.#run;
+    await this.#wake.wait((stop) => clock.sleep(timeoutMs / 3, { signal: stop }));
+    this.#output.check();
+    this.#output.keepAlive();
   }
 
-  /** Waits for `gate` without being taken for dead. */
+  /** Waits for `gate`, or for a failure that makes it idle; all that time the run shows signs of life. */
   async #passed(gate: Promise<void>): Promise<void> {
-    const { clock, timeoutMs } = this.#run;
-    let isOpen = false;
-    const opening = gate.then(() => {
-      isOpen = true;
-      this.#wake.wake();
-    });
-    // Told below, or by whoever made it when this run ends before.
-    opening.catch(() => this.#wake.wake());
-    while (!isOpen && !this.#failed && !this.#broken) {
-      await Promise.race([opening, this.#wake.wait((stop) => clock.sleep(timeoutMs / 3, { signal: stop }))]);
-      this.#keepAlive();
+    const shut = new Shut(gate, () => this.#wake.wake());
+    while (shut.check() && !this.#delivery.hasFailed()) {
+      await this.#woken();
+      this.#run.onBytes(0);
     }
   }
 
   #keepAlive(): void {
-    const { clock, onBytes, remote, timeoutMs } = this.#run;
-    onBytes(0);
-    if (clock.monotonic() - this.#wroteAtMs < timeoutMs / 4) return;
-    this.#wroteAtMs = clock.monotonic();
-    for (const part of frame(message.data, Buffer.alloc(0))) remote.stream.write(part);
+    this.#run.onBytes(0);
+    this.#output.keepAlive();
+  }
+}
+
+/** What a gate has come to. */
+class Shut {
+  #isShut = true;
+  #error: Error | null = null;
+
+  constructor(gate: Promise<void>, onChange: () => void) {
+    const follow = async (): Promise<void> => {
+      try {
+        await gate;
+        this.#isShut = false;
+      } catch (error) {
+        this.#error = error as Error;
+      }
+      onChange();
+    };
+    follow().catch(() => {});
   }
 
-  async #write(parts: readonly Buffer[]): Promise<void> {
-    const { stream } = this.#run.remote;
-    this.#wroteAtMs = this.#run.clock.monotonic();
-    if (this.#broken) throw this.#broken;
-    if (stream.destroyed || stream.writableEnded) throw new StreamEnded('the channel is closed');
-    if (stream.write(parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts))) return;
-    await new Promise<void>((resolve) => {
-      const done = (): void => {
-        stream.off('drain', done).off('close', done);
-        resolve();
-      };
-      stream.on('drain', done).on('close', done);
-      // Whoever reads has heard of the end first.
-      this.#onBroken = done;
-    });
-    this.#onBroken = null;
-    if (this.#broken) throw this.#broken;
+  /** True while it is shut. Throws what it was rejected with. */
+  check(): boolean {
+    if (this.#error) throw this.#error;
+    return this.#isShut;
   }
+}
+
+/** What an end of ours is called when the other side has a code of its own: that tells more than that it ended early. */
+function codeOf({ code }: RunEnded, remoteCode: number | null): number | null {
+  return code === streamError && remoteCode !== 0 ? remoteCode : code;
 }

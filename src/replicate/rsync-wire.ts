@@ -1,9 +1,26 @@
 /** The bytes of rsync's protocol, versions 30 and 31, as far as a sender of regular files needs them. */
 
+/** The run cannot go on; `code` is what an rsync of ours would end with. */
+export class RunEnded extends Error {
+  override readonly name = 'RunEnded';
+  readonly code: number;
+
+  constructor(code: number, what: string) {
+    super(`the rsync there ${what}`);
+    this.code = code;
+  }
+}
+
+/** RERR_PROTOCOL and RERR_STREAMIO of rsync's errcode.h. */
+export const protocolError = 2;
+export const streamError = 12;
+
 /** The version that we speak at the most. */
 export const protocolVersion = 31;
 /** Older ones are of before 2008 and have other numbers and frames. */
 export const oldestProtocol = 30;
+/** What says that it is newer than this is no rsync. */
+export const newestProtocol = 40;
 
 /** Kinds of frames: MSG_* of rsync.h. */
 export const message = {
@@ -14,7 +31,10 @@ export const message = {
   warning: 4,
   errorSocket: 5,
   log: 6,
+  client: 7,
   errorUtf8: 8,
+  redo: 9,
+  stats: 10,
   ioError: 22,
   ioTimeout: 33,
   noop: 42,
@@ -23,11 +43,6 @@ export const message = {
   deleted: 101,
   noSend: 102,
 } as const;
-
-/** Of what a generator says of a file: its content is wanted; a byte, or a name, follows. */
-export const itemTransfer = 0x8000;
-export const itemBasisFollows = 0x0800;
-export const itemNameFollows = 0x1000;
 
 /** Stands for a number of a file: the end of a phase. */
 export const ndxDone = -1;
@@ -87,7 +102,7 @@ export class NdxWriter {
   }
 }
 
-/** Reads what an `NdxWriter` says, through a reader of so many bytes. */
+/** Reads what an `NdxWriter` says, through a reader of so many bytes. Throws RunEnded for a number that none may say to a sender. */
 export class NdxReader {
   #before = -1;
 
@@ -95,105 +110,11 @@ export class NdxReader {
     const [first] = (await read(1)) as unknown as [number];
     if (first === 0) return ndxDone;
     // Negative numbers other than the end are for lists that come in parts, which nobody asks for here.
-    if (first === 0xff) throw new RangeError('a number of a file list that was not agreed on');
+    if (first === 0xff) throw new RunEnded(protocolError, 'names a file by a number that was not agreed on');
     if (first !== 0xfe) return (this.#before += first);
     const [high, low] = (await read(2)) as unknown as [number, number];
     if ((high & 0x80) === 0) return (this.#before += (high << 8) | low);
     const [second, third] = (await read(2)) as unknown as [number, number];
     return (this.#before = ((high & 0x7f) << 24) | low | (second << 8) | (third << 16));
   }
-}
-
-export interface ListedFile {
-  readonly path: string;
-  readonly size: number;
-  readonly mtimeSeconds: number;
-}
-
-/** Directories of the files: only so that the other side finds them; it leaves those that it has as they are. */
-export interface ListedDirectory {
-  readonly directory: string;
-}
-
-export type Listed = ListedFile | ListedDirectory;
-
-const modes = { file: 0o100644, directory: 0o040755 };
-const topDirectory = 0x01;
-const sameMode = 0x02;
-const extendedFlags = 0x04;
-const longName = 0x40;
-const sameTime = 0x80;
-const noContent = 0x0100;
-
-/**
- * What is to be said of `files`, in the order in which both sides number it since version 29 of the protocol: bytewise,
- * directories as if they ended with a slash, and in each directory its files before what lies deeper.
- */
-export function listOf<T extends ListedFile>(files: readonly T[]): (T | ListedDirectory)[] {
-  const directories = new Set(files.flatMap(({ path }) => ancestorsOf(path)));
-  const keyed = [
-    ...[...directories].map((directory) => ({ one: { directory }, within: `${directory}/`, name: '' })),
-    ...files.map((one) => {
-      const cut = one.path.lastIndexOf('/') + 1;
-      return { one, within: one.path.slice(0, cut), name: one.path.slice(cut) };
-    }),
-  ].map(({ one, within, name }) => ({ one, within: Buffer.from(within), name: Buffer.from(name) }));
-  keyed.sort((a, b) => {
-    const shared = Math.min(a.within.length, b.within.length);
-    const order = a.within.compare(b.within, 0, shared, 0, shared);
-    return order || a.within.length - b.within.length || a.name.compare(b.name);
-  });
-  return keyed.map(({ one }) => one);
-}
-
-/** A file list: each name whole, with size, time and mode. */
-export function fileList(list: readonly Listed[]): Buffer {
-  const parts: Buffer[] = [];
-  let before = { mode: 0, mtimeSeconds: -1 };
-  for (const one of list) {
-    const isFile = 'path' in one;
-    const name = Buffer.from(isFile ? one.path : one.directory);
-    const { size, mtimeSeconds } = isFile ? one : { size: 0, mtimeSeconds: 0 };
-    const mode = isFile ? modes.file : modes.directory;
-    let flags = isFile ? 0 : topDirectory | noContent;
-    if (name.length > 255) flags |= longName;
-    if (mode === before.mode) flags |= sameMode;
-    if (mtimeSeconds === before.mtimeSeconds) flags |= sameTime;
-    // A zero would end the list.
-    if (flags === 0 || flags > 0xff) parts.push(Buffer.from([flags | extendedFlags, flags >> 8]));
-    else parts.push(Buffer.from([flags]));
-    parts.push(name.length > 255 ? varlong(name.length, 1) : Buffer.from([name.length]), name, varlong(size, 3));
-    if ((flags & sameTime) === 0) parts.push(varlong(mtimeSeconds, 4));
-    if ((flags & sameMode) === 0) parts.push(int32(mode));
-    before = { mode, mtimeSeconds };
-  }
-  return Buffer.concat([...parts, Buffer.from([0])]);
-}
-
-function ancestorsOf(path: string): string[] {
-  const found: string[] = [];
-  for (let cut = path.lastIndexOf('/'); cut > 0; cut = path.lastIndexOf('/', cut - 1)) found.push(path.slice(0, cut));
-  return found;
-}
-
-/** What a generator says of the blocks of the file that it has: how many, how long, how much of each strong sum, the last one's length. */
-export interface SumHead {
-  readonly count: number;
-  readonly blockLength: number;
-  readonly strongLength: number;
-  readonly lastLength: number;
-}
-
-export function sumHead({ count, blockLength, strongLength, lastLength }: SumHead): Buffer {
-  return Buffer.concat([count, blockLength, strongLength, lastLength].map(int32));
-}
-
-/** The weak sum of a block: two sums of its bytes, taken as signed. */
-export function weakSum(block: Uint8Array): number {
-  let [plain, weighted] = [0, 0];
-  for (const byte of block) {
-    plain = (plain + ((byte << 24) >> 24)) | 0;
-    weighted = (weighted + plain) | 0;
-  }
-  return ((plain & 0xffff) | (weighted << 16)) >>> 0;
 }

@@ -53,7 +53,6 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
       }
       const last = durably ? lastSync(waves) : [];
       if (bytesOf([last]) > compareContentsBelow) await putLarge(sourceRoot, last, ungated, true, false);
-      else if (last.length > 0) await transfer(ungated, { sourceRoot, waves: [last], fsync: true });
     };
     try {
       await send(fsync);
