@@ -13,6 +13,7 @@ export class Delivery {
   readonly list: readonly (PushFile | ListedDirectory)[];
   /** By place in the list; directories go with the first. */
   readonly #waveOf: readonly number[];
+  readonly lastWave: number;
   /** Asked for and not yet turned down. */
   #new: Request[] = [];
   /** Asked for and not yet begun, by wave. */
@@ -20,12 +21,15 @@ export class Delivery {
   /** Sent, and not yet known to lie under its name, by wave. */
   readonly #pending: number[];
   readonly #open = new Set<number>();
+  readonly #unconfirmed = new Set<number>();
   readonly #sent = new Set<number>();
-  #isAllAsked = false;
-  #failed = false;
+  #ends = 0;
+  #isStopped = false;
+  #hasComplaint = false;
 
   constructor(waves: readonly Wave[]) {
     const waveOf = new Map(waves.flatMap((wave, n) => wave.map((file) => [file.path, n] as const)));
+    this.lastWave = waves.length - 1;
     const files = new Map(waves.flat().map((file) => [file.path, file]));
     this.list = listOf([...files.values()]);
     this.#waveOf = this.list.map((one) => ('path' in one ? (waveOf.get(one.path) ?? 0) : 0));
@@ -40,9 +44,13 @@ export class Delivery {
     this.#new.push(request);
   }
 
-  /** The first round of requests is over: only what did not arrive as it was sent is asked for again. */
-  endAsking(): void {
-    this.#isAllAsked = true;
+  /** The other side has ended a phase; after the first only what did not arrive as it was sent is asked for again. */
+  end(): void {
+    this.#ends++;
+  }
+
+  ends(): number {
+    return this.#ends;
   }
 
   /** The files whose requests are to be turned down, each once. */
@@ -71,7 +79,6 @@ export class Delivery {
     this.#sent.add(ndx);
     this.#pending[wave] = (this.#pending[wave] ?? 0) + 1;
   }
-  readonly #unconfirmed = new Set<number>();
 
   /** The file lies under its name. */
   confirm(ndx: number): void {
@@ -81,16 +88,33 @@ export class Delivery {
 
   /** Everything up to this wave lies under its name. */
   isThere(wave: number): boolean {
-    return this.#isAllAsked && this.#new.length === 0 && this.#pending.slice(0, wave + 1).every((count) => count === 0);
+    return this.#ends > 0 && this.#new.length === 0 && this.#pending.slice(0, wave + 1).every((count) => count === 0);
   }
 
-  /** Something was not taken: nothing more may go out. */
-  fail(): void {
-    this.#failed = true;
+  /** Everything of this wave was asked for and has gone out. */
+  isSent(wave: number): boolean {
+    return this.list.every((one, ndx) => !('path' in one) || this.#waveOf[ndx] !== wave || this.#sent.has(ndx));
   }
 
-  hasFailed(): boolean {
-    return this.#failed;
+  /** Something was said that may mean a file that is not taken. */
+  complain(): void {
+    this.#hasComplaint = true;
+  }
+
+  /** Whether something was said since the last call. */
+  takeComplaint(): boolean {
+    const has = this.#hasComplaint;
+    this.#hasComplaint = false;
+    return has;
+  }
+
+  /** Nothing more may go out. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  isStopped(): boolean {
+    return this.#isStopped;
   }
 
   /** What was asked for and sent. */
@@ -105,8 +129,9 @@ export class Delivery {
 
   /** The smallest file of the last wave, if it was sent. */
   smallestOfLast(): number | undefined {
-    const last = this.#asked.length - 1;
     const sizeOf = (ndx: number): number => (this.list[ndx] as PushFile).size;
-    return [...this.#sent].filter((ndx) => this.#waveOf[ndx] === last).sort((a, b) => sizeOf(a) - sizeOf(b))[0];
+    return [...this.#sent]
+      .filter((ndx) => this.#waveOf[ndx] === this.lastWave)
+      .sort((a, b) => sizeOf(a) - sizeOf(b))[0];
   }
 }
