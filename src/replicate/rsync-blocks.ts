@@ -69,7 +69,7 @@ function isSame(block: Buffer, sum: Buffer, seed: number): boolean {
 }
 
 /** The weak sum of a block: two sums of its bytes, taken as signed. */
-export function weakSum(block: Uint8Array): number {
+function weakSum(block: Uint8Array): number {
   let [plain, weighted] = [0, 0];
   for (const byte of block) {
     plain = (plain + ((byte << 24) >> 24)) | 0;

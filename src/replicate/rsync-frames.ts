@@ -11,6 +11,7 @@ export interface FrameListener {
 
 /** Longer messages say nothing that a person would read. */
 const messageLimit = 64 * 1024;
+const kinds = new Set<number>(Object.values(message));
 
 /** Holds what nobody has read yet: one who reads on always keeps that small. */
 export class FrameReader {
@@ -105,7 +106,7 @@ export class FrameReader {
   }
 
   #parse(chunk: Buffer): void {
-    for (let at = 0; at < chunk.length; ) {
+    for (let at = 0; at < chunk.length && !this.#failure; ) {
       if (this.#left === 0) {
         const head = chunk.subarray(at, at + 4 - this.#head.length);
         this.#head = this.#head.length === 0 ? head : Buffer.concat([this.#head, head]);
@@ -114,6 +115,10 @@ export class FrameReader {
         const value = this.#head.readUInt32LE(0);
         this.#head = Buffer.alloc(0);
         [this.#kind, this.#left] = [(value >>> 24) - 7, value & 0xffffff];
+        if (!kinds.has(this.#kind)) {
+          this.fail(new RunEnded(streamError, `sends what is no message (${this.#kind})`));
+          return;
+        }
         if (this.#left === 0) this.#endFrame();
         continue;
       }

@@ -82,12 +82,6 @@ export function varintExtra(first: number): number {
   return Math.clz32(~(first << 24));
 }
 
-/** The number whose first byte is followed by `rest`, see `varlong`. */
-export function varint(first: number, rest: Buffer): number {
-  const high = first & ((1 << (7 - rest.length)) - 1);
-  return rest.toReversed().reduce((sum, byte) => sum * 256 + byte, rest.length < 8 ? high : 0);
-}
-
 /** Numbers of files are said as their distance from the one before. */
 export class NdxWriter {
   #before = -1;

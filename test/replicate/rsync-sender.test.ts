@@ -1,5 +1,6 @@
 /** Our sender against a real rsync: contents, orders, what little goes out, and that a wave waits for the one before. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
   existsSync,
@@ -9,11 +10,11 @@ import {
   readFileSync,
   rmSync,
   statSync,
-  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type SendResult, type SendRun, sendFiles } from '../../src/replicate/rsync-sender.ts';
@@ -192,10 +193,71 @@ test('a package that is not taken keeps the index back, and its reason is told',
     [world.add('r/p.apk', 'package'), world.add('r/q.apk', 'other')],
     [world.add('r/APKINDEX.tar.gz', 'new')],
   ];
-  const { code, remoteCode, said } = await world.send(waves, { lastTwice: true });
-  assert.deepEqual([code, remoteCode], [23, 23]);
-  assert.match(said, /p\.apk/);
+  const { remoteCode, said, remoteStderr, taken } = await world.send(waves, { lastTwice: true });
+  assert.equal(remoteCode, 23);
+  assert.match(said + remoteStderr, /could not make way for .*p\.apk/);
+  assert.deepEqual([...taken], ['r/q.apk']);
   assert.equal(readFileSync(join(world.root, 'r/APKINDEX.tar.gz'), 'utf8'), 'old');
+});
+
+test('packages that fail when they have been sent end the run, not its patience', {
+  skip,
+  timeout: 20_000,
+}, async (t) => {
+  const world = makeWorld(t);
+  writeFileSync(join(world.root, 'APKINDEX.tar.gz'), 'old');
+  const waves = [[world.add('p.apk', 'package'), world.add('q.apk', 'other')], [world.add('APKINDEX.tar.gz', 'new')]];
+  const aside = join(world.source, '.aside');
+  mkdirSync(aside);
+  const pace = async (): Promise<void> => rmSync(aside, { recursive: true, force: true });
+  const { code, remoteCode, remoteStderr, taken } = await world.send(waves, {
+    pace,
+    arguments: [`--temp-dir=${aside}`],
+  });
+  assert.deepEqual([code, remoteCode], [23, 23]);
+  assert.match(remoteStderr, /mkstemp .* failed: No such file or directory/);
+  assert.deepEqual([...taken].sort(), ['p.apk', 'q.apk']);
+  assert.equal(readFileSync(join(world.root, 'APKINDEX.tar.gz'), 'utf8'), 'old');
+});
+
+test('a word on stderr that means nothing holds nothing up', { skip }, async (t) => {
+  const world = makeWorld(t);
+  const waves = [[world.add('p.apk', 'package')], [world.add('APKINDEX.tar.gz', 'new')], [world.add('last', 'last')]];
+  let said = 0;
+  const gossip = new PassThrough();
+  const tapped = startRsyncServer(world.root);
+  const result = await sendFiles({
+    ...{ sourceRoot: world.source, waves, lastTwice: true, clock: systemClock, timeoutMs: 60_000 },
+    remote: { ...tapped.remote, stderr: gossip },
+    signal: new AbortController().signal,
+    onBytes: (bytes) => {
+      if (bytes > 0 && said++ === 0) gossip.write('a warning of nobody');
+    },
+  });
+  assert.deepEqual([result.code, result.remoteCode, result.taken.size], [0, 0, 3]);
+  assert.equal(readFileSync(join(world.root, 'last'), 'utf8'), 'last');
+});
+
+test('a full disk at the first package keeps the old index', { skip }, async (t) => {
+  const world = makeWorld(t);
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'none', world.root], { stdio: 'ignore' });
+  } catch {
+    return t.skip('no file system can be mounted here');
+  }
+  try {
+    writeFileSync(join(world.root, 'APKINDEX.tar.gz'), 'old');
+    const packages = [world.add('p.apk', randomBytes(1_000_000)), world.add('q.apk', 'small')];
+    const { code, remoteCode, said, remoteStderr } = await world.send([
+      packages,
+      [world.add('APKINDEX.tar.gz', 'new')],
+    ]);
+    assert.deepEqual([code, remoteCode], [11, 11]);
+    assert.match(said + remoteStderr, /No space left on device/);
+    assert.equal(readFileSync(join(world.root, 'APKINDEX.tar.gz'), 'utf8'), 'old');
+  } finally {
+    execFileSync('umount', ['-l', world.root]);
+  }
 });
 
 test('a source that is gone, or has another size, ends the run before the index', { skip }, async (t) => {
@@ -221,5 +283,4 @@ test('a file that changes there while it is compared is asked for again, and com
   };
   assertGood(await world.send([[file], [index]], { pace }));
   assert.deepEqual(readFileSync(join(world.root, 'r/a')), old);
-  utimesSync(join(world.source, 'r/a'), 1, 1);
 });
