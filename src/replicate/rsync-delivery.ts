@@ -14,6 +14,7 @@ export class Delivery {
   /** By place in the list; directories go with the first. */
   readonly #waveOf: readonly number[];
   readonly lastWave: number;
+  readonly #confirms: boolean;
   /** Asked for and not yet turned down. */
   #new: Request[] = [];
   /** Asked for and not yet begun, by wave. */
@@ -27,7 +28,9 @@ export class Delivery {
   #isStopped = false;
   #hasComplaint = false;
 
-  constructor(waves: readonly Wave[]) {
+  /** Without `confirms` nobody tells what lies under its name: what has gone out counts as there. */
+  constructor(waves: readonly Wave[], confirms: boolean) {
+    this.#confirms = confirms;
     const waveOf = new Map(waves.flatMap((wave, n) => wave.map((file) => [file.path, n] as const)));
     this.lastWave = waves.length - 1;
     const files = new Map(waves.flat().map((file) => [file.path, file]));
@@ -74,9 +77,9 @@ export class Delivery {
   /** The file goes out, for the first time or once more. */
   begin(ndx: number): void {
     const wave = this.#waveOf[ndx] ?? 0;
-    if (this.#unconfirmed.has(ndx)) return;
-    this.#unconfirmed.add(ndx);
     this.#sent.add(ndx);
+    if (!this.#confirms || this.#unconfirmed.has(ndx)) return;
+    this.#unconfirmed.add(ndx);
     this.#pending[wave] = (this.#pending[wave] ?? 0) + 1;
   }
 
@@ -84,6 +87,11 @@ export class Delivery {
   confirm(ndx: number): void {
     const wave = this.#waveOf[ndx] ?? 0;
     if (this.#unconfirmed.delete(ndx)) this.#pending[wave] = (this.#pending[wave] ?? 0) - 1;
+  }
+
+  /** All that was asked for up to now has been answered, and no more is to come. */
+  isAnswered(): boolean {
+    return this.#ends > 0 && this.#new.length === 0 && this.#asked.every((asked) => asked.length === 0);
   }
 
   /** Everything up to this wave lies under its name. */

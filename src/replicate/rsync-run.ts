@@ -32,6 +32,8 @@ interface SendRequest {
   readonly sourceRoot: string;
   readonly waves: readonly Wave[];
   readonly fsync: boolean;
+  readonly confirms: boolean;
+  readonly lastTwice: boolean;
 }
 
 export interface RsyncRunner {
@@ -103,30 +105,26 @@ export function createRsyncRunner(options: SshTransportOptions): RsyncRunner {
     });
   }
 
-  async function send(
-    callOptions: TransportOptions,
-    { sourceRoot, waves, fsync }: SendRequest,
-  ): Promise<ReadonlySet<string>> {
+  async function send(callOptions: TransportOptions, { fsync, ...request }: SendRequest): Promise<ReadonlySet<string>> {
     const { gate, onBytes, pace } = callOptions;
     const command = [
       'rsync --server -tpIRe.LsfxC',
       `--timeout=${timeoutSeconds}`,
       ...(fsync ? ['--fsync'] : []),
-      // It is told of each file that lies under its name, as if we were to remove our own then.
-      '--no-implied-dirs --remove-source-files .',
+      // It tells of each file that lies under its name, as if we were to remove our own then.
+      ...(request.confirms ? ['--remove-source-files'] : []),
+      '--no-implied-dirs .',
       `${path === '/' ? '' : path.replace(/\/+$/, '')}/.`.replaceAll(shellSpecial, '\\$&'),
     ].join(' ');
-    return withStallWatch(watchOf(callOptions, bytesOf(waves)), async (signal, alive) => {
+    return withStallWatch(watchOf(callOptions, bytesOf(request.waves)), async (signal, alive) => {
       const remote = await connection.exec(command, signal).catch((error: unknown) => {
         signal.throwIfAborted();
         throw connectionFault(error as Error);
       });
       const result = await sendFiles({
+        ...request,
         remote,
-        sourceRoot,
-        waves,
         gate,
-        lastTwice: fsync,
         pace,
         clock,
         signal,

@@ -28,6 +28,8 @@ import type { Wave } from './transport.ts';
 export interface SendRun extends WaveRun {
   readonly remote: SshCommand;
   readonly waves: readonly Wave[];
+  /** The rsync there tells of each file that lies under its name. Without that only one wave may go. */
+  readonly confirms: boolean;
 }
 
 export interface SendResult {
@@ -69,7 +71,7 @@ class Sender {
 
   constructor(run: SendRun) {
     this.#run = run;
-    this.#delivery = new Delivery(run.waves);
+    this.#delivery = new Delivery(run.waves, run.confirms);
     const { stream, stderr } = run.remote;
     this.#output = new RsyncOutput(stream, run.clock, run.timeoutMs);
     this.#reader = new FrameReader(stream, {

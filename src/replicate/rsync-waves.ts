@@ -63,14 +63,11 @@ class WaveSender {
     const { lastWave } = delivery;
     for (let wave = 0; wave <= lastWave; wave++) {
       if (wave === lastWave && gate) await this.#passed(gate);
-      await this.#sendUpTo(wave);
+      // The receiver takes files one after the other: this one is behind the renames of all the others.
+      const again = wave === lastWave && lastTwice ? () => this.#again() : null;
+      await this.#sendUpTo(wave, again);
       // The rsync there passed over something, with a word or without.
       if (!delivery.isSent(wave)) delivery.stop();
-    }
-    const again = delivery.smallestOfLast();
-    if (lastTwice && again !== undefined && !delivery.isStopped()) {
-      await this.#answer(unasked(again));
-      await this.#sendUpTo(lastWave);
     }
     // Each end is answered by one; since version 31 there is one more goodbye.
     for (const most = version >= 31 ? 4 : 3; this.#phase < most; ) {
@@ -79,9 +76,10 @@ class WaveSender {
     }
   }
 
-  /** Resolves when all up to this wave lies there, or nothing more may go out. */
-  async #sendUpTo(wave: number): Promise<void> {
+  /** Resolves when all up to this wave lies there, or nothing more may go out. `onAnswered` runs once all that was asked for has gone out. */
+  async #sendUpTo(wave: number, onAnswered: (() => Promise<void>) | null): Promise<void> {
     const { delivery, output } = this.#talk;
+    let andThen = onAnswered;
     for (;;) {
       output.check();
       for (const { ndx, sums } of delivery.takeNew()) {
@@ -89,7 +87,11 @@ class WaveSender {
       }
       const request = delivery.next(wave);
       if (request) await this.#answer(request);
-      else if (delivery.isThere(wave) || (delivery.isStopped() && delivery.ends() > 0)) break;
+      else if (andThen && delivery.isAnswered()) {
+        const then = andThen;
+        andThen = null;
+        await then();
+      } else if (delivery.isThere(wave) || (delivery.isStopped() && delivery.ends() > 0)) break;
       else if (!(await this.#clarified())) await this.#woken();
     }
     if (this.#question === 'asked') this.#question = 'answered';
@@ -111,6 +113,11 @@ class WaveSender {
       this.#question === 'asked' ? delivery.ends() > 1 : this.#question === 'answered' && delivery.takeComplaint();
     if (isLost) delivery.stop();
     return isLost;
+  }
+
+  async #again(): Promise<void> {
+    const smallest = this.#talk.delivery.smallestOfLast();
+    if (smallest !== undefined) await this.#answer(unasked(smallest));
   }
 
   async #answer({ ndx, attributes, sums }: Request): Promise<void> {

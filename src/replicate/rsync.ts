@@ -8,13 +8,23 @@ import { parseListing } from './rsync-listing.ts';
 import { createRsyncRunner, fromNames, saidBy } from './rsync-run.ts';
 import type { SplicedResult } from './rsync-splice.ts';
 import type { SshTransportOptions } from './ssh-options.ts';
-import { bytesOf, type PutOptions, type Transport, type TransportOptions, type Wave } from './transport.ts';
+import { bytesOf, type PushFile, type PutOptions, type Transport, type Wave } from './transport.ts';
 
 /**
  * Up to this many bytes a wave is sent by us, and contents are compared; above, by an rsync of ours, and files of the same size
  * and second count as equal, so that a comparison of a whole tree reads no file. Indexes are a wave of their own and stay below.
  */
 const compareContentsBelow = 64 * 1024 * 1024;
+/** How a run goes: what an account may refuse. */
+interface Way {
+  /** Before 3.2.4 rsync does not know --fsync. */
+  readonly fsync: boolean;
+  /** `rrsync -no-del` refuses --remove-source-files: then nobody tells what has arrived, and each wave is a run of its own. */
+  readonly confirms: boolean;
+}
+const allWays: readonly Way[] = [true, false].flatMap((confirms) =>
+  [true, false].map((fsync) => ({ fsync, confirms })),
+);
 /** A listing longer than this is no package directory. */
 const listingLimit = 64 * 1024 * 1024;
 
@@ -28,52 +38,59 @@ const listingLimit = 64 * 1024 * 1024;
  */
 export function createRsyncTransport(options: SshTransportOptions): Transport {
   const { root, at, run, send: transfer, check, close } = createRsyncRunner(options);
-  /** False once the mirror's rsync has turned out to be older than 3.2.4. */
-  let fsync = options.fsync ?? true;
+  /** Those that the account has not refused yet. */
+  let ways = allWays.filter(({ fsync }) => !fsync || (options.fsync ?? true));
 
   async function put(sourceRoot: string, waves: readonly Wave[], callOptions: PutOptions): Promise<void> {
-    const { gate, ...ungated } = callOptions;
-    const send = async (durably: boolean): Promise<void> => {
-      let small: Wave[] = [];
-      for (const [n, wave] of waves.entries()) {
-        const isLast = n === waves.length - 1;
-        const isLarge = bytesOf([wave]) > compareContentsBelow;
-        if (!isLarge) small.push(wave);
-        if (small.length > 0 && (isLarge || isLast)) {
-          const sent = small;
-          small = [];
-          requireTaken(
-            sent,
-            await transfer(isLarge ? ungated : callOptions, { sourceRoot, waves: sent, fsync: durably }),
-          );
-        }
-        if (!isLarge) continue;
-        if (isLast) await gate;
-        await putLarge(sourceRoot, wave, ungated, durably, callOptions.anew === true);
-      }
-      const last = durably ? lastSync(waves) : [];
-      if (bytesOf([last]) > compareContentsBelow) await putLarge(sourceRoot, last, ungated, true, false);
-    };
-    try {
-      await send(fsync);
-    } catch (error) {
-      if (!fsync || !(error instanceof TransportError) || error.reason !== 'option_refused') throw error;
-      await send(false);
-      fsync = false;
+    let refusal: TransportError | undefined;
+    for (const way of ways) {
+      const done = await send(way, sourceRoot, waves, callOptions).catch((error: unknown) => {
+        if (!(error instanceof TransportError) || error.reason !== 'option_refused') throw error;
+        refusal ??= error;
+        return null;
+      });
+      if (!done) continue;
+      ways = ways.slice(ways.indexOf(way));
+      requireTaken(done.left);
+      return;
     }
+    throw refusal as TransportError;
+  }
+
+  /** Waves that are not large go together, where they may. */
+  async function send(
+    { fsync, confirms }: Way,
+    sourceRoot: string,
+    waves: readonly Wave[],
+    { gate, ...callOptions }: PutOptions,
+  ): Promise<{ left: readonly string[] }> {
+    const left: string[] = [];
+    let together: Wave[] = [];
+    for (const [n, wave] of waves.entries()) {
+      const [isLast, isLarge] = [n === waves.length - 1, bytesOf([wave]) > compareContentsBelow];
+      if (!isLarge) together.push(wave);
+      if (together.length > 0 && (isLarge || isLast || !confirms)) {
+        const ends = isLast && !isLarge;
+        const request = { sourceRoot, waves: together, fsync, confirms, lastTwice: fsync && ends };
+        const taken = await transfer({ ...callOptions, ...(ends && gate && { gate }) }, request);
+        left.push(...together.flat().flatMap(({ path }) => (taken.has(path) ? [] : [path])));
+        together = [];
+      }
+      if (!isLarge) continue;
+      if (isLast) await gate;
+      await putLarge(sourceRoot, wave, callOptions, fsync);
+      const again = smallestOf(wave);
+      const request = { sourceRoot, waves: [[again]], fsync, confirms, lastTwice: false };
+      if (fsync && isLast && again.size <= compareContentsBelow) await transfer(callOptions, request);
+    }
+    return { left };
   }
 
   /** An rsync of ours hashes beside us what is much. */
-  function putLarge(
-    cwd: string,
-    wave: Wave,
-    callOptions: TransportOptions,
-    durably: boolean,
-    anew: boolean,
-  ): Promise<void> {
-    const given = ['--times', '--perms', '--chmod=F644', ...(anew ? ['--ignore-times'] : [])];
+  function putLarge(cwd: string, wave: Wave, { anew, ...callOptions }: PutOptions, fsync: boolean): Promise<void> {
+    const given = ['--times', '--perms', '--chmod=F644', ...(anew === true ? ['--ignore-times'] : [])];
     return run(callOptions, {
-      args: [...fromNames, ...given, ...(durably ? ['--fsync'] : []), './', root],
+      args: [...fromNames, ...given, ...(fsync ? ['--fsync'] : []), './', root],
       cwd,
       input: wave.map((file) => `${file.path}\0`).join(''),
       bytes: bytesOf([wave]),
@@ -142,19 +159,18 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
  * rsync syncs a file before it renames it, and no directory. One file put once more has a sync after every rename that counts;
  * it takes them along where the file system keeps the order of names (ext4, xfs). Its own last rename changes no byte.
  */
-function lastSync(waves: readonly Wave[]): Wave {
-  const files = waves.at(-1) ?? [];
-  return files.length === 0 ? [] : [files.reduce((least, file) => (file.size < least.size ? file : least))];
+function smallestOf(wave: Wave): PushFile {
+  return wave.reduce((least, file) => (file.size < least.size ? file : least));
 }
 
 /**
  * Throws TransportError when the mirror passed over an index: rrsync -no-overwrite leaves out what is there, and ends well.
- * Packages are not looked at: a wave of them may tell more than is kept, and none matters without its index.
+ * A package that is there already does no harm.
  */
-function requireTaken(waves: readonly Wave[], taken: ReadonlySet<string>): void {
-  const left = waves.flat().find(({ path }) => !path.endsWith('.apk') && !taken.has(path));
-  if (left === undefined) return;
-  const message = `the account does not replace ${left.path}: take -no-overwrite from its authorized_keys line`;
+function requireTaken(left: readonly string[]): void {
+  const index = left.find((path) => !path.endsWith('.apk'));
+  if (index === undefined) return;
+  const message = `the account does not replace ${index}: take -no-overwrite from its authorized_keys line`;
   throw new TransportError('option_refused', 'permanent', escapeText(message));
 }
 

@@ -34,7 +34,16 @@ function makeSource(t: TestContext): string {
 
 function send(remote: SshCommand, sourceRoot: string, sent = waves): Promise<SendResult> {
   const signal = new AbortController().signal;
-  const run = { remote, sourceRoot, waves: sent, lastTwice: true, clock: systemClock, signal, timeoutMs: 60_000 };
+  const run = {
+    remote,
+    sourceRoot,
+    waves: sent,
+    lastTwice: true,
+    confirms: true,
+    clock: systemClock,
+    signal,
+    timeoutMs: 60_000,
+  };
   return sendFiles({ ...run, onBytes: () => {} });
 }
 

@@ -57,6 +57,7 @@ function makeWorld(t: TestContext): World {
         sourceRoot: source,
         waves,
         lastTwice: false,
+        confirms: true,
         clock: systemClock,
         signal: new AbortController().signal,
         timeoutMs: 60_000,
@@ -185,6 +186,16 @@ test('one file of the last wave comes twice, and all is well', { skip }, async (
   assert.equal(readFileSync(join(world.root, 'd/small'), 'utf8'), 'i');
 });
 
+test('without confirmations what has gone out counts as there', { skip }, async (t) => {
+  const world = makeWorld(t);
+  const files = Array.from({ length: 100 }, (_, n) => world.add(`d/${n}`, `content of ${n}`));
+  const tapped = startRsyncServer(world.root, [], ['--remove-source-files']);
+  assertGood(await world.send([files], { remote: tapped.remote, confirms: false, lastTwice: true }));
+  assert.ok(!tapped.heard().includes(Buffer.from([0, 4, 0, 0, 107])), 'none came');
+  for (const { path } of files)
+    assert.deepEqual(readFileSync(join(world.root, path)), readFileSync(join(world.source, path)));
+});
+
 test('a package that is not taken keeps the index back, and its reason is told', { skip }, async (t) => {
   const world = makeWorld(t);
   mkdirSync(join(world.root, 'r/p.apk/in-the-way'), { recursive: true });
@@ -227,7 +238,12 @@ test('a word on stderr that means nothing holds nothing up', { skip }, async (t)
   const gossip = new PassThrough();
   const tapped = startRsyncServer(world.root);
   const result = await sendFiles({
-    ...{ sourceRoot: world.source, waves, lastTwice: true, clock: systemClock, timeoutMs: 60_000 },
+    sourceRoot: world.source,
+    waves,
+    lastTwice: true,
+    confirms: true,
+    clock: systemClock,
+    timeoutMs: 60_000,
     remote: { ...tapped.remote, stderr: gossip },
     signal: new AbortController().signal,
     onBytes: (bytes) => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
 import test from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { FrameReader } from '../../src/replicate/rsync-frames.ts';
 import { fileList, listOf } from '../../src/replicate/rsync-list.ts';
 import {
@@ -120,7 +120,7 @@ test('files stand before what lies deeper, and directories as if they ended with
 
 test('a list says each name whole, and a mode and a time only when they change', () => {
   const list = ['a', 'b'].map((path) => ({ path, size: 3, mtimeSeconds: 1_700_000_000 }));
-  const [first, second, end] = ['0400' + '01' + '61' + '000300', '82' + '01' + '62' + '000300', '00'];
+  const [first, second, end] = ['04000161000300', '820162000300', '00'];
   const time = varlong(1_700_000_000, 4).toString('hex');
   assert.equal(fileList(list).toString('hex'), `${first}${time}a4810000${second}${end}`);
 });

@@ -4,14 +4,7 @@ import { Duplex, PassThrough } from 'node:stream';
 import type { SshCommand } from '../../src/system/ssh.ts';
 
 /** The arguments that the transport gives the rsync of a mirror. */
-export const serverArguments = [
-  '--server',
-  '-tpIRe.LsfxC',
-  '--timeout=60',
-  '--no-implied-dirs',
-  '--remove-source-files',
-  '.',
-];
+const serverArguments = ['--server', '-tpIRe.LsfxC', '--timeout=60', '--no-implied-dirs', '--remove-source-files', '.'];
 
 export interface Tapped {
   readonly remote: SshCommand;
@@ -20,9 +13,9 @@ export interface Tapped {
   readonly told: () => Buffer;
 }
 
-/** Starts `rsync ...serverArguments ...more root/.`. */
-export function startRsyncServer(root: string, more: readonly string[] = []): Tapped {
-  const [first, ...rest] = serverArguments as [string, ...string[]];
+/** Starts `rsync ...serverArguments ...more root/.`, without some of them. */
+export function startRsyncServer(root: string, more: readonly string[] = [], without: readonly string[] = []): Tapped {
+  const [first, ...rest] = serverArguments.filter((one) => !without.includes(one)) as [string, ...string[]];
   const child = spawn('rsync', [first, ...more, ...rest, `${root}/.`], { stdio: 'pipe' });
   const closed = new Promise<number | null>((resolve) => child.once('close', (code) => resolve(code)));
   const [heard, told]: [Buffer[], Buffer[]] = [[], []];
