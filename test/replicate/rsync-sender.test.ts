@@ -124,9 +124,8 @@ test('no index lies there before the gate opens, and the packages do', { skip },
   const world = makeWorld(t);
   const [index, one] = [world.add('r/APKINDEX.tar.gz', 'new'), world.add('r/p.apk', 'package')];
   const gate = Promise.withResolvers<void>();
-  const sending = world.send([[one], [index]], { gate: gate.promise, timeoutMs: 400, arguments: ['--timeout=1'] });
-  // Longer than the rsync there waits without a word.
-  await sleep(2200);
+  const sending = world.send([[one], [index]], { gate: gate.promise });
+  await sleep(500);
   assert.deepEqual(readdirSync(join(world.root, 'r')), ['p.apk']);
   gate.resolve();
   assertGood(await sending);
