@@ -26,6 +26,7 @@ export class Delivery {
   readonly #sent = new Set<number>();
   #ends = 0;
   #isStopped = false;
+  #wavesDone = 0;
   #hasComplaint = false;
 
   /** Without `confirms` nobody tells what lies under its name: what has gone out counts as there. */
@@ -99,9 +100,16 @@ export class Delivery {
     return this.#ends > 0 && this.#new.length === 0 && this.#pending.slice(0, wave + 1).every((count) => count === 0);
   }
 
-  /** Everything of this wave was asked for and has gone out. */
-  isSent(wave: number): boolean {
-    return this.list.every((one, ndx) => !('path' in one) || this.#waveOf[ndx] !== wave || this.#sent.has(ndx));
+  /** Waves of which all was asked for that is asked for at all, and has gone out. */
+  wavesDone(): number {
+    return this.#wavesDone;
+  }
+
+  /** This wave is done; what of it was not asked for stays as it is there. Nothing more may go out then. */
+  finish(wave: number): void {
+    if (this.#isStopped) return;
+    this.#wavesDone = wave + 1;
+    if (!this.#isSent(wave)) this.#isStopped = true;
   }
 
   /** Something was said that may mean a file that is not taken. */
@@ -141,5 +149,10 @@ export class Delivery {
     return [...this.#sent]
       .filter((ndx) => this.#waveOf[ndx] === this.lastWave)
       .sort((a, b) => sizeOf(a) - sizeOf(b))[0];
+  }
+
+  /** Everything of this wave was asked for and has gone out. */
+  #isSent(wave: number): boolean {
+    return this.list.every((one, ndx) => !('path' in one) || this.#waveOf[ndx] !== wave || this.#sent.has(ndx));
   }
 }

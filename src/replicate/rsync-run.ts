@@ -6,7 +6,7 @@ import { systemClock } from '../system/clock.ts';
 import { escapeText } from '../system/log.ts';
 import { SshConnection } from '../system/ssh.ts';
 import { rsyncFault, sshFault } from './faults.ts';
-import { sendFiles } from './rsync-sender.ts';
+import { type SendResult, sendFiles } from './rsync-sender.ts';
 import { runSpliced, type SplicedResult } from './rsync-splice.ts';
 import type { SshTransportOptions } from './ssh-options.ts';
 import { deadlineFor, type StallWatch, withStallWatch } from './stall.ts';
@@ -36,6 +36,8 @@ interface SendRequest {
   readonly lastTwice: boolean;
 }
 
+type Sent = Pick<SendResult, 'taken' | 'wavesDone'>;
+
 export interface RsyncRunner {
   /** The mirror's root as an argument of rsync. */
   readonly root: string;
@@ -47,8 +49,11 @@ export interface RsyncRunner {
     request: RsyncRequest,
     accept?: (result: SplicedResult) => boolean,
   ) => Promise<void>;
-  /** Returns the paths that were asked for. Throws a TransportError, the signal's reason, or that of the gate. */
-  readonly send: (options: TransportOptions, request: SendRequest) => Promise<ReadonlySet<string>>;
+  /**
+   * Returns what was taken, and of how many waves: behind one of which the mirror passed over something none has begun. Throws a
+   * TransportError, the signal's reason, or that of the gate.
+   */
+  readonly send: (options: TransportOptions, request: SendRequest) => Promise<Sent>;
   /** Throws a TransportError when the account cannot be reached. */
   readonly check: (options: TransportOptions) => Promise<void>;
   readonly close: () => Promise<void>;
@@ -105,7 +110,7 @@ export function createRsyncRunner(options: SshTransportOptions): RsyncRunner {
     });
   }
 
-  async function send(callOptions: TransportOptions, { fsync, ...request }: SendRequest): Promise<ReadonlySet<string>> {
+  async function send(callOptions: TransportOptions, { fsync, ...request }: SendRequest): Promise<Sent> {
     const { gate, onBytes, pace } = callOptions;
     const command = [
       'rsync --server -tpIRe.LsfxC',
@@ -134,8 +139,8 @@ export function createRsyncRunner(options: SshTransportOptions): RsyncRunner {
         },
         timeoutMs: timeoutSeconds * 1000,
       });
-      const { code, remoteCode, remoteStderr, said, taken } = result;
-      if (code === 0 && remoteCode === 0) return taken;
+      const { code, remoteCode, remoteStderr, said } = result;
+      if (code === 0 && remoteCode === 0) return result;
       throw faultOf({ code, remoteCode, said: [remoteStderr, said].join('\n').trim() });
     });
   }

@@ -41,6 +41,8 @@ export interface SendResult {
   readonly remoteCode: number | null;
   /** What it asked for and got. */
   readonly taken: ReadonlySet<string>;
+  /** Waves that are over; those behind one of which it passed over something have not begun. */
+  readonly wavesDone: number;
 }
 
 const textLimit = 16 * 1024;
@@ -111,7 +113,8 @@ class Sender {
         ? partial
         : 0;
     const said = ended && code === ended.code ? `${this.#said}${ended.message}\n` : this.#said;
-    return { code, said, remoteStderr: this.#stderr, remoteCode, taken: this.#delivery.taken() };
+    const [taken, wavesDone] = [this.#delivery.taken(), this.#delivery.wavesDone()];
+    return { code, said, remoteStderr: this.#stderr, remoteCode, taken, wavesDone };
   }
 
   /** The exit code of the other side; what has broken off is not waited for. */

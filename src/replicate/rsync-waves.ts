@@ -66,8 +66,8 @@ class WaveSender {
       // The receiver takes files one after the other: this one is behind the renames of all the others.
       const again = wave === lastWave && lastTwice ? () => this.#again() : null;
       await this.#sendUpTo(wave, again);
-      // The rsync there passed over something, with a word or without.
-      if (!delivery.isSent(wave)) delivery.stop();
+      // When it passed over something only its exit code tells for certain whether that was an error.
+      delivery.finish(wave);
     }
     // Each end is answered by one; since version 31 there is one more goodbye.
     for (const most = version >= 31 ? 4 : 3; this.#phase < most; ) {
@@ -82,9 +82,8 @@ class WaveSender {
     let andThen = onAnswered;
     for (;;) {
       output.check();
-      for (const { ndx, sums } of delivery.takeNew()) {
-        if (sums) await output.write(frame(message.noSend, int32(ndx)));
-      }
+      const refused = delivery.takeNew().flatMap(({ ndx, sums }) => (sums ? frame(message.noSend, int32(ndx)) : []));
+      if (refused.length > 0) await output.write(refused);
       const request = delivery.next(wave);
       if (request) await this.#answer(request);
       else if (andThen && delivery.isAnswered()) {

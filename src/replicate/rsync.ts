@@ -65,16 +65,16 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
     { gate, ...callOptions }: PutOptions,
   ): Promise<{ left: readonly string[] }> {
     const left: string[] = [];
-    let together: Wave[] = [];
+    const together: Wave[] = [];
     for (const [n, wave] of waves.entries()) {
       const [isLast, isLarge] = [n === waves.length - 1, bytesOf([wave]) > compareContentsBelow];
       if (!isLarge) together.push(wave);
-      if (together.length > 0 && (isLarge || isLast || !confirms)) {
+      while (together.length > 0 && (isLarge || isLast || !confirms)) {
         const ends = isLast && !isLarge;
         const request = { sourceRoot, waves: together, fsync, confirms, lastTwice: fsync && ends };
-        const taken = await transfer({ ...callOptions, ...(ends && gate && { gate }) }, request);
-        left.push(...together.flat().flatMap(({ path }) => (taken.has(path) ? [] : [path])));
-        together = [];
+        const { taken, wavesDone } = await transfer({ ...callOptions, ...(ends && gate && { gate }) }, request);
+        const done = together.splice(0, wavesDone);
+        left.push(...done.flat().flatMap(({ path }) => (taken.has(path) ? [] : [path])));
       }
       if (!isLarge) continue;
       if (isLast) await gate;

@@ -203,11 +203,22 @@ test('a package that is not taken keeps the index back, and its reason is told',
     [world.add('r/p.apk', 'package'), world.add('r/q.apk', 'other')],
     [world.add('r/APKINDEX.tar.gz', 'new')],
   ];
-  const { remoteCode, said, remoteStderr, taken } = await world.send(waves, { lastTwice: true });
+  const { remoteCode, said, remoteStderr, taken, wavesDone } = await world.send(waves, { lastTwice: true });
   assert.equal(remoteCode, 23);
   assert.match(said + remoteStderr, /could not make way for .*p\.apk/);
   assert.deepEqual([...taken], ['r/q.apk']);
+  assert.equal(wavesDone, 1);
   assert.equal(readFileSync(join(world.root, 'r/APKINDEX.tar.gz'), 'utf8'), 'old');
+});
+
+test('what the other side leaves as it is keeps the next wave back, without an error', { skip }, async (t) => {
+  const world = makeWorld(t);
+  writeFileSync(join(world.root, 'p.apk'), 'there');
+  const waves = [[world.add('p.apk', 'package'), world.add('q.apk', 'other')], [world.add('i', 'new')]];
+  const result = await world.send(waves, { lastTwice: true, arguments: ['--ignore-existing'] });
+  assertGood(result);
+  assert.deepEqual([[...result.taken], result.wavesDone], [['q.apk'], 1]);
+  assert.ok(!existsSync(join(world.root, 'i')));
 });
 
 test('packages that fail when they have been sent end the run, not its patience', {

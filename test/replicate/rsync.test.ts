@@ -163,6 +163,11 @@ test('what an rrsync may refuse: -no-del costs a run for each wave, -no-overwrit
   for (const name of ['p.apk', 'index']) writeFileSync(join(source, name), 'new');
   writeFileSync(join(root, 'p.apk'), 'old');
   const waves = ['p.apk', 'index'].map((path) => [{ path, size: 3, mtimeSeconds: 1 }]);
+  await transport.put(source, waves, { signal: never });
+  assert.deepEqual(
+    ['p.apk', 'index'].map((name) => readFileSync(join(root, name), 'utf8')),
+    ['old', 'new'],
+  );
   await assert.rejects(transport.put(source, waves, { signal: never }), {
     reason: 'option_refused',
     kind: 'permanent',
