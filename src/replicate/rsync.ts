@@ -1,4 +1,4 @@
-/** The rsync transport: each call is a run of rsync, or rrsync, at the mirror over the warm connection. */
+/** The rsync transport: each call is a run of rsync, or rrsync, at the mirror over the warm connection; a put needs no rsync program of ours and one run there. */
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, posix } from 'node:path';
@@ -15,6 +15,7 @@ import { bytesOf, type PushFile, type PutOptions, type Transport, type Wave } fr
  * and second count as equal, so that a comparison of a whole tree reads no file. Indexes are a wave of their own and stay below.
  */
 const compareContentsBelow = 64 * 1024 * 1024;
+
 /** How a run goes: what an account may refuse. */
 interface Way {
   /** Before 3.2.4 rsync does not know --fsync. */
@@ -25,6 +26,7 @@ interface Way {
 const allWays: readonly Way[] = [true, false].flatMap((confirms) =>
   [true, false].map((fsync) => ({ fsync, confirms })),
 );
+
 /** A listing longer than this is no package directory. */
 const listingLimit = 64 * 1024 * 1024;
 
@@ -34,7 +36,7 @@ const listingLimit = 64 * 1024 * 1024;
  * `list` needs an account that may read: behind `rrsync -wo` it is refused (`option_refused`, permanent); then put everything,
  * rsync itself leaves out what is there. `remove` is refused behind `rrsync -no-del`. rrsync lets in one run at a time: a
  * second one is `busy`. Symbolic links to directories are followed where rsync at the mirror does; rrsync confines them to its
- * directory. Throws TypeError for a target without a valid host key pin.
+ * directory. A put needs rsync 3.0 or newer there. Throws TypeError for a target without a valid host key pin.
  */
 export function createRsyncTransport(options: SshTransportOptions): Transport {
   const { root, at, run, send: transfer, check, close } = createRsyncRunner(options);
@@ -57,13 +59,16 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
     throw refusal as TransportError;
   }
 
-  /** Waves that are not large go together, where they may. */
+  /**
+   * Waves that are not large go together, where they may. Returns the paths that the mirror passed over: it has ended well, and what
+   * is left there is what was there.
+   */
   async function send(
     { fsync, confirms }: Way,
     sourceRoot: string,
     waves: readonly Wave[],
     { gate, ...callOptions }: PutOptions,
-  ): Promise<{ left: readonly string[] }> {
+  ): Promise<{ readonly left: readonly string[] }> {
     const left: string[] = [];
     const together: Wave[] = [];
     for (const [n, wave] of waves.entries()) {
