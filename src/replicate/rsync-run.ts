@@ -28,7 +28,7 @@ interface RsyncRequest {
 }
 
 /** Waves that go to the rsync there without an rsync of ours. */
-interface SendRequest {
+export interface SendRequest {
   readonly sourceRoot: string;
   readonly waves: readonly Wave[];
   readonly fsync: boolean;

@@ -33,7 +33,10 @@ export interface SendRun extends WaveRun {
 }
 
 export interface SendResult {
-  /** As an rsync of ours would have ended: 0, 23 when the other one could not take something, its code or that of RunEnded, null when nobody knows why. */
+  /**
+   * As an rsync of ours would have ended: 0, 23 when the other one could not take something, its code or that of RunEnded, null when
+   * nobody knows why.
+   */
   readonly code: number | null;
   /** What the other one told us, and what it said on stderr: the last 16 KiB of each. */
   readonly said: string;

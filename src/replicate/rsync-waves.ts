@@ -33,7 +33,10 @@ export interface WaveTalk {
   readonly seed: number;
 }
 
-/** Returns what is wrong with a file of ours, then nothing went out after it. Throws what the gate rejects with, or what `output` throws. */
+/**
+ * Returns what is wrong with a file of ours, behind which nothing went out. Throws what the gate rejects with, or what `output`
+ * throws.
+ */
 export async function sendWaves(run: WaveRun, talk: WaveTalk): Promise<Error | null> {
   const sender = new WaveSender(run, talk);
   await sender.send();
@@ -76,7 +79,10 @@ class WaveSender {
     }
   }
 
-  /** Resolves when all up to this wave lies there, or nothing more may go out. `onAnswered` runs once all that was asked for has gone out. */
+  /**
+   * Resolves when all up to this wave lies there, or nothing more may go out. `onAnswered` runs once all that was asked for has gone
+   * out.
+   */
   async #sendUpTo(wave: number, onAnswered: (() => Promise<void>) | null): Promise<void> {
     const { delivery, output } = this.#talk;
     let andThen = onAnswered;

@@ -1,14 +1,21 @@
-/** The rsync transport: each call is a run of rsync, or rrsync, at the mirror over the warm connection; a put needs no rsync program of ours and one run there. */
+/** The rsync transport: each call is a run of rsync, or rrsync, at the mirror over the warm connection. */
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, posix } from 'node:path';
 import { errnoOf, TransportError } from '../errors.ts';
 import { escapeText } from '../system/log.ts';
 import { parseListing } from './rsync-listing.ts';
-import { createRsyncRunner, fromNames, saidBy } from './rsync-run.ts';
+import { createRsyncRunner, fromNames, type SendRequest, saidBy } from './rsync-run.ts';
 import type { SplicedResult } from './rsync-splice.ts';
 import type { SshTransportOptions } from './ssh-options.ts';
-import { bytesOf, type PushFile, type PutOptions, type Transport, type Wave } from './transport.ts';
+import {
+  bytesOf,
+  type PushFile,
+  type PutOptions,
+  type Transport,
+  type TransportOptions,
+  type Wave,
+} from './transport.ts';
 
 /**
  * Up to this many bytes a wave is sent by us, and contents are compared; above, by an rsync of ours, and files of the same size
@@ -74,12 +81,12 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
     for (const [n, wave] of waves.entries()) {
       const [isLast, isLarge] = [n === waves.length - 1, bytesOf([wave]) > compareContentsBelow];
       if (!isLarge) together.push(wave);
-      while (together.length > 0 && (isLarge || isLast || !confirms)) {
+      if (isLarge || isLast || !confirms) {
         const ends = isLast && !isLarge;
-        const request = { sourceRoot, waves: together, fsync, confirms, lastTwice: fsync && ends };
-        const { taken, wavesDone } = await transfer({ ...callOptions, ...(ends && gate && { gate }) }, request);
-        const done = together.splice(0, wavesDone);
-        left.push(...done.flat().flatMap(({ path }) => (taken.has(path) ? [] : [path])));
+        const request = { sourceRoot, fsync, confirms, lastTwice: fsync && ends };
+        left.push(
+          ...(await sendTogether(together.splice(0), { ...callOptions, ...(ends && gate && { gate }) }, request)),
+        );
       }
       if (!isLarge) continue;
       if (isLast) await gate;
@@ -89,6 +96,22 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
       if (fsync && isLast && again.size <= compareContentsBelow) await transfer(callOptions, request);
     }
     return { left };
+  }
+
+  /** In one run, and one more behind each wave of which something was passed over. Returns what was. */
+  async function sendTogether(
+    waves: readonly Wave[],
+    callOptions: TransportOptions,
+    request: Omit<SendRequest, 'waves'>,
+  ): Promise<readonly string[]> {
+    const left: string[] = [];
+    for (let first = 0; first < waves.length; ) {
+      const { taken, wavesDone } = await transfer(callOptions, { ...request, waves: waves.slice(first) });
+      const done = waves.slice(first, first + wavesDone).flat();
+      left.push(...done.flatMap(({ path }) => (taken.has(path) ? [] : [path])));
+      first += wavesDone;
+    }
+    return left;
   }
 
   /** An rsync of ours hashes beside us what is much. */
