@@ -17,14 +17,16 @@ export function sumHead({ count, blockLength, strongLength, lastLength }: SumHea
 /** The blocks of the file there, as far as ours reaches: for each its weak sum and `strongLength` bytes of its strong one. */
 export interface Sums {
   readonly head: SumHead;
-  readonly blocks: Buffer;
+  /** Null: all of them are ours. */
+  readonly blocks: Buffer | null;
 }
 
-/** Of a file that is not there. */
-export const noSums: Sums = {
-  head: { count: 0, blockLength: 0, strongLength: 0, lastLength: 0 },
-  blocks: Buffer.alloc(0),
-};
+/** Of a file that lies there as it is here, in the longest blocks that rsync knows (MAX_BLOCK_SIZE of rsync.h). */
+export function sumsOfSame(size: number): Sums {
+  const blockLength = 1 << 17;
+  const head = { count: Math.ceil(size / blockLength), blockLength, strongLength: 16, lastLength: size % blockLength };
+  return { head, blocks: null };
+}
 
 /** The length of the pieces, at most `most`, in which a file is to be looked at, so that they end where blocks do. */
 export function pieceLength({ blockLength }: SumHead, most: number): number {
@@ -42,13 +44,13 @@ export function tokensOf({ head, blocks }: Sums, seed: number, piece: Buffer, of
     if (to > from) parts.push(int32(to - from), piece.subarray(from, to));
   };
   const entry = 4 + head.strongLength;
-  for (let at = 0; at < piece.length && blocks.length > 0; at += head.blockLength) {
+  for (let at = 0; at < piece.length && head.count > 0; at += head.blockLength) {
     const n = (offset + at) / head.blockLength;
-    const sum = blocks.subarray(n * entry, (n + 1) * entry);
-    if (sum.length === 0) break;
+    const sum = blocks?.subarray(n * entry, (n + 1) * entry);
+    if (sum?.length === 0) break;
     const block = piece.subarray(at, at + head.blockLength);
     const isLast = n === head.count - 1 && head.lastLength !== 0;
-    if (block.length !== (isLast ? head.lastLength : head.blockLength) || !isSame(block, sum, seed)) continue;
+    if (block.length !== (isLast ? head.lastLength : head.blockLength) || (sum && !isSame(block, sum, seed))) continue;
     flush(at);
     parts.push(int32(-(n + 1)));
     from = at + block.length;

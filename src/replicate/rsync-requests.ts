@@ -1,6 +1,6 @@
 /** What the generator of the rsync there asks for: reads its requests one by one, and keeps no more of them than our own files explain. */
 import { type Listed } from './rsync-list.ts';
-import { noSums, type SumHead, type Sums } from './rsync-blocks.ts';
+import { type SumHead, type Sums, sumsOfSame } from './rsync-blocks.ts';
 import { int32, NdxReader, ndxDone, protocolError, RunEnded } from './rsync-wire.ts';
 
 /** What the generator there says of a file: it is to be said again, with the content if that is wanted. */
@@ -27,9 +27,9 @@ const skipBytes = 64 * 1024;
 
 type Read = (count: number) => Promise<Buffer>;
 
-/** A request for a whole file that the generator has not made; a receiver takes what comes. */
-export function unasked(ndx: number): Request {
-  return { ndx, attributes: int32(itemTransfer).subarray(0, 2), sums: noSums };
+/** A request that the generator has not made, for a file that was sent before; a receiver takes what comes. */
+export function onceMore(ndx: number, size: number): Request {
+  return { ndx, attributes: int32(itemTransfer).subarray(0, 2), sums: sumsOfSame(size) };
 }
 
 export class RequestReader {

@@ -4,7 +4,7 @@ import type { Wake } from '../system/limit.ts';
 import type { Delivery } from './rsync-delivery.ts';
 import { openToSend, type Source, sendFile } from './rsync-file.ts';
 import type { RsyncOutput } from './rsync-output.ts';
-import { type Request, unasked } from './rsync-requests.ts';
+import { type Request, onceMore } from './rsync-requests.ts';
 import { frame, int32, message, NdxWriter, ndxDone } from './rsync-wire.ts';
 import { QuickReads } from './source.ts';
 import type { Pace, PushFile } from './transport.ts';
@@ -121,8 +121,9 @@ class WaveSender {
   }
 
   async #again(): Promise<void> {
-    const smallest = this.#talk.delivery.smallestOfLast();
-    if (smallest !== undefined) await this.#answer(unasked(smallest));
+    const { delivery } = this.#talk;
+    const smallest = delivery.smallestOfLast();
+    if (smallest !== undefined) await this.#answer(onceMore(smallest, (delivery.list[smallest] as PushFile).size));
   }
 
   async #answer({ ndx, attributes, sums }: Request): Promise<void> {
