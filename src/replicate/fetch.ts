@@ -58,7 +58,7 @@ function rsyncFetch(options: Parameters<typeof createRsyncRunner>[0]): FileFetch
   const { at, run, close } = createRsyncRunner(options);
   return {
     fetch: (path, size, directory, callOptions) =>
-      run(callOptions, [{ args: [`--max-size=${size}`, at(path), './'], cwd: directory, bytes: size }]),
+      run(callOptions, { args: [`--max-size=${size}`, at(path), './'], cwd: directory, bytes: size }),
     close,
   };
 }

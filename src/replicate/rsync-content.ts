@@ -25,7 +25,7 @@ export function createRsyncCheck(options: SshTransportOptions): ContentCheck {
     const args = ['--dry-run', ...how, ...fromNames, '--times', '--8-bit-output', '--out-format=%i %n', './', root];
     const input = files.map((file) => `${file.path}\0`).join('');
     const bytes = files.reduce((sum, file) => sum + file.size, 0);
-    await run(callOptions, [{ args, cwd: sourceRoot, input, bytes, onStdout: (chunk) => chunks.push(chunk) }]);
+    await run(callOptions, { args, cwd: sourceRoot, input, bytes, onStdout: (chunk) => chunks.push(chunk) });
     const found = new Map<string, 'missing' | 'different'>();
     for (const line of Buffer.concat(chunks).toString('latin1').split('\n')) {
       const [, signs, name] = change.exec(line) ?? [];

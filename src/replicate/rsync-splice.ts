@@ -24,38 +24,12 @@ export interface SplicedRun {
   /** Lets bytes go to the mirror at the rate that it may have. */
   readonly pace?: Pace | undefined;
   readonly onStdout?: (chunk: Buffer) => void;
-  /** A remote command that was started ahead for this run. */
-  readonly early?: EarlyRemote | undefined;
-  /** Called when our rsync has ended and the remote may not have: the time to start the next run's remote. */
-  readonly onLocalEnd?: (result: ExecResult) => void;
 }
 
 /** A command at the mirror that waits for the rsync of ours that will want it. */
-export interface EarlyRemote {
+interface EarlyRemote {
   readonly command: string;
   readonly opening: Promise<SshCommand>;
-}
-
-/** Starts the remote command that the same arguments led to before; undefined when they are new. */
-export function startEarly({
-  connection,
-  known,
-  args,
-  signal,
-}: Pick<SplicedRun, 'connection' | 'known' | 'args' | 'signal'>): EarlyRemote | undefined {
-  const command = known.get(args.join('\0'));
-  if (command === undefined) return undefined;
-  const opening = connection.exec(command, signal);
-  opening.catch(() => {});
-  return { command, opening };
-}
-
-/** Ends a remote command that nobody wants any more. */
-export function dropEarly(early: EarlyRemote | undefined): void {
-  early?.opening.then(
-    (remote) => remote.end(),
-    () => {},
-  );
 }
 
 export interface SplicedResult extends ExecResult {
@@ -100,7 +74,6 @@ export async function runSpliced(run: SplicedRun): Promise<SplicedResult> {
       onChannel: (channel) => splice.start(channel),
       ...(onStdout ? { onStdout } : {}),
     });
-    run.onLocalEnd?.(result);
     // Not before the remote has ended too: rrsync holds its lock until then.
     await splice.remoteEnded();
     return { ...result, ...splice.outcome() };
@@ -123,7 +96,7 @@ class Splice {
 
   constructor(run: SplicedRun) {
     this.#run = run;
-    this.#early = run.early ?? startEarly(run);
+    this.#early = startEarly(run);
   }
 
   start(local: Duplex): void {
@@ -203,10 +176,23 @@ class Splice {
     return connection.exec(command, signal);
   }
 
+  /** Ends a remote command that nobody wants any more. */
   #dropEarly(): void {
-    dropEarly(this.#early);
+    this.#early?.opening.then(
+      (remote) => remote.end(),
+      () => {},
+    );
     this.#early = undefined;
   }
+}
+
+/** Starts the remote command that the same arguments led to before; undefined when they are new. */
+function startEarly({ connection, known, args, signal }: SplicedRun): EarlyRemote | undefined {
+  const command = known.get(args.join('\0'));
+  if (command === undefined) return undefined;
+  const opening = connection.exec(command, signal);
+  opening.catch(() => {});
+  return { command, opening };
 }
 
 /** Passes bytes on when `wait` lets them. Once that is aborted the rest passes: the channel ends anyhow. */

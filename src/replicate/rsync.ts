@@ -1,21 +1,39 @@
-/** The rsync transport: each call is one run of the local rsync over the warm connection, against rrsync or plain rsync at the mirror. */
+/** The rsync transport: each call is a run of rsync, or rrsync, at the mirror over the warm connection. */
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, posix } from 'node:path';
 import { errnoOf, TransportError } from '../errors.ts';
 import { escapeText } from '../system/log.ts';
-import { parseListing, unescapeName } from './rsync-listing.ts';
-import { createRsyncRunner, fromNames, saidBy } from './rsync-run.ts';
+import { parseListing } from './rsync-listing.ts';
+import { createRsyncRunner, fromNames, type SendRequest, saidBy } from './rsync-run.ts';
 import type { SplicedResult } from './rsync-splice.ts';
 import type { SshTransportOptions } from './ssh-options.ts';
-import { bytesOf, type PutOptions, type Transport, type Wave } from './transport.ts';
+import {
+  bytesOf,
+  type PushFile,
+  type PutOptions,
+  type Transport,
+  type TransportOptions,
+  type Wave,
+} from './transport.ts';
 
 /**
- * Up to this many bytes a put compares contents (`--ignore-times`: the delta algorithm then sends what differs); above, files
- * of the same size and second count as equal, so that a comparison of a whole tree reads no file. Indexes are put by
- * themselves and stay below.
+ * Up to this many bytes a wave is sent by us, and contents are compared; above, by an rsync of ours, and files of the same size
+ * and second count as equal, so that a comparison of a whole tree reads no file. Indexes are a wave of their own and stay below.
  */
 const compareContentsBelow = 64 * 1024 * 1024;
+
+/** How a run goes: what an account may refuse. */
+interface Way {
+  /** Before 3.2.4 rsync does not know --fsync. */
+  readonly fsync: boolean;
+  /** `rrsync -no-del` refuses --remove-source-files: then nobody tells what has arrived, and each wave is a run of its own. */
+  readonly confirms: boolean;
+}
+const allWays: readonly Way[] = [true, false].flatMap((confirms) =>
+  [true, false].map((fsync) => ({ fsync, confirms })),
+);
+
 /** A listing longer than this is no package directory. */
 const listingLimit = 64 * 1024 * 1024;
 
@@ -25,47 +43,86 @@ const listingLimit = 64 * 1024 * 1024;
  * `list` needs an account that may read: behind `rrsync -wo` it is refused (`option_refused`, permanent); then put everything,
  * rsync itself leaves out what is there. `remove` is refused behind `rrsync -no-del`. rrsync lets in one run at a time: a
  * second one is `busy`. Symbolic links to directories are followed where rsync at the mirror does; rrsync confines them to its
- * directory. Throws TypeError for a target without a valid host key pin.
+ * directory. A put needs rsync 3.0 or newer there. Throws TypeError for a target without a valid host key pin.
  */
 export function createRsyncTransport(options: SshTransportOptions): Transport {
-  const { root, at, run, check, close } = createRsyncRunner(options);
-  /** False once the mirror's rsync has turned out to be older than 3.2.4. */
-  let fsync = options.fsync ?? true;
+  const { root, at, run, send: transfer, check, close } = createRsyncRunner(options);
+  /** Those that the account has not refused yet. */
+  let ways = allWays.filter(({ fsync }) => !fsync || (options.fsync ?? true));
 
   async function put(sourceRoot: string, waves: readonly Wave[], callOptions: PutOptions): Promise<void> {
-    const send = (durably: boolean): Promise<void> =>
-      run(
-        callOptions,
-        [...waves, ...(durably ? [lastSync(waves)] : [])].map((wave, n) => {
-          const bytes = bytesOf([wave]);
-          const compares = bytes <= compareContentsBelow;
-          return {
-            args: [
-              ...fromNames,
-              '--times',
-              '--perms',
-              '--chmod=F644',
-              ...(callOptions.anew === true || compares ? ['--ignore-times'] : []),
-              ...(compares ? ['--out-format=%n', '--8-bit-output'] : []),
-              ...(durably ? ['--fsync'] : []),
-              './',
-              root,
-            ],
-            cwd: sourceRoot,
-            input: wave.map((file) => `${file.path}\0`).join(''),
-            bytes,
-            gated: n === waves.length - 1,
-            ...(compares ? { inspect: (stdout: string) => requireTaken(wave, stdout) } : {}),
-          };
-        }),
-      );
-    try {
-      await send(fsync);
-    } catch (error) {
-      if (!fsync || !(error instanceof TransportError) || error.reason !== 'option_refused') throw error;
-      await send(false);
-      fsync = false;
+    let refusal: TransportError | undefined;
+    for (const way of ways) {
+      const done = await send(way, sourceRoot, waves, callOptions).catch((error: unknown) => {
+        if (!(error instanceof TransportError) || error.reason !== 'option_refused') throw error;
+        refusal ??= error;
+        return null;
+      });
+      if (!done) continue;
+      ways = ways.slice(ways.indexOf(way));
+      requireTaken(done.left);
+      return;
     }
+    throw refusal as TransportError;
+  }
+
+  /**
+   * Waves that are not large go together, where they may. Returns the paths that the mirror passed over: it has ended well, and what
+   * is left there is what was there.
+   */
+  async function send(
+    { fsync, confirms }: Way,
+    sourceRoot: string,
+    waves: readonly Wave[],
+    { gate, ...callOptions }: PutOptions,
+  ): Promise<{ readonly left: readonly string[] }> {
+    const left: string[] = [];
+    const together: Wave[] = [];
+    for (const [n, wave] of waves.entries()) {
+      const [isLast, isLarge] = [n === waves.length - 1, bytesOf([wave]) > compareContentsBelow];
+      if (!isLarge) together.push(wave);
+      if (isLarge || isLast || !confirms) {
+        const ends = isLast && !isLarge;
+        const request = { sourceRoot, fsync, confirms, lastTwice: fsync && ends };
+        left.push(
+          ...(await sendTogether(together.splice(0), { ...callOptions, ...(ends && gate && { gate }) }, request)),
+        );
+      }
+      if (!isLarge) continue;
+      if (isLast) await gate;
+      await putLarge(sourceRoot, wave, callOptions, fsync);
+      const again = smallestOf(wave);
+      const request = { sourceRoot, waves: [[again]], fsync, confirms, lastTwice: false };
+      if (fsync && isLast && again.size <= compareContentsBelow) await transfer(callOptions, request);
+    }
+    return { left };
+  }
+
+  /** In one run, and one more behind each wave of which something was passed over. Returns what was. */
+  async function sendTogether(
+    waves: readonly Wave[],
+    callOptions: TransportOptions,
+    request: Omit<SendRequest, 'waves'>,
+  ): Promise<readonly string[]> {
+    const left: string[] = [];
+    for (let first = 0; first < waves.length; ) {
+      const { taken, wavesDone } = await transfer(callOptions, { ...request, waves: waves.slice(first) });
+      const done = waves.slice(first, first + wavesDone).flat();
+      left.push(...done.flatMap(({ path }) => (taken.has(path) ? [] : [path])));
+      first += wavesDone;
+    }
+    return left;
+  }
+
+  /** An rsync of ours hashes beside us what is much. */
+  function putLarge(cwd: string, wave: Wave, { anew, ...callOptions }: PutOptions, fsync: boolean): Promise<void> {
+    const given = ['--times', '--perms', '--chmod=F644', ...(anew === true ? ['--ignore-times'] : [])];
+    return run(callOptions, {
+      args: [...fromNames, ...given, ...(fsync ? ['--fsync'] : []), './', root],
+      cwd,
+      input: wave.map((file) => `${file.path}\0`).join(''),
+      bytes: bytesOf([wave]),
+    });
   }
 
   return {
@@ -78,7 +135,7 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
       };
       await run(
         callOptions,
-        [{ args: ['--list-only', '--dirs', '--no-h', '--8-bit-output', `${at(directory)}/`], cwd: '/', onStdout }],
+        { args: ['--list-only', '--dirs', '--no-h', '--8-bit-output', `${at(directory)}/`], cwd: '/', onStdout },
         isAbsentDirectory,
       );
       if (length > listingLimit) throw new TransportError('protocol', 'permanent', `${directory}: listing too long`);
@@ -94,7 +151,7 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
       const to = await mkdtemp(join(tmpdir(), 'lockstepd-read-'));
       try {
         const args = [`--max-size=${maxBytes}`, at(file), './'];
-        await run(callOptions, [{ args, cwd: to }], isAbsentFile);
+        await run(callOptions, { args, cwd: to }, isAbsentFile);
         return await readFile(join(to, posix.basename(file)));
       } catch (error) {
         if (errnoOf(error) === 'ENOENT') return null;
@@ -112,13 +169,11 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
         for (const directory of new Set(paths.map((one) => posix.dirname(one)))) {
           await mkdir(join(empty, directory), { recursive: true });
         }
-        await run(callOptions, [
-          {
-            args: [...fromNames, '--existing', '--delete-missing-args', './', root],
-            cwd: empty,
-            input: paths.map((one) => `${one}\0`).join(''),
-          },
-        ]);
+        await run(callOptions, {
+          args: [...fromNames, '--existing', '--delete-missing-args', './', root],
+          cwd: empty,
+          input: paths.map((one) => `${one}\0`).join(''),
+        });
       } finally {
         await rm(empty, { recursive: true, force: true });
       }
@@ -132,22 +187,18 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
  * rsync syncs a file before it renames it, and no directory. One file put once more has a sync after every rename that counts;
  * it takes them along where the file system keeps the order of names (ext4, xfs). Its own last rename changes no byte.
  */
-function lastSync(waves: readonly Wave[]): Wave {
-  const files = waves.at(-1) ?? [];
-  return files.length === 0 ? [] : [files.reduce((least, file) => (file.size < least.size ? file : least))];
+function smallestOf(wave: Wave): PushFile {
+  return wave.reduce((least, file) => (file.size < least.size ? file : least));
 }
 
 /**
- * Throws TransportError when the mirror passed over an index that it was told to compare: rrsync -no-overwrite leaves out what
- * is there, and ends well. Packages are not looked at: a wave of them may tell more than is kept, and none matters without
- * its index.
+ * Throws TransportError when the mirror passed over an index: rrsync -no-overwrite leaves out what is there, and ends well.
+ * A package that is there already does no harm.
  */
-function requireTaken(wave: Wave, stdout: string): void {
-  const lines = Buffer.from(stdout).toString('latin1').split('\n');
-  const taken = new Set(lines.map(unescapeName));
-  const left = wave.find(({ path }) => !path.endsWith('.apk') && !taken.has(path));
-  if (left === undefined) return;
-  const message = `the account does not replace ${left.path}: take -no-overwrite from its authorized_keys line`;
+function requireTaken(left: readonly string[]): void {
+  const index = left.find((path) => !path.endsWith('.apk'));
+  if (index === undefined) return;
+  const message = `the account does not replace ${index}: take -no-overwrite from its authorized_keys line`;
   throw new TransportError('option_refused', 'permanent', escapeText(message));
 }
 

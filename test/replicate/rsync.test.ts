@@ -8,8 +8,8 @@ import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TransportError } from '../../src/errors.ts';
 import { createRsyncTransport } from '../../src/replicate/rsync.ts';
-import type { Transport } from '../../src/replicate/transport.ts';
-import { missingProgram, startSshd } from '../support/sshd.ts';
+import type { PushFile, Transport } from '../../src/replicate/transport.ts';
+import { findProgram, missingProgram, startSshd } from '../support/sshd.ts';
 
 const missing = missingProgram('sshd', 'rsync', 'ssh-keygen');
 const skip = missing ? `${missing} is absent` : false;
@@ -18,10 +18,13 @@ const never = new AbortController().signal;
 async function start(
   t: TestContext,
   script?: string,
+  path?: string,
+  name = 'root',
+  stallMs = 60_000,
 ): Promise<{ base: string; root: string; source: string; transport: Transport }> {
   const base = mkdtempSync(join(tmpdir(), 'lockstepd-rsync-'));
   t.after(() => rmSync(base, { recursive: true, force: true }));
-  const [root, source, command] = [join(base, 'root'), join(base, 'source'), join(base, 'command')];
+  const [root, source, command] = [join(base, name), join(base, 'source'), join(base, 'command')];
   mkdirSync(root);
   mkdirSync(source);
   if (script !== undefined) writeFileSync(command, `#!/bin/sh\n${script}\n`);
@@ -30,7 +33,7 @@ async function start(
   t.after(() => sshd[Symbol.asyncDispose]());
   const { host, port, user, hostKeyFingerprint } = sshd;
   const target = { host, port, user, identity: sshd.identity('mirror'), hostKeys: [hostKeyFingerprint] };
-  const transport = createRsyncTransport({ target, path: root });
+  const transport = createRsyncTransport({ target, path: path ?? root, stallMs });
   t.after(() => transport.close());
   return { base, root, source, transport };
 }
@@ -98,15 +101,14 @@ test('a source that is gone is an error of our side', { skip }, async (t) => {
   rmSync(source, { recursive: true });
   await assert.rejects(
     transport.put(source, [[{ path: 'a', size: 3, mtimeSeconds: 1 }]], { signal: never }),
-    (error) => error instanceof TransportError && error.reason === 'local' && error.message.includes(source),
+    (error) => error instanceof TransportError && error.reason === 'vanished' && error.message.includes(source),
   );
 });
 
 test('an abort leaves no rsync and no copier behind', { skip }, async (t) => {
-  const { source, transport } = await start(t, 'sleep 60');
-  writeFileSync(join(source, 'a'), 'one');
+  const { transport } = await start(t, 'sleep 60');
   const stop = new AbortController();
-  const put = transport.put(source, [[{ path: 'a', size: 3, mtimeSeconds: 1 }]], { signal: stop.signal });
+  const listing = transport.list('a', { signal: stop.signal });
   const ours = (): string[] =>
     execFileSync('ps', ['-o', 'pid=,args=', '--ppid', String(process.pid)], { encoding: 'utf8' })
       .split('\n')
@@ -114,7 +116,7 @@ test('an abort leaves no rsync and no copier behind', { skip }, async (t) => {
   while (ours().length === 0) await sleep(5);
   await sleep(50);
   stop.abort(new Error('enough'));
-  await assert.rejects(put, /enough/);
+  await assert.rejects(listing, /enough/);
   for (let tries = 0; ours().length > 0; tries++) {
     assert.ok(tries < 300, `still there: ${ours().join()}`);
     await sleep(10);
@@ -128,4 +130,101 @@ test('an account that prints at login, or has no rsync, says so', { skip }, asyn
     transport.put(source, [[{ path: 'a', size: 3, mtimeSeconds: 1 }]], { signal: never }),
     (error) => error instanceof TransportError && error.reason === 'remote_shell' && error.kind === 'permanent',
   );
+});
+
+const rrsync = findProgram('rrsync');
+
+test('what an rrsync may refuse: -no-del costs a run for each wave, -no-overwrite is told, -munge is nothing', {
+  skip: skip || (rrsync === undefined && 'rrsync is absent'),
+}, async (t) => {
+  for (const [options, runs] of [
+    ['-wo -munge', 1],
+    ['-wo -no-del', 2],
+    ['-no-del -munge', 2],
+  ] as const) {
+    const { base, root, source, transport } = await start(
+      t,
+      `echo run >> "$1/log"\nexec ${rrsync} ${options} "$1/root"`,
+      '/',
+    );
+    const put = async (content: string): Promise<void> => {
+      writeFileSync(join(source, 'p.apk'), content);
+      writeFileSync(join(source, 'index'), content);
+      const waves = ['p.apk', 'index'].map((path) => [{ path, size: content.length, mtimeSeconds: 1 }]);
+      await transport.put(source, waves, { signal: never });
+    };
+    await put('first');
+    rmSync(join(base, 'log'));
+    await put('second');
+    assert.equal(readFileSync(join(base, 'log'), 'utf8').trim().split('\n').length, runs, options);
+    assert.equal(readFileSync(join(root, 'index'), 'utf8'), 'second');
+  }
+  const { root, source, transport } = await start(t, `exec ${rrsync} -wo -no-overwrite "$1/root"`, '/');
+  for (const name of ['p.apk', 'index']) writeFileSync(join(source, name), 'new');
+  writeFileSync(join(root, 'p.apk'), 'old');
+  const waves = ['p.apk', 'index'].map((path) => [{ path, size: 3, mtimeSeconds: 1 }]);
+  await transport.put(source, waves, { signal: never });
+  assert.deepEqual(
+    ['p.apk', 'index'].map((name) => readFileSync(join(root, name), 'utf8')),
+    ['old', 'new'],
+  );
+  await assert.rejects(transport.put(source, waves, { signal: never }), {
+    reason: 'option_refused',
+    kind: 'permanent',
+  });
+});
+
+test('a root with spaces, quotes and signs of the shell is taken as it is', { skip }, async (t) => {
+  const name = `it's "a" $HOME \\ [b] *?;&|<>(){}\`#!~ ü`;
+  for (const script of [undefined, ...(rrsync === undefined ? [] : [`exec ${rrsync} -wo "$1"`])]) {
+    const { base, source, transport } = await start(t, script, script === undefined ? undefined : `/${name}`, name);
+    writeFileSync(join(source, 'a'), 'one');
+    await transport.put(source, [[{ path: 'a', size: 3, mtimeSeconds: 1 }]], { signal: never });
+    assert.equal(readFileSync(join(base, name, 'a'), 'utf8'), 'one');
+  }
+});
+
+test('what the other end says is escaped before anybody sees it', { skip }, async (t) => {
+  const { source, transport } = await start(t, `printf '\\033[31mbad\\r\\n' >&2; exit 12`);
+  writeFileSync(join(source, 'a'), 'one');
+  await assert.rejects(
+    transport.put(source, [[{ path: 'a', size: 3, mtimeSeconds: 1 }]], { signal: never }),
+    (error) =>
+      error instanceof TransportError && !error.message.includes('\u001b') && error.message.includes('[31mbad'),
+  );
+});
+
+test('an other end that prints, is too old, or is silent has its reason', { skip }, async (t) => {
+  for (const [script, reason, words] of [
+    ['echo Welcome to the mirror', 'remote_shell', /is your shell clean/],
+    [`printf '\\035\\000\\000\\000'; cat > /dev/null`, 'option_refused', /version 29 of the protocol/],
+    ['sleep 60', 'timeout', /silent/],
+    ['exit 0', 'protocol', /ended early/],
+    ['kill -9 $$', 'closed', /./],
+  ] as const) {
+    const { source, transport } = await start(t, script, undefined, 'root', 500);
+    writeFileSync(join(source, 'a'), 'one');
+    await assert.rejects(
+      transport.put(source, [[{ path: 'a', size: 3, mtimeSeconds: 1 }]], { signal: never }),
+      (error) => {
+        assert.ok(error instanceof TransportError && words.test(error.message), String(error));
+        assert.equal(error.reason, reason, error.message);
+        return true;
+      },
+    );
+  }
+});
+
+test('neither a slow pace nor a shut gate is taken for a hung mirror', { skip }, async (t) => {
+  const { root, source, transport } = await start(t, undefined, undefined, 'root', 2500);
+  const content = Buffer.alloc(64 * 1024, 7);
+  for (const name of ['a', 'b', 'i']) writeFileSync(join(source, name), content);
+  const file = (path: string): PushFile => ({ path, size: content.length, mtimeSeconds: 1 });
+  let steps = 18;
+  const pace = async (_bytes: number, { onWait }: { onWait: () => void }): Promise<void> => {
+    for (; steps > 0; steps--) await sleep(200).then(onWait);
+  };
+  const gate = sleep(8000);
+  await transport.put(source, [[file('a'), file('b')], [file('i')]], { signal: never, pace, gate });
+  assert.deepEqual(readFileSync(join(root, 'i')), content);
 });

@@ -80,7 +80,9 @@ test('an account that replaces nothing (-no-overwrite) does not count as pushed 
   world.mirror('keeps', sshd, { type: 'rsync', account: 'keeps', path: '/' });
   await world.configure();
   await world.primary.start();
-  // Seen at once: the last file of a push goes a second time.
+  // What is new comes; the first index that is to be replaced tells.
+  await world.publish();
+  await world.untilCaughtUp('keeps', 1);
   await world.publish();
   await world.untilTold('keeps', {
     reason: 'option_refused',
@@ -89,7 +91,7 @@ test('an account that replaces nothing (-no-overwrite) does not count as pushed 
   });
   world.mirror('keeps', sshd, { type: 'rsync', account: 'better', path: '/' });
   await world.configure();
-  await world.untilCaughtUp('keeps', 1);
+  await world.untilCaughtUp('keeps', 2);
 });
 
 test('an rrsync that somebody else holds is tried again in a moment', async (t) => {
