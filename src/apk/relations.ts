@@ -141,12 +141,15 @@ const conflictMatch = 16;
 const textBytes = 255;
 /** Packages and relations that are read before others have their turn. */
 const pieceValues = 5000;
+const knownNames = 50_000;
 
 /** v3: the payload of the ADB block, which is held whole. */
 class AdbReader implements AdbHandler, Disposable {
   readonly #onPackage: OnPackage;
   readonly #blocks = new AdbBlockReader(this, limits.adbIndexBytes);
   readonly #container = new AdbContainer({ cap: limits.indexBytes, onBytes: (bytes) => this.#blocks.push(bytes) });
+  /** By the value of a dependency: apk writes equal ones once. */
+  readonly #known = new Map<number, string>();
   #payload: Buffer = Buffer.alloc(0);
   #seen = 0;
 
@@ -223,11 +226,22 @@ class AdbReader implements AdbHandler, Disposable {
       throw new FormatError('LIMIT', `more than ${limits.indexRelations} dependencies in the index`);
     const names: string[] = [];
     for (let n = 1; n <= slots.length; n += 1) {
-      const fields = values.slots(slots.at(n), 'a dependency');
-      const match = values.int(fields.at(dependency.match), 'the match of a dependency') ?? 0;
-      const name = values.text(fields.at(dependency.name), 'the name of a dependency', textBytes) ?? '';
-      if ((match & conflictMatch) === 0 && name !== '') names.push(name);
+      const name = this.#nameOf(values, slots.at(n));
+      if (name !== '') names.push(name);
     }
     return names;
+  }
+
+  /** The name of a dependency; none for a conflict. */
+  #nameOf(values: AdbValues, value: number): string {
+    const known = this.#known.get(value);
+    if (known !== undefined) return known;
+    const fields = values.slots(value, 'a dependency');
+    const match = values.int(fields.at(dependency.match), 'the match of a dependency') ?? 0;
+    const name = values.text(fields.at(dependency.name), 'the name of a dependency', textBytes) ?? '';
+    const wanted = (match & conflictMatch) === 0 ? name : '';
+    if (this.#known.size >= knownNames) this.#known.clear();
+    this.#known.set(value, wanted);
+    return wanted;
   }
 }
