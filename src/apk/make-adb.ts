@@ -175,7 +175,8 @@ const matchBits: Readonly<Record<string, number>> = { '=': 1, '<': 2, '>': 4, '~
 /** What a v2 index writes as `name`, `name>=version` or `!name`. */
 function dependency(writer: AdbWriter, text: string): number {
   const [, conflict = '', name = '', match = '', version = ''] = /^(!?)([^<>=~]+)([<>=~]*)(.*)$/.exec(text) ?? [];
-  const bits = [...match].reduce((sum, sign) => sum + (matchBits[sign] ?? 0), conflict === '' ? 0 : conflictMatch);
+  let bits = conflict === '' ? 0 : conflictMatch;
+  for (const letter of match) bits += matchBits[letter] ?? 0;
   return writer.object([
     writer.text(name),
     version === '' ? 0 : writer.text(version),
