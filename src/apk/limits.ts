@@ -13,6 +13,8 @@ export const limits = {
   indexFileBytes: 64 * MiB,
   indexBytes: 512 * MiB,
   indexStanzas: 1_000_000,
+  /** v3: dependencies and provided names of one index; shared values could make a small file name any number of them. */
+  indexRelations: 5_000_000,
   /** A line of APKINDEX or .PKGINFO; apk itself refuses lines over 128 KiB. */
   lineBytes: 64 * KiB,
   paxBytes: MiB,

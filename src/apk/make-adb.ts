@@ -4,6 +4,7 @@ import { deflateRawSync, zstdCompressSync } from 'node:zlib';
 import type { AdbSchema } from './adb-blocks.ts';
 import { AdbWriter } from './adb-writer.ts';
 import { type IndexEntry, packageFileName } from './entry.ts';
+import type { MadeEntry } from './make.ts';
 
 export interface AdbSigningKey {
   readonly name: string;
@@ -134,14 +135,14 @@ export interface AdbIndexSpec {
 }
 
 /** A signed v3 index of the entries, in their order. */
-export function makeAdbIndex(entries: Iterable<IndexEntry>, key: AdbSigningKey, spec: AdbIndexSpec = {}): Buffer {
+export function makeAdbIndex(entries: Iterable<MadeEntry>, key: AdbSigningKey, spec: AdbIndexSpec = {}): Buffer {
   const payload = indexPayload(entries, spec);
   const plain = Buffer.concat([fileHeader('indx'), block('adb', payload), signatureBlock('indx', payload, key)]);
   return compress(plain, spec.compression ?? 'deflate');
 }
 
 /** The ADB payload of an index. */
-export function indexPayload(entries: Iterable<IndexEntry>, spec: AdbIndexSpec = {}): Buffer {
+export function indexPayload(entries: Iterable<MadeEntry>, spec: AdbIndexSpec = {}): Buffer {
   const writer = new AdbWriter();
   const packages = Array.from(entries, (entry) =>
     writer.object([
@@ -158,11 +159,29 @@ export function indexPayload(entries: Iterable<IndexEntry>, spec: AdbIndexSpec =
       entry.buildTime === null ? 0 : writer.int(entry.buildTime),
       writer.int(entry.size),
       writer.int(entry.size),
+      0,
+      writer.object((entry.depends ?? []).map((text) => dependency(writer, text))),
+      writer.object((entry.provides ?? []).map((text) => dependency(writer, text))),
     ]),
   );
   const description = spec.description === undefined ? 0 : writer.text(spec.description);
   const rule = spec.pkgnameSpec === undefined ? 0 : writer.text(spec.pkgnameSpec);
   return writer.finish(writer.object([description, writer.object(packages), rule]));
+}
+
+const conflictMatch = 16;
+const matchBits: Readonly<Record<string, number>> = { '=': 1, '<': 2, '>': 4, '~': 8 };
+
+/** What a v2 index writes as `name`, `name>=version` or `!name`. */
+function dependency(writer: AdbWriter, text: string): number {
+  const [, conflict = '', name = '', match = '', version = ''] = /^(!?)([^<>=~]+)([<>=~]*)(.*)$/.exec(text) ?? [];
+  let bits = conflict === '' ? 0 : conflictMatch;
+  for (const letter of match) bits += matchBits[letter] ?? 0;
+  return writer.object([
+    writer.text(name),
+    version === '' ? 0 : writer.text(version),
+    bits === 0 ? 0 : writer.int(bits),
+  ]);
 }
 
 /** Magic and schema. */

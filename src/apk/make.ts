@@ -36,13 +36,19 @@ export interface PackageSpec {
   readonly seed: number;
   /** Unix seconds. */
   readonly buildTime?: number;
+  /** As an index has them: `so:libfoo.so.1`, `foo>=1.2`, `!foo`. */
+  readonly depends?: readonly string[];
+  readonly provides?: readonly string[];
 }
+
+/** An entry with what it needs and provides, for makers of indexes. */
+export interface MadeEntry extends IndexEntry, Pick<PackageSpec, 'depends' | 'provides'> {}
 
 export interface MadePackage {
   /** `<name>-<version>.apk` */
   readonly file: string;
   readonly bytes: Buffer;
-  readonly entry: IndexEntry;
+  readonly entry: MadeEntry;
 }
 
 const defaultTime = 1_700_000_000;
@@ -50,6 +56,7 @@ const defaultTime = 1_700_000_000;
 /** One package, signed with RSA over SHA-1 as Alpine does, or unsigned without a key. */
 export function makePackage(spec: PackageSpec, key: SigningKey | null): MadePackage {
   const { name, version, arch, packageArch = arch, contentBytes, buildTime = defaultTime } = spec;
+  const { depends = [], provides = [] } = spec;
   const content = pseudoRandom(contentBytes, spec.seed);
   const data = storedGzip([tarFile(`usr/share/${name.slice(0, 80)}`, content, buildTime), endOfArchive]);
   const info = [
@@ -63,6 +70,8 @@ export function makePackage(spec: PackageSpec, key: SigningKey | null): MadePack
     `arch = ${packageArch}`,
     `origin = ${name}`,
     'license = MIT',
+    ...depends.map((dependency) => `depend = ${dependency}`),
+    ...provides.map((provided) => `provides = ${provided}`),
     `datahash = ${hash('sha256', data, 'hex')}`,
     '',
   ].join('\n');
@@ -72,13 +81,22 @@ export function makePackage(spec: PackageSpec, key: SigningKey | null): MadePack
   return {
     file: packageFileName(spec),
     bytes,
-    entry: { name, version, arch, identity, size: bytes.length, buildTime },
+    entry: {
+      name,
+      version,
+      arch,
+      identity,
+      size: bytes.length,
+      buildTime,
+      ...(depends.length > 0 && { depends }),
+      ...(provides.length > 0 && { provides }),
+    },
   };
 }
 
 /** A signed `APKINDEX.tar.gz` of the entries, in their order. */
 export function makeIndex(
-  entries: Iterable<IndexEntry>,
+  entries: Iterable<MadeEntry>,
   key: SigningKey,
   options: { readonly description?: string; readonly algorithm?: SigningAlgorithm } = {},
 ): Buffer {
@@ -90,7 +108,7 @@ export function makeIndex(
   return Buffer.concat([signatureMember(key, algorithm, member), member]);
 }
 
-function stanza(entry: IndexEntry): string {
+function stanza(entry: MadeEntry): string {
   const lines = [
     `C:Q1${Buffer.from(entry.identity, 'hex').toString('base64')}`,
     `P:${entry.name}`,
@@ -103,6 +121,8 @@ function stanza(entry: IndexEntry): string {
     'L:MIT',
     `o:${entry.name}`,
     ...(entry.buildTime === null ? [] : [`t:${entry.buildTime}`]),
+    ...(entry.depends === undefined ? [] : [`D:${entry.depends.join(' ')}`]),
+    ...(entry.provides === undefined ? [] : [`p:${entry.provides.join(' ')}`]),
   ];
   return `${lines.join('\n')}\n\n`;
 }

@@ -2,6 +2,7 @@
 import { FormatError, type VerificationCode } from '../errors.ts';
 import { type IndexEntry, isArch, isPackageName, maxFileNameBytes, packageFileName } from './entry.ts';
 import { limits } from './limits.ts';
+import { LineSplitter } from './lines.ts';
 import { EntryTable } from './table.ts';
 import { isVersion } from './version.ts';
 
@@ -11,7 +12,6 @@ export interface StanzaOptions {
   readonly onEntry: (entry: IndexEntry) => void;
 }
 
-const newline = 0x0a;
 const colon = 0x3a;
 /** Fields that are read; the others of the specification are passed over, and those it does not know are noted. */
 const readFields = ['C', 'P', 'V', 'A', 'S', 't'] as const;
@@ -29,7 +29,7 @@ const kinds: readonly (number | 'known' | 'unknown' | 'wrong')[] = Array.from({ 
 export class StanzaParser {
   readonly #options: StanzaOptions;
   readonly #table = new EntryTable();
-  #rest: Buffer = Buffer.alloc(0);
+  readonly #lines = new LineSplitter((bytes, start, end) => this.#takeLine(bytes, start, end));
   /** The fields of the present stanza, in the places of `readFields`. */
   #values: string[] = [];
   #stanzaBegun = false;
@@ -59,38 +59,17 @@ export class StanzaParser {
 
   /** Takes the next bytes. Throws INDEX_… for a stanza that breaks a rule, LIMIT for too long a line or too many stanzas. */
   push(bytes: Buffer): void {
-    let at = 0;
-    if (this.#rest.length > 0) {
-      const end = bytes.indexOf(newline);
-      at = end < 0 ? bytes.length : end + 1;
-      this.#keep(bytes.subarray(0, end < 0 ? bytes.length : end));
-      if (end < 0) return;
-      const line = this.#rest;
-      this.#rest = Buffer.alloc(0);
-      this.#takeLine(line, 0, line.length);
-    }
-    for (let end = bytes.indexOf(newline, at); end >= 0; end = bytes.indexOf(newline, at)) {
-      this.#takeLine(bytes, at, end);
-      at = end + 1;
-    }
-    if (at < bytes.length) this.#keep(bytes.subarray(at));
+    this.#lines.push(bytes);
   }
 
   /** Says that the text has ended; the last stanza needs no empty line after it. */
   finish(): void {
-    if (this.#rest.length > 0) this.#takeLine(this.#rest, 0, this.#rest.length);
+    this.#lines.finish();
     this.#takeStanza();
-  }
-
-  /** Keeps the beginning of a line whose end is still to come; copied, for what was given may be overwritten. */
-  #keep(bytes: Buffer): void {
-    if (this.#rest.length + bytes.length > limits.lineBytes) throw this.#tooLong();
-    this.#rest = Buffer.concat([this.#rest, bytes]);
   }
 
   #takeLine(bytes: Buffer, start: number, end: number): void {
     this.#line += 1;
-    if (end - start > limits.lineBytes) throw this.#tooLong();
     if (end === start) {
       this.#takeStanza();
       return;
@@ -146,10 +125,6 @@ export class StanzaParser {
     if (size === undefined) throw this.#fault('INDEX_SYNTAX', `S: of ${name} missing or no size`);
     if (buildTime === undefined) throw this.#fault('INDEX_SYNTAX', `t: of ${name} is no time`);
     return { name, version, arch: expected ?? arch, identity, size, buildTime };
-  }
-
-  #tooLong(): FormatError {
-    return new FormatError('LIMIT', `a line of the index is longer than ${limits.lineBytes} bytes`);
   }
 
   #fault(code: VerificationCode, what: string): FormatError {

@@ -1,9 +1,15 @@
 /** A builder of signed sample repositories on disk: what the demo, the tests and the bench upload. */
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { IndexEntry } from '../apk/entry.ts';
 import { packageFileName } from '../apk/entry.ts';
-import { type MadePackage, makeIndex, makePackage, type PackageSpec, type SigningKey } from '../apk/make.ts';
+import {
+  type MadeEntry,
+  type MadePackage,
+  makeIndex,
+  makePackage,
+  type PackageSpec,
+  type SigningKey,
+} from '../apk/make.ts';
 
 /** One repository as its builder has it: `write` brings a directory up to date, packages first, as apk's own tools do. */
 export class SampleRepository {
@@ -11,7 +17,7 @@ export class SampleRepository {
   readonly path: string;
   readonly arch: string;
   readonly #key: SigningKey;
-  readonly #entries = new Map<string, IndexEntry>();
+  readonly #entries = new Map<string, MadeEntry>();
   #unwritten: MadePackage[] = [];
   #gone: string[] = [];
 
@@ -21,7 +27,7 @@ export class SampleRepository {
     this.#key = key;
   }
 
-  get entries(): readonly IndexEntry[] {
+  get entries(): readonly MadeEntry[] {
     return [...this.#entries.values()];
   }
 

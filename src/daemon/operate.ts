@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { messageOf, OperationError } from '../errors.ts';
 import type { ControlHandler } from '../observe/server.ts';
 import type { PruneForecast } from '../publish/prune.ts';
+import { type Dependants, findDependants } from '../publish/dependants.ts';
 import type { Publisher } from '../publish/publisher.ts';
 import { type Missing, prepareRollback, type RollbackInbox, type RollbackStep } from '../publish/rollback.ts';
 import type { HeldFile } from '../store/recalls.ts';
@@ -46,6 +47,8 @@ export interface RecallAnswer {
   readonly files: readonly HeldFile[];
   /** Served indexes that name a file that is gone. */
   readonly broken_indexes: readonly string[];
+  /** Served packages that need what goes; null: not looked for, because nothing goes. */
+  readonly dependants: Dependants | null;
   readonly mirrors: readonly string[];
 }
 
@@ -172,9 +175,9 @@ async function recall(
   // Also those of which nothing is known: they may hold it all the same.
   const mirrors = deps.mirrorNames();
   const brokenIndexes = [...new Set(files.flatMap((file) => file.indexes))];
-  const answer = (status: number, message: string): Answer => ({
+  const answer = (status: number, message: string, dependants: Dependants | null = null): Answer => ({
     status,
-    body: { message, files: files.slice(0, filesShown), broken_indexes: brokenIndexes, mirrors },
+    body: { message, files: files.slice(0, filesShown), broken_indexes: brokenIndexes, dependants, mirrors },
   });
   if (files.length === 0)
     return answer(404, `nothing that is held is called ${asked}: expected NAME, NAME-VERSION or REPOSITORY/FILE`);
@@ -182,10 +185,29 @@ async function recall(
     return answer(409, `${asked} means more than ${recallLimit} files: name a version, or REPOSITORY/FILE`);
   if (files.length > 1 && !all)
     return answer(409, `${asked} means ${files.length} files: name one as REPOSITORY/FILE, or take all with --all`);
-  if (dryRun) return answer(200, `would recall ${files.length} files; nothing was changed`);
+  if (dryRun)
+    return answer(200, `would recall ${files.length} files; nothing was changed`, await dependantsOf(files, deps));
   store.recalls.add({ asked, who, why, atMs: clock.now() }, files);
   await publisher.recall();
   log.warn('recalled', { asked, files: files.length, who, why, broken_indexes: brokenIndexes });
   deps.servedChanged();
-  return answer(200, `recalled ${files.length} files; mirrors follow, those that are down when they come back`);
+  // Only now: whatever the indexes hold, what must go is gone.
+  const dependants = await dependantsOf(files, deps);
+  return answer(
+    200,
+    `recalled ${files.length} files; mirrors follow, those that are down when they come back`,
+    dependants,
+  );
+}
+
+async function dependantsOf(files: readonly HeldFile[], deps: OperateDeps): Promise<Dependants | null> {
+  const lease = deps.publisher.lease();
+  if (lease === null) return null;
+  try {
+    const { directory, generation } = lease;
+    const indexes = deps.store.generations.indexesAt(generation);
+    return await findDependants(files, { directory, indexes, wanted: deps.ready });
+  } finally {
+    lease.release();
+  }
 }
