@@ -53,6 +53,12 @@ reserveThreads(process.env);
 // A reader that has gone away, as in `lockstepd verify | head`, ends the program quietly.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(exitCode.ok);
+  // A daemon goes on without its log; what others tell is cut short.
+  if (process.argv[2] === 'run') return;
+  process.stderr.write(
+    `lockstepd: standard output: ${escapeText(error.message)}: what was written there is not whole\n`,
+  );
+  process.exit(exitCode.failure);
 });
 
 try {

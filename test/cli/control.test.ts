@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { chmodSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import test from 'node:test';
 import { childEnvironment, exec } from '../../src/system/exec.ts';
 import { Primary } from '../support/primary.ts';
@@ -27,4 +31,36 @@ test('a configuration that was broken meanwhile does not hide the daemon that ru
   );
   await writeFile(primary.configFile, 'root: [');
   assert.equal((await lockstepd('status')).code, 78);
+});
+
+test('what cannot be written to the standard output is no success', async (t) => {
+  if (!existsSync('/dev/full')) return t.skip('/dev/full absent');
+  const child = spawn(process.execPath, [main, 'generate', 'rules'], {
+    stdio: ['ignore', openSync('/dev/full', 'w'), 'pipe'],
+  });
+  let said = '';
+  child.stderr?.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  const [code] = await new Promise<unknown[]>((done) => child.once('close', (...args) => done(args)));
+  assert.equal(code, 1);
+  assert.match(said, /^lockstepd: standard output: ENOSPC: .*: what was written there is not whole\n$/);
+});
+
+test('a socket that this user may not open is no reason to try later', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'lockstepd-socket-'));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  chmodSync(directory, 0o755);
+  const [socket, config] = [join(directory, 's.sock'), join(directory, 'lockstepd.yaml')];
+  const server = createServer();
+  t.after(() => server.close());
+  await new Promise<void>((done) => server.listen(socket, done));
+  chmodSync(socket, 0o000);
+  writeFileSync(config, `root: /srv/mirror\nstate: /var/lib/lockstepd\nsocket: ${socket}\n`);
+  const argv = [process.execPath, main, 'status', '--config', config] as const;
+  // Root may open everything, unless it is told not to.
+  const asRoot = ['setpriv', '--bounding-set', '-dac_override,-dac_read_search', ...argv] as const;
+  const { code, stderr } = await exec(process.getuid?.() === 0 ? asRoot : argv, {
+    env: childEnvironment(),
+    timeoutMs: 10_000,
+  });
+  assert.deepEqual([code, /may not be asked by this user/.test(stderr)], [1, true], stderr);
 });
