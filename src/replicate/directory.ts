@@ -36,12 +36,26 @@ export interface DirectoryTransportOptions {
 /** A file system that hangs keeps as many of the process's threads: they must not be all (see system/threads.ts). */
 const workers = threadsOfHungDirectory;
 const copyBytes = 256 * 1024;
+/** What was broken off ends within the copy of a piece, where the file system answers. */
+const patienceMs = 2000;
 
 /** Every call opens the root anew, so that a disk that was mounted meanwhile is used. */
 export function createDirectoryTransport(options: DirectoryTransportOptions): Transport {
   const { path, clock = systemClock, stallMs = 60_000, files = diskFiles } = options;
   /** A call that was given up goes on until the system lets it go. */
-  let inHand = 0;
+  let inHand: Promise<void> | null = null;
+
+  /** True once the call before has ended; false when it does not come to that soon. */
+  async function isFree(signal: AbortSignal): Promise<boolean> {
+    const stop = new AbortController();
+    const patience = clock.sleep(Math.min(stallMs, patienceMs), { signal: AbortSignal.any([signal, stop.signal]) });
+    try {
+      await Promise.race([inHand, patience]);
+    } finally {
+      stop.abort(new Error('the wait is over'));
+    }
+    return inHand === null;
+  }
 
   async function call<T>(
     { signal, onBytes }: TransportOptions,
@@ -49,10 +63,11 @@ export function createDirectoryTransport(options: DirectoryTransportOptions): Tr
     toMove = 0,
   ): Promise<T> {
     signal.throwIfAborted();
-    if (inHand > 0) throw stillHung(path);
+    if (inHand && !(await isFree(signal))) throw stillHung(path);
     const watch = { clock, stallMs, deadlineMs: deadlineFor(toMove), signal, onStall: () => {} };
     return withStallWatch(watch, async (inner, alive) => {
-      inHand++;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      inHand = promise;
       try {
         await using tree = await DirectoryTree.open(path, files);
         return await work(tree, inner, (bytes) => {
@@ -65,7 +80,8 @@ export function createDirectoryTransport(options: DirectoryTransportOptions): Tr
         const { reason, kind, message } = localFault(errnoOf(error), escapeText(`${path}: ${messageOf(error)}`));
         throw new TransportError(reason, kind, message, { cause: error });
       } finally {
-        inHand--;
+        inHand = null;
+        resolve();
       }
     });
   }
