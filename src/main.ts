@@ -49,6 +49,11 @@ function exitCodeOf(error: unknown): number {
   return exitCode.failure;
 }
 
+function whyOf(error: unknown): string {
+  const stopped = stopSignal.aborted && error instanceof Error && error.name === 'AbortError';
+  return stopped ? `stopped by ${messageOf(stopSignal.reason)}` : messageOf(error);
+}
+
 reserveThreads(process.env);
 // A reader that has gone away, as in `lockstepd verify | head`, ends the program quietly.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -81,7 +86,7 @@ try {
     onHangUp: listenToHangUps,
   });
 } catch (error) {
-  const lines = error instanceof ConfigError ? error.message.split('\n') : [`lockstepd: ${messageOf(error)}`];
+  const lines = error instanceof ConfigError ? error.message.split('\n') : [`lockstepd: ${whyOf(error)}`];
   for (const line of lines) process.stderr.write(`${escapeText(line)}\n`);
   process.exitCode = exitCodeOf(error);
 }

@@ -1,6 +1,6 @@
 /** Decides what `lockstepd init mirror` writes into the configuration of the primary, and what it tells the mirror's owner. */
 import { UsageError } from '../errors.ts';
-import { plainNameOf, plainPathOf } from './init-values.ts';
+import { plainNameOf, plainPathOf, requireSeen } from './init-values.ts';
 import type { VolunteerPart } from './init-volunteer.ts';
 
 export interface MirrorOptions {
@@ -63,7 +63,11 @@ function transportOf(me: string, type: string, options: MirrorOptions, home: str
   };
   const path = (): string => plainPathOf(me, '--path', options.path ?? defaultPath);
   if (type === 'pull') return { type };
-  if (type === 'directory') return { type, path: plainPathOf(me, '--path', required('path')) };
+  if (type === 'directory') {
+    const directory = plainPathOf(me, '--path', required('path'));
+    requireSeen(me, directory);
+    return { type, path: directory };
+  }
   if (type === 'rclone')
     return { type, remote: required('remote'), config: options['rclone-config'] ?? `${home}/rclone.conf` };
   const { port, hostKeys } = options;

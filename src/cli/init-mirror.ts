@@ -1,6 +1,5 @@
 /** `lockstepd init mirror`: adds a mirror to the configuration of the primary and prints what its owner has to do, once. */
 import { access, chown, constants, realpath, stat } from 'node:fs/promises';
-import { hostname as systemHostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { appendToList, readYaml, writeYaml } from '../config/document.ts';
 import { credentialName } from '../config/identity.ts';
@@ -11,6 +10,7 @@ import { escapeText } from '../system/log.ts';
 import type { readSubcommand } from './arguments.ts';
 import { exitCode, type Io } from './command.ts';
 import { type HostKey, scanHostKeys } from './init-host-key.ts';
+import { ownHostname } from './init-hostname.ts';
 import { differences, type MirrorItem, type MirrorOptions, mirrorItem, volunteerPart } from './init-mirror-plan.ts';
 import { unitMirror } from './init-snippets.ts';
 import { applyStep, describeStep, inspectStep, type Step, textOf } from './init-steps.ts';
@@ -36,7 +36,7 @@ export async function initMirror(args: readonly string[], given: string, values:
   if (there !== undefined) requireSame(config, item, there);
   else await requireFit(config, written, item, io);
 
-  const hostname = plainNameOf('init mirror', '--hostname', values.hostname ?? systemHostname(), 253);
+  const hostname = plainNameOf('init mirror', '--hostname', values.hostname ?? (await ownHostname()), 253);
   const part = volunteerPart(item, options, await publicKeyOf(item, dirname(config)), hostname);
   if (part !== null) io.out(`${escapeLines(volunteerText(part))}\n\n`);
 

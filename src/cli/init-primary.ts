@@ -1,6 +1,5 @@
 /** `lockstepd init primary`: makes what a primary needs of its own and prints what goes into sshd, nginx and rsyncd; a second run changes nothing. */
 import { readdir, readFile } from 'node:fs/promises';
-import { hostname as systemHostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { readYaml, writeYaml } from '../config/document.ts';
@@ -10,10 +9,11 @@ import { ConfigError, errnoOf, OperationError, UsageError } from '../errors.ts';
 import { escapeText } from '../system/log.ts';
 import type { readSubcommand } from './arguments.ts';
 import { exitCode, type Io } from './command.ts';
+import { ownHostname } from './init-hostname.ts';
 import { keysFile, type Settings, snippetsOf, stepsOf } from './init-primary-plan.ts';
 import { configText, defaultRoot, defaultState, type Inbox, type PrimarySettings } from './init-snippets.ts';
 import { applyStep, describeStep, type Finding, inspectStep, type Step, textOf } from './init-steps.ts';
-import { plainNameOf, plainPathOf, sshKeysOf, trustKeysOf } from './init-values.ts';
+import { plainNameOf, plainPathOf, requireSeen, sshKeysOf, trustKeysOf } from './init-values.ts';
 import type { spec } from './specs/init.ts';
 
 const me = 'init primary';
@@ -33,10 +33,11 @@ export async function initPrimary(values: Values, io: Io): Promise<number> {
     ...wanted,
     config,
     account: accountOf(values.account ?? `repoupload-${builder}`),
-    hostname: plainNameOf(me, '--hostname', values.hostname ?? systemHostname(), 253),
+    hostname: plainNameOf(me, '--hostname', values.hostname ?? (await ownHostname()), 253),
     trustKeys: await trustKeysOf(me, values['trust-key']),
     builderKeys: await sshKeysOf(me, '--builder-key', values['builder-key']),
   };
+  if (written === null) for (const path of [config, settings.root, settings.state]) requireSeen(me, path);
   await requireKey(settings, written);
   if (written === null) await requireValid(config, configText(settings), io);
   else if (!agrees) await requireValid(config, writeYaml(withInbox(written, settings.inbox)), io);

@@ -64,3 +64,27 @@ test('a socket that this user may not open is no reason to try later', async (t)
   });
   assert.deepEqual([code, /may not be asked by this user/.test(stderr)], [1, true], stderr);
 });
+
+test('Ctrl-C ends what is asked for in words', async (t) => {
+  const { promise: asked, resolve: isAsked } = Promise.withResolvers<void>();
+  const server = createServer((socket) => {
+    socket.on('error', () => {});
+    isAsked();
+  });
+  t.after(() => server.close());
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  const address = server.address();
+  assert.ok(typeof address === 'object' && address !== null);
+  const url = `http://127.0.0.1:${address.port}/`;
+  const mirrors = `  - { name: slow, url: "${url}", transport: { type: pull } }\n`;
+  await using primary = await Primary.create({ mirrors });
+  const child = spawn(process.execPath, [main, 'check', '--online', '--config', primary.configFile], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let said = '';
+  child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  const closed = new Promise<unknown[]>((done) => child.once('close', (...args) => done(args)));
+  await asked;
+  child.kill('SIGINT');
+  assert.deepEqual([(await closed)[0], said], [1, 'lockstepd: stopped by SIGINT\n']);
+});

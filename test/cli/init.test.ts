@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { command } from '../../src/cli/init.ts';
 import { parseScan } from '../../src/cli/init-host-key.ts';
+import { fullName } from '../../src/cli/init-hostname.ts';
 import { applyStep, inspectStep, type Step } from '../../src/cli/init-steps.ts';
 import { nginxText, rsyncdText, sshdForBuilders, unitPaths } from '../../src/cli/init-snippets.ts';
 import { sshKeysOf } from '../../src/cli/init-values.ts';
@@ -197,6 +198,7 @@ test('a mirror that check would refuse is not written', async (t) => {
       '--host-key is not for a mirror of type pull',
       ['x', '--type', 'pull', '--url', 'http://x/', '--host-key', fingerprint],
     ],
+    ['the service does not see homes', ['x', '--type', 'directory', '--path', '/home/mirror']],
     ['expected an absolute path', ['x', '--type', 'directory', '--path', '/mnt/$(reboot)']],
     ['NAME ".x"', ['.x', '--type', 'pull', '--url', 'http://x/']],
   ];
@@ -285,6 +287,7 @@ test('init primary says all that it would make, and makes nothing, in a dry run'
   for (const [wrong, message] of [
     [['--repositories', '/x'], /inboxes\[0\]\.repositories\[0\]/],
     [['--listen', 'x'], /listen: "x"/],
+    [['--root', '/home/mirror'], /the service does not see homes/],
     [['--trust-key', join(directory, 'push-key.pub')], /expected a line/],
   ] as const)
     await assert.rejects(run(...args, '--trust-key', trusted, ...wrong), message);
@@ -387,4 +390,10 @@ test('a key is made whole, closed, and again when that was cut short', async (t)
   rmSync(path);
   mkdirSync(path);
   await assert.rejects(inspectStep(step), /key is no file/);
+});
+
+test('a host is called by its full name where that is one of its own', () => {
+  assert.equal(fullName('primary', 'primary.example.org'), 'primary.example.org');
+  for (const other of ['localhost', 'primary', 'primaryx.example.org', ''])
+    assert.equal(fullName('primary', other), 'primary');
 });

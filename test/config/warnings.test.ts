@@ -16,3 +16,23 @@ test('of two primaries that push with rclone, neither sees without a URL what th
     `mirror ${mirror.name}: nothing tells what another primary has brought there, and older indexes may replace its: give its url`,
   ]);
 });
+
+test('two mirrors in one place are told', async (t) => {
+  const config = await world(t).load(good);
+  const [mirror] = config.mirrors;
+  assert.ok(mirror?.transport.type === 'rsync');
+  const { transport } = mirror;
+  const warned = (other: typeof transport): string[] =>
+    warningsOf({ ...config, mirrors: [mirror, { ...mirror, name: 'lyon', transport: other }] }, false).filter((line) =>
+      line.includes('lyon: it is the same'),
+    );
+  assert.deepEqual(warned(transport), [
+    'mirror lyon: it is the same account and place as mirror paris: keep one of them',
+  ]);
+  for (const other of [
+    { ...transport, port: 2222 },
+    { ...transport, user: 'lyon' },
+    { ...transport, identity: '/etc/lockstepd/other-key' },
+  ])
+    assert.deepEqual(warned(other), []);
+});
