@@ -1,8 +1,9 @@
 /** What `lockstepd init` has to make on this host: each step is looked at, then made or left; a second run finds everything there. */
 import type { Stats } from 'node:fs';
-import { chmod, chown, lstat, readdir, readFile, rm } from 'node:fs/promises';
+import { chmod, chown, lstat, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { errnoOf, messageOf, OperationError } from '../errors.ts';
-import { makeDirectoryDurable, writeFileDurable } from '../system/durable.ts';
+import { makeDirectoryDurable, syncDirectory, syncFile, writeFileDurable } from '../system/durable.ts';
 import { childEnvironment, exec } from '../system/exec.ts';
 
 export type Step =
@@ -97,7 +98,7 @@ export async function applyStep(step: Step, finding: Finding): Promise<void> {
       const { name, home, shell, comment } = step;
       // `*`, not the locked `!`: sshd refuses a locked account where UsePAM is off.
       const look = ['--no-create-home', '--home-dir', home, '--shell', shell, '--password', '*', '--comment', comment];
-      await must(['useradd', '--system', '--user-group', ...look, name]);
+      await must(['useradd', '--system', ...(await groupFor(name)), ...look, name]);
       break;
     }
     case 'member':
@@ -109,7 +110,7 @@ export async function applyStep(step: Step, finding: Finding): Promise<void> {
       await chmod(step.path, step.mode);
       break;
     case 'file':
-      await makeDirectoryDurable(step.path.slice(0, step.path.lastIndexOf('/')));
+      await makeDirectoryDurable(dirname(step.path));
       await writeFileDurable(step.path, step.text);
       break;
     case 'key-pair':
@@ -124,14 +125,22 @@ export async function applyStep(step: Step, finding: Finding): Promise<void> {
   }
 }
 
+/** userdel leaves the group of an account where it has other members. */
+async function groupFor(account: string): Promise<string[]> {
+  const { code } = await child(['getent', 'group', account]);
+  return code === 0 ? ['--gid', account] : ['--user-group'];
+}
+
 /** Whole or not at all: the private half gets its name last. */
 async function makeKey(path: string, comment: string): Promise<void> {
   const made = `${path}.new`;
   for (const file of [made, `${made}.pub`]) await rm(file, { force: true });
   await must(['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-C', comment, '-f', made]);
   await writeFileDurable(`${path}.pub`, await readFile(`${made}.pub`, 'utf8'));
-  await writeFileDurable(path, await readFile(made, 'utf8'), { mode: 0o600 });
-  for (const file of [made, `${made}.pub`]) await rm(file);
+  await rm(`${made}.pub`);
+  await syncFile(made);
+  await rename(made, path);
+  await syncDirectory(dirname(path));
 }
 
 async function publicHalf(path: string): Promise<string> {
