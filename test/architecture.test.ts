@@ -123,6 +123,7 @@ const pure = [
   'cli/doctor/finding.ts',
   'cli/doctor/limits.ts',
   'cli/doctor/online.ts',
+  'cli/doctor/parents.ts',
   'cli/doctor/permissions.ts',
   'cli/doctor/programs.ts',
   'cli/doctor/service.ts',
