@@ -1,5 +1,5 @@
 /** Whether the daemon gets to its paths, and whether others can put something else in their place: what lies above them. Pure. */
-import { dirname } from 'node:path';
+import { dirname } from 'node:path/posix';
 import { access, type Account, modeText, type PathFacts, permits } from './accounts.ts';
 import { fail, type Finding } from './finding.ts';
 
