@@ -330,7 +330,8 @@ export class Publisher {
       await this.#catchUp(choice.name, 0, current, current.tree, signal);
       this.#store.generations.setTree(choice.name, current.number, null);
     } catch (error) {
-      if (!signal.aborted)
+      // What fails while it is broken off is told too.
+      if (error !== signal.reason)
         this.#log.warn('spare_tree_failed', {
           detail: messageOf(error),
           hint: 'the next batch makes it, and takes longer',

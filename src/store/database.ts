@@ -33,9 +33,10 @@ export class Database implements Disposable {
       try {
         return Database.#connect(file, steps);
       } catch (error) {
-        if (!isReadOnly(error)) throw error;
         // SQLite opens for reading alone what it cannot open for writing, and forgets why: this says it, or it has passed.
-        closeSync(openSync(file, 'r+'));
+        if (isReadOnly(error)) closeSync(openSync(file, 'r+'));
+        // It also calls damaged what an error of the disk has kept from it once.
+        else if (!isDamage(error)) throw error;
         return Database.#connect(file, steps);
       }
     } catch (error) {
