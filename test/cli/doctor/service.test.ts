@@ -39,8 +39,8 @@ test('service: no daemon and no systemd is no failure', () => {
     'ok    listen 127.0.0.1:9617: free',
     'ok    systemd unit: no systemd runs here',
   ]);
-  assert.deepEqual(problems({ socket: socket('silent'), port: port('free') }), []);
-  assert.equal(problems({ socket: socket('unseen'), port: port('free') }).length, 1);
+  for (const state of ['silent', 'unseen'] as const)
+    assert.match(problems({ socket: socket(state), port: port('free') }).join('\n'), /^warn  socket \/s: .*$/);
 });
 
 const changedUnit = { ...unit, text: shipped.replace('TasksMax=512', 'TasksMax=64') };
