@@ -49,10 +49,21 @@ function exitCodeOf(error: unknown): number {
   return exitCode.failure;
 }
 
+function whyOf(error: unknown): string {
+  const stopped = stopSignal.aborted && error instanceof Error && error.name === 'AbortError';
+  return stopped ? `stopped by ${messageOf(stopSignal.reason)}` : messageOf(error);
+}
+
 reserveThreads(process.env);
 // A reader that has gone away, as in `lockstepd verify | head`, ends the program quietly.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(exitCode.ok);
+  // A daemon goes on without its log; what others tell is cut short.
+  if (process.argv[2] === 'run') return;
+  process.stderr.write(
+    `lockstepd: standard output: ${escapeText(error.message)}: what was written there is not whole\n`,
+  );
+  process.exit(exitCode.failure);
 });
 
 try {
@@ -75,7 +86,7 @@ try {
     onHangUp: listenToHangUps,
   });
 } catch (error) {
-  const lines = error instanceof ConfigError ? error.message.split('\n') : [`lockstepd: ${messageOf(error)}`];
+  const lines = error instanceof ConfigError ? error.message.split('\n') : [`lockstepd: ${whyOf(error)}`];
   for (const line of lines) process.stderr.write(`${escapeText(line)}\n`);
   process.exitCode = exitCodeOf(error);
 }

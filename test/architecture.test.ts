@@ -128,6 +128,7 @@ const pure = [
   'cli/doctor/finding.ts',
   'cli/doctor/limits.ts',
   'cli/doctor/online.ts',
+  'cli/doctor/parents.ts',
   'cli/doctor/permissions.ts',
   'cli/doctor/programs.ts',
   'cli/doctor/service.ts',

@@ -78,8 +78,16 @@ function parse(name: string, syntax: SyntaxSpec, args: readonly string[]) {
   try {
     return parseArgs({ args: [...args], options: parserOptions(syntax), allowPositionals: true });
   } catch (error) {
-    throw new UsageError(`${name}: ${messageOf(error)}`);
+    throw new UsageError(`${name}: ${firstSentence(messageOf(error))}${seeHelp(name)}`);
   }
+}
+
+/** What Node says after it is about other cases. */
+function firstSentence(text: string): string {
+  const [, option] = /^Option '(\S+)' argument is ambiguous/.exec(text) ?? [];
+  return option === undefined
+    ? text.replace(/\. [^]*/, '')
+    : `${option}: a value that begins with a dash: write ${option}=VALUE`;
 }
 
 function parserOptions({ options = {} }: SyntaxSpec): ParseArgsOptionsConfig {

@@ -1,6 +1,6 @@
 /** Decides what `lockstepd init mirror` writes into the configuration of the primary, and what it tells the mirror's owner. */
 import { UsageError } from '../errors.ts';
-import { plainNameOf, plainPathOf } from './init-values.ts';
+import { plainNameOf, plainPathOf, requireSeen } from './init-values.ts';
 import type { VolunteerPart } from './init-volunteer.ts';
 
 export interface MirrorOptions {
@@ -63,7 +63,11 @@ function transportOf(me: string, type: string, options: MirrorOptions, home: str
   };
   const path = (): string => plainPathOf(me, '--path', options.path ?? defaultPath);
   if (type === 'pull') return { type };
-  if (type === 'directory') return { type, path: plainPathOf(me, '--path', required('path')) };
+  if (type === 'directory') {
+    const directory = plainPathOf(me, '--path', required('path'));
+    requireSeen(me, directory);
+    return { type, path: directory };
+  }
   if (type === 'rclone')
     return { type, remote: required('remote'), config: options['rclone-config'] ?? `${home}/rclone.conf` };
   const { port, hostKeys } = options;
@@ -73,12 +77,19 @@ function transportOf(me: string, type: string, options: MirrorOptions, home: str
     type,
     host: required('host'),
     ...(port === undefined || port === '22' ? {} : { port: Number(port) }),
-    user: plainNameOf(me, '--user', options.user, 32),
+    user: userOf(me, options.user),
     // rrsync takes its own directory for /.
     ...(type === 'trigger' ? {} : { path: type === 'rsync' ? '/' : path() }),
     identity: options.identity ?? `${home}/push-key`,
     ...(hostKeys.length === 0 ? {} : { host_key: hostKeys.length === 1 ? hostKeys[0] : hostKeys }),
   };
+}
+
+/** Whoever pushes is confined by sshd, which would shut out the admin there. */
+function userOf(command: string, user: string): string {
+  const name = plainNameOf(command, '--user', user, 32);
+  if (name !== 'root') return name;
+  throw new UsageError(`${command}: --user root: expected an account that is only used for this`);
 }
 
 function pins({ hostKeys }: MirrorOptions): readonly 'hostKeys'[] {
@@ -102,7 +113,7 @@ export function volunteerPart(
     name,
     type,
     host: options.host ?? null,
-    user: plainNameOf(me, '--user', options.user, 32),
+    user: userOf(me, options.user),
     directory: chroot === null ? path : `${chroot}${path}`,
     chroot,
     publicKey,

@@ -1,6 +1,5 @@
 /** `lockstepd init mirror`: adds a mirror to the configuration of the primary and prints what its owner has to do, once. */
 import { access, chown, constants, realpath, stat } from 'node:fs/promises';
-import { hostname as systemHostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { appendToList, readYaml, writeYaml } from '../config/document.ts';
 import { credentialName } from '../config/identity.ts';
@@ -11,6 +10,7 @@ import { escapeText } from '../system/log.ts';
 import type { readSubcommand } from './arguments.ts';
 import { exitCode, type Io } from './command.ts';
 import { type HostKey, scanHostKeys } from './init-host-key.ts';
+import { ownHostname } from './init-hostname.ts';
 import { differences, type MirrorItem, type MirrorOptions, mirrorItem, volunteerPart } from './init-mirror-plan.ts';
 import { unitMirror } from './init-snippets.ts';
 import { applyStep, describeStep, inspectStep, type Step, textOf } from './init-steps.ts';
@@ -34,8 +34,9 @@ export async function initMirror(args: readonly string[], given: string, values:
   const item = mirrorItem(name, options, dirname(config));
   const there = mirrorIn(config, written, name);
   if (there !== undefined) requireSame(config, item, there);
+  else await requireFit(config, written, item, io);
 
-  const hostname = plainNameOf('init mirror', '--hostname', values.hostname ?? systemHostname(), 253);
+  const hostname = plainNameOf('init mirror', '--hostname', values.hostname ?? (await ownHostname()), 253);
   const part = volunteerPart(item, options, await publicKeyOf(item, dirname(config)), hostname);
   if (part !== null) io.out(`${escapeLines(volunteerText(part))}\n\n`);
 
@@ -52,7 +53,7 @@ export async function initMirror(args: readonly string[], given: string, values:
     }
     const changed = await withMirror(config, written, item, io);
     if (dryRun) io.out(`would add to the mirrors of ${config}:\n${indent(writeYaml([item]))}`);
-    else await replace(config, changed, name);
+    else await replace(config, written, changed, name);
     if (!dryRun) io.out(`${config}: the mirror ${name} is added\n`);
   } else io.out(`nothing to change: ${config} has the mirror ${name}\n`);
   for (const step of steps) await carryOut(step, dryRun, io);
@@ -97,7 +98,7 @@ function unpinnedText(what: string, host: string, [seen]: readonly HostKey[], ar
       `${what}: ${host} does not answer: ask its owner for the fingerprint of its host key, then run this again with --host-key`,
     );
   const again = [...args, '--host-key', seen.fingerprint].map((word) =>
-    /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word}'`,
+    /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`,
   );
   return `# ==== Not added yet. ${host} shows the host key ${seen.type} ${seen.fingerprint}
 # Compare that with the line that its owner sends. Only if they are the same, here, as root:
@@ -123,6 +124,26 @@ function plainNameOrAddress(name: string, host: string): string {
   throw new UsageError(`init mirror ${name}: --host ${JSON.stringify(host)}: expected a host name or address`);
 }
 
+/** What is wrong with the options, before anybody is told to do something. Throws UsageError. */
+async function requireFit(config: string, text: string, item: MirrorItem, io: Io): Promise<void> {
+  const { host, host_key: pinned } = item.transport;
+  const unpinned = host !== undefined && pinned === undefined;
+  const hostKey = unpinned ? { host_key: `SHA256:${'A'.repeat(43)}` } : {};
+  const changed = appendToList(text, 'mirrors', { ...item, transport: { ...item.transport, ...hostKey } });
+  // A list that cannot be added to is told of when all the rest is known.
+  if (changed === null) return;
+  try {
+    await loadConfigText(config, changed, { env: io.env, outsideService: true, ignoreDisk: true });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw new UsageError(`init mirror ${item.name}: ${problemsText(error)}`);
+  }
+}
+
+function problemsText({ problems }: ConfigError): string {
+  return problems.map(({ key, message }) => `${key}: ${message}`).join('; ');
+}
+
 /** The configuration with the mirror, checked as `check` does. Throws OperationError. */
 async function withMirror(config: string, text: string, item: MirrorItem, io: Io): Promise<string> {
   const changed = appendToList(text, 'mirrors', item);
@@ -135,15 +156,21 @@ async function withMirror(config: string, text: string, item: MirrorItem, io: Io
     await loadConfigText(config, changed, { env: io.env, outsideService: true });
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    const problems = error.problems.map(({ key, message }) => `${key}: ${message}`).join('; ');
-    throw new OperationError('STATE', `init mirror ${item.name}: nothing is written: ${problems}`, { cause: error });
+    throw new OperationError('STATE', `init mirror ${item.name}: nothing is written: ${problemsText(error)}`, {
+      cause: error,
+    });
   }
   return changed;
 }
 
-/** Keeps owner and mode; a link keeps what it points to. */
-async function replace(config: string, text: string, name: string): Promise<void> {
+/** Keeps owner and mode; a link keeps what it points to. Throws OperationError where it is not `before` any more: somebody else writes it. */
+async function replace(config: string, before: string, text: string, name: string): Promise<void> {
   const file = await realpath(config);
+  if ((await textOf(file)) !== before)
+    throw new OperationError(
+      'STATE',
+      `init mirror ${name}: ${file} was changed meanwhile: nothing is written: run this again`,
+    );
   try {
     await access(dirname(file), constants.W_OK);
   } catch (error) {

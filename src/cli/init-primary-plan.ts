@@ -1,5 +1,5 @@
 /** Decides what `lockstepd init primary` has to make, in which order, and what it leaves to a person to paste. */
-import { dirname, join } from 'node:path/posix';
+import { basename, dirname, join } from 'node:path/posix';
 import {
   builderLine,
   configText,
@@ -28,12 +28,13 @@ export interface Settings extends PrimarySettings {
 export function stepsOf(settings: Settings, writesConfig: boolean): Step[] {
   const { config, root, state, inbox, account, trustKeys, builderKeys } = settings;
   const [home, inboxPath] = [dirname(config), join(root, inbox.path)];
-  const directory = (path: string, mode: number, owner: string, group = owner): Step => ({
+  const directory = (path: string, mode: number, owner: string, group = owner, holds?: readonly string[]): Step => ({
     kind: 'directory',
     path,
     mode,
     owner,
     group,
+    ...(holds === undefined ? {} : { holds }),
   });
   const unit = unitPaths(config, root, state);
   return [
@@ -52,14 +53,14 @@ export function stepsOf(settings: Settings, writesConfig: boolean): Step[] {
       comment: `uploads of the builder ${inbox.builder}`,
     },
     { kind: 'member', account: 'lockstepd', group: account },
-    directory(root, 0o1775, 'root', 'lockstepd'),
+    directory(root, 0o1775, 'root', 'lockstepd', ['inbox', 'ingest', 'public', 'quarantine', 'trees']),
     ...(dirname(inboxPath) === root ? [] : [directory(dirname(inboxPath), 0o755, 'root')]),
     directory(join(root, 'ingest'), 0o700, 'lockstepd'),
     directory(join(root, 'quarantine'), 0o750, 'lockstepd'),
     directory(join(root, 'trees'), 0o755, 'lockstepd'),
     directory(inboxPath, 0o750, account),
-    directory(state, 0o750, 'lockstepd'),
-    directory(home, 0o755, 'root'),
+    directory(state, 0o750, 'lockstepd', 'lockstepd', ['state.db']),
+    directory(home, 0o755, 'root', 'root', [basename(config), 'authorized_keys.d', 'keys', 'push-key']),
     ...(inbox.keys.startsWith(`${home}/keys/`) ? [directory(join(home, 'keys'), 0o755, 'root')] : []),
     directory(inbox.keys, 0o755, 'root'),
     directory(join(home, 'authorized_keys.d'), 0o755, 'root'),

@@ -121,9 +121,9 @@ ReadOnlyPaths=-${root}/inbox
 `;
 }
 
-/** What the unit must know of a mirror that is a directory here. */
+/** What the unit must know of a mirror that is a directory here. A disk that is away (`-`) does not keep the service from starting. */
 export function unitMirror(directory: string): string {
-  return `[Service]\nReadWritePaths=${directory}\n`;
+  return `[Service]\nReadWritePaths=-${directory}\n`;
 }
 
 /** A file as a piece of shell that writes it (`>`) or adds to it (`>>`). */

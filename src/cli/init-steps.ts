@@ -1,8 +1,9 @@
 /** What `lockstepd init` has to make on this host: each step is looked at, then made or left; a second run finds everything there. */
 import type { Stats } from 'node:fs';
-import { chmod, chown, lstat, readFile } from 'node:fs/promises';
+import { chmod, chown, lstat, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { errnoOf, messageOf, OperationError } from '../errors.ts';
-import { makeDirectoryDurable, writeFileDurable } from '../system/durable.ts';
+import { makeDirectoryDurable, syncDirectory, syncFile, writeFileDurable } from '../system/durable.ts';
 import { childEnvironment, exec } from '../system/exec.ts';
 
 export type Step =
@@ -20,6 +21,8 @@ export type Step =
       readonly mode: number;
       readonly owner: string;
       readonly group: string;
+      /** What lies in it when it is ours already; absent where that needs no asking, as below another directory of ours. */
+      readonly holds?: readonly string[];
     }
   /** A file that is there with other content is left as it is. */
   | { readonly kind: 'file'; readonly path: string; readonly text: string }
@@ -49,8 +52,10 @@ export async function inspectStep(step: Step): Promise<Finding> {
     case 'key-pair': {
       const facts = await factsOf(step.path);
       if (facts === null) return 'absent';
+      if (!facts.isFile()) throw new OperationError('LAYOUT', `${step.path} is no file: move it away`);
       const owner = await idsOf(step.owner);
-      return (await textOf(`${step.path}.pub`)) !== null && facts.uid === owner?.uid ? 'there' : 'other';
+      const closed = facts.uid === owner?.uid && (facts.mode & 0o077) === 0;
+      return closed && (await textOf(`${step.path}.pub`)) !== null ? 'there' : 'other';
     }
     default:
       return step satisfies never;
@@ -69,7 +74,20 @@ async function inspectDirectory(step: Extract<Step, { kind: 'directory' }>): Pro
       `${step.path} belongs to uid ${facts.uid}, expected ${[...new Set(['root', step.owner, 'lockstepd'])].join(' or ')}: chown it if nobody else uses it, or choose another`,
     );
   const same = facts.uid === owner?.uid && facts.gid === group?.gid && (facts.mode & 0o7777) === step.mode;
-  return same ? 'there' : 'other';
+  if (same) return 'there';
+  if (facts.uid === 0 && step.holds !== undefined)
+    await requireOurs(step.path, step.holds, describeStep(step, 'absent'));
+  return 'other';
+}
+
+/** Nobody else's directory gets our owner and mode: /etc, /tmp or /var/lib would be of no use to others then. */
+async function requireOurs(path: string, holds: readonly string[], wanted: string): Promise<void> {
+  const names = await readdir(path);
+  if (names.every((name) => name === 'lost+found') || names.some((name) => holds.includes(name))) return;
+  throw new OperationError(
+    'LAYOUT',
+    `${path} is there with other things in it, expected ${wanted}: choose another, or give it that owner and mode if nobody else uses it`,
+  );
 }
 
 /** Makes what is absent, mends what is otherwise. Needs root. Throws OperationError. */
@@ -80,7 +98,7 @@ export async function applyStep(step: Step, finding: Finding): Promise<void> {
       const { name, home, shell, comment } = step;
       // `*`, not the locked `!`: sshd refuses a locked account where UsePAM is off.
       const look = ['--no-create-home', '--home-dir', home, '--shell', shell, '--password', '*', '--comment', comment];
-      await must(['useradd', '--system', '--user-group', ...look, name]);
+      await must(['useradd', '--system', ...(await groupFor(name)), ...look, name]);
       break;
     }
     case 'member':
@@ -92,19 +110,46 @@ export async function applyStep(step: Step, finding: Finding): Promise<void> {
       await chmod(step.path, step.mode);
       break;
     case 'file':
-      await makeDirectoryDurable(step.path.slice(0, step.path.lastIndexOf('/')));
+      await makeDirectoryDurable(dirname(step.path));
       await writeFileDurable(step.path, step.text);
       break;
     case 'key-pair':
-      if (finding === 'absent')
-        await must(['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-C', step.comment, '-f', step.path]);
+      if (finding === 'absent') await makeKey(step.path, step.comment);
+      await chmod(step.path, 0o600);
       if ((await textOf(`${step.path}.pub`)) === null)
-        await writeFileDurable(`${step.path}.pub`, await must(['ssh-keygen', '-y', '-f', step.path]));
+        await writeFileDurable(`${step.path}.pub`, await publicHalf(step.path));
       await own(step.path, step.owner, step.owner);
       break;
     default:
       step satisfies never;
   }
+}
+
+/** userdel leaves the group of an account where it has other members. */
+async function groupFor(account: string): Promise<string[]> {
+  const { code } = await child(['getent', 'group', account]);
+  return code === 0 ? ['--gid', account] : ['--user-group'];
+}
+
+/** Whole or not at all: the private half gets its name last. */
+async function makeKey(path: string, comment: string): Promise<void> {
+  const made = `${path}.new`;
+  for (const file of [made, `${made}.pub`]) await rm(file, { force: true });
+  await must(['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-C', comment, '-f', made]);
+  await writeFileDurable(`${path}.pub`, await readFile(`${made}.pub`, 'utf8'));
+  await rm(`${made}.pub`);
+  await syncFile(made);
+  await rename(made, path);
+  await syncDirectory(dirname(path));
+}
+
+async function publicHalf(path: string): Promise<string> {
+  const { code, stdout } = await child(['ssh-keygen', '-y', '-P', '', '-f', path]);
+  if (code === 0) return stdout;
+  throw new OperationError(
+    'LAYOUT',
+    `${path} is no private key without a passphrase: move it away, then run this again to make one`,
+  );
 }
 
 /** The step in words, without its verb: what stands after "made" or "would make". */
@@ -133,9 +178,9 @@ export async function textOf(path: string): Promise<string | null> {
     return await readFile(path, 'utf8');
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return null;
-    throw new OperationError('STATE', `${path} cannot be read: ${messageOf(error)}: run this as root`, {
-      cause: error,
-    });
+    const denied = ['EACCES', 'EPERM'].includes(errnoOf(error) ?? '');
+    const what = denied ? 'run this as root' : 'expected a file or nothing';
+    throw new OperationError('STATE', `${path} cannot be read: ${messageOf(error)}: ${what}`, { cause: error });
   }
 }
 

@@ -18,6 +18,14 @@ export function plainPathOf(command: string, option: string, value: string): str
   );
 }
 
+/** Throws UsageError for a path that the service cannot see: its unit hides the homes (ProtectHome). */
+export function requireSeen(command: string, path: string): void {
+  if (!/^\/(?:home|root|run\/user)\//.test(path)) return;
+  throw new UsageError(
+    `${command}: ${path}: the service does not see homes: expected a directory elsewhere, such as one below /srv`,
+  );
+}
+
 /** The value of `option` if it is a plain name, of a host, an account or a thing of ours. Throws UsageError. */
 export function plainNameOf(command: string, option: string, value: string, most = 63): string {
   if (value.length <= most && /^[A-Za-z0-9_][A-Za-z0-9._-]*$/.test(value)) return value;

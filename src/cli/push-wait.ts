@@ -16,7 +16,11 @@ const begunAfterLooks = 4;
 export async function waitForPush(io: Io, configFile: string, name: string): Promise<number> {
   using line = new ProgressLine(io);
   for (let idle = 0; ; ) {
-    await delay(lookEveryMs, undefined, { signal: io.signal });
+    await delay(lookEveryMs, undefined, { signal: io.signal }).catch((error: unknown) => {
+      throw io.signal.aborted
+        ? new OperationError('STATE', `push: ${name}: not waited for any more: the push goes on`)
+        : error;
+    });
     const status = await askStatus(io, configFile);
     const mirror = status.mirrors.find((one) => one.name === name);
     if (mirror === undefined) throw new OperationError('STATE', `push: ${name} is no mirror of the daemon any more`);

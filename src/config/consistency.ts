@@ -115,8 +115,30 @@ export function warningsOf(config: Config, outsideService: boolean): string[] {
           ]
         : [],
     ),
+    ...sharedAccounts(config),
     ...announceWarnings(config.announce, outsideService),
   ];
+}
+
+/** Two mirrors in one place: they push, prune and compare there twice, and tell twice what users get. */
+function sharedAccounts({ mirrors }: Config): string[] {
+  const first = new Map<string, string>();
+  return mirrors.flatMap(({ name, transport }) => {
+    const place = placeOf(transport);
+    const other = place === null ? undefined : first.get(place);
+    if (place !== null && other === undefined) first.set(place, name);
+    return other === undefined
+      ? []
+      : [`mirror ${name}: it is the same account and place as mirror ${other}: keep one of them`];
+  });
+}
+
+/** Null where nobody logs in, or where contradictions() tells. The key counts: at its other end a directory hangs on it. */
+function placeOf(transport: TransportConfig): string | null {
+  if (transport.type === 'rclone') return JSON.stringify(['rclone', transport.remote, transport.configFile]);
+  if (!('host' in transport)) return null;
+  const { type, host, port, user, identity } = transport;
+  return JSON.stringify([type, host, port, user, identity, 'path' in transport ? transport.path : null]);
 }
 
 /** The file of the transport that holds a secret. */

@@ -11,7 +11,7 @@ export interface ControlAnswer {
 const answerMs = 30_000;
 const answerLimit = 64 * 1024 * 1024;
 
-/** GET without a body, POST with one. Throws OperationError UNREACHABLE when no daemon answers. */
+/** GET without a body, POST with one. Throws OperationError: UNREACHABLE when no daemon answers, STATE when this user may not ask. */
 export async function askDaemon(
   socket: string,
   path: string,
@@ -47,7 +47,9 @@ export async function askDaemon(
       req.end(payload ?? undefined);
     });
   } catch (error) {
-    throw new OperationError('UNREACHABLE', `daemon at ${socket}: ${reasonOf(error)}`, { cause: error });
+    // Who may not ask may not later either.
+    const code = errnoOf(error) === 'EACCES' ? 'STATE' : 'UNREACHABLE';
+    throw new OperationError(code, `daemon at ${socket}: ${reasonOf(error)}`, { cause: error });
   }
 }
 

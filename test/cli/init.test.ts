@@ -1,16 +1,18 @@
 import assert from 'node:assert/strict';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { join, resolve } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { command } from '../../src/cli/init.ts';
 import { parseScan } from '../../src/cli/init-host-key.ts';
+import { fullName } from '../../src/cli/init-hostname.ts';
+import { applyStep, inspectStep, type Step } from '../../src/cli/init-steps.ts';
 import { nginxText, rsyncdText, sshdForBuilders, unitPaths } from '../../src/cli/init-snippets.ts';
 import { sshKeysOf } from '../../src/cli/init-values.ts';
 import { volunteerText } from '../../src/cli/init-volunteer.ts';
 import { readYaml } from '../../src/config/document.ts';
 import { loadConfig } from '../../src/config/load.ts';
-import { OperationError, UsageError } from '../../src/errors.ts';
+import { ConfigError, OperationError, UsageError } from '../../src/errors.ts';
 import { missingProgram, startSshd } from '../support/sshd.ts';
 import { fingerprint, good, publicPem } from '../config/world.ts';
 
@@ -22,9 +24,17 @@ const snippet = (name: string): string =>
     .join('\n');
 
 async function run(...args: string[]): Promise<{ code: number; out: string }> {
+  return runSeen(() => {}, ...args);
+}
+
+/** `seen` is told of each piece of output as it comes. */
+async function runSeen(seen: (text: string) => void, ...args: string[]): Promise<{ code: number; out: string }> {
   let out = '';
   const io = {
-    out: (text: string) => (out += text),
+    out: (text: string) => {
+      out += text;
+      seen(text);
+    },
     err: () => {},
     terminal: false,
     env: {},
@@ -142,6 +152,8 @@ test('a mirror is added when its host key is the given one; what is there stays 
 
   const shown = await run(...args);
   assert.equal(shown.code, 75);
+  const quoted = await run(...args.slice(0, -1), "http://m.example/'x");
+  assert.ok(quoted.out.endsWith(`--url 'http://m.example/'\\''x' --host-key ${sshd.hostKeyFingerprint}\n`), quoted.out);
   assert.ok(shown.out.endsWith(`lockstepd init ${args.join(' ')} --host-key ${sshd.hostKeyFingerprint}\n`));
   await assert.rejects(run(...args, '--host-key', fingerprint), (error: Error) => {
     return (
@@ -151,6 +163,12 @@ test('a mirror is added when its host key is the given one; what is there stays 
   });
   assert.equal((await run(...args, '--host-key', sshd.hostKeyFingerprint, '--dry-run')).code, 0);
   assert.equal(readFileSync(config, 'utf8'), before, 'nothing was written so far');
+  const meanwhile = (text: string): void => {
+    if (text.includes('as given')) writeFileSync(config, `${before}# an editor was open\n`);
+  };
+  await assert.rejects(runSeen(meanwhile, ...args, '--host-key', sshd.hostKeyFingerprint), /was changed meanwhile/);
+  assert.equal(readFileSync(config, 'utf8'), `${before}# an editor was open\n`);
+  writeFileSync(config, before);
 
   assert.equal((await run(...args, '--host-key', sshd.hostKeyFingerprint)).code, 0);
   const after = readFileSync(config, 'utf8');
@@ -180,6 +198,7 @@ test('a mirror that check would refuse is not written', async (t) => {
       '--host-key is not for a mirror of type pull',
       ['x', '--type', 'pull', '--url', 'http://x/', '--host-key', fingerprint],
     ],
+    ['the service does not see homes', ['x', '--type', 'directory', '--path', '/home/mirror']],
     ['expected an absolute path', ['x', '--type', 'directory', '--path', '/mnt/$(reboot)']],
     ['NAME ".x"', ['.x', '--type', 'pull', '--url', 'http://x/']],
   ];
@@ -191,6 +210,21 @@ test('a mirror that check would refuse is not written', async (t) => {
     );
   }
   assert.equal(readFileSync(config, 'utf8'), before);
+});
+
+test('options that check would refuse are refused before the host is asked and its owner told', async (t) => {
+  const { config } = world(t);
+  const args = ['mirror', 'x', '--type', 'rsync', '--host', 'nowhere.invalid', '--config', config];
+  for (const [wrong, message] of [
+    [['--url', 'ftp://x'], /mirrors\[0\]\.url: "ftp:/],
+    [['--port', '0'], /transport\.port: 0/],
+    [['--host-key', 'SHA256:short'], /transport\.host_key/],
+    [['--user', 'root'], /--user root: expected an account that is only used for this/],
+  ] as const)
+    await assert.rejects(
+      runSeen((text) => assert.fail(text), ...args, ...wrong),
+      (error: Error) => error instanceof UsageError && message.test(error.message),
+    );
 });
 
 test('a mirror that pulls is added with what its owner needs', async (t) => {
@@ -253,6 +287,7 @@ test('init primary says all that it would make, and makes nothing, in a dry run'
   for (const [wrong, message] of [
     [['--repositories', '/x'], /inboxes\[0\]\.repositories\[0\]/],
     [['--listen', 'x'], /listen: "x"/],
+    [['--root', '/home/mirror'], /the service does not see homes/],
     [['--trust-key', join(directory, 'push-key.pub')], /expected a line/],
   ] as const)
     await assert.rejects(run(...args, '--trust-key', trusted, ...wrong), message);
@@ -280,4 +315,85 @@ test('init primary tells what a configuration lacks, and does not change it', as
     /says root: .*, not \/other/,
   );
   assert.equal(readFileSync(config, 'utf8'), before);
+});
+
+test('init primary makes nothing by a configuration that check refuses, nor prints an inbox that would make it such', async (t) => {
+  const { directory, config } = world(t);
+  const before = readFileSync(config, 'utf8');
+  const asked = ['primary', '--config', config, '--dry-run', '--builder'];
+  const one = [...asked, 'one'];
+  const two = [...asked, 'two', '--trust-key', join(directory, 'keys/one.rsa.pub')];
+  for (const [args, message] of [
+    [[...two, '--repositories', '../x/{arch}'], /inboxes\[1\]\.repositories\[0\]: "\.\.\/x/],
+    [[...two, '--repositories', 'main/{arch}'], /match the same paths/],
+    [[...two, '--repositories', 'two" # {arch}'], /--repositories "two/],
+    [[...one, '--account', 'root'], /--account root: expected one that is only used for uploads/],
+    [[...one, '--account', 'lockstepd'], /--account lockstepd/],
+  ] as const)
+    await assert.rejects(
+      run(...args),
+      (error: Error) => error instanceof UsageError && message.test(error.message),
+      `${message}`,
+    );
+  writeFileSync(config, before.replace('root:', 'roto:'));
+  await assert.rejects(run(...one), ConfigError);
+});
+
+test('init primary finds the keys of an inbox in whatever form they are written', async (t) => {
+  const { directory, config } = world(t);
+  const keys = join(directory, 'keys');
+  const before = readFileSync(config, 'utf8');
+  writeFileSync(config, before.replace(`keys: ${keys}`, `keys: [{ dir: ${keys}, may_sign: ["main/{arch}"] }]`));
+  const args = ['primary', '--config', config, '--root', `${directory}/mirror/`, '--dry-run', '--builder', 'one'];
+  const { out } = await run(...args);
+  assert.doesNotMatch(out, /keys\/one:/);
+  const changed = await run(...args, '--repositories', 'edge/{arch}');
+  assert.match(
+    changed.out,
+    /this would stand there for that builder:\n {4}- builder: one\n[^]* - edge\/\{arch\}\n {6}keys:\n[^]*may_sign:/,
+  );
+});
+
+test('what belongs to others keeps its owner and mode', async (t) => {
+  const step = { kind: 'directory', mode: 0o1775, owner: 'root', group: 'root' } as const;
+  await assert.rejects(
+    inspectStep({ ...step, path: '/usr', holds: ['trees'] }),
+    (error: Error) => error instanceof OperationError && /\/usr is there with other things in it/.test(error.message),
+  );
+  const { directory } = world(t);
+  if (process.getuid?.() !== 0) return;
+  assert.equal(await inspectStep({ ...step, path: directory, holds: ['keys'] }), 'other');
+  mkdirSync(join(directory, 'disk/lost+found'), { recursive: true });
+  assert.equal(await inspectStep({ ...step, path: join(directory, 'disk'), holds: ['keys'] }), 'other');
+});
+
+test('a key is made whole, closed, and again when that was cut short', async (t) => {
+  if (missingProgram('ssh-keygen') !== undefined) return t.skip('ssh-keygen absent');
+  const { directory } = world(t);
+  const path = join(directory, 'key');
+  const step: Step = { kind: 'key-pair', path, comment: 'x', owner: userInfo().username };
+  for (const half of ['key.new', 'key.new.pub', 'key.pub']) writeFileSync(join(directory, half), 'half a k');
+  assert.equal(await inspectStep(step), 'absent');
+  await applyStep(step, 'absent');
+  assert.equal(await inspectStep(step), 'there');
+  assert.match(readFileSync(`${path}.pub`, 'utf8'), /^ssh-ed25519 \S+ x\n$/);
+  assert.throws(() => statSync(`${path}.new`), /ENOENT/);
+
+  chmodSync(path, 0o644);
+  assert.equal(await inspectStep(step), 'other');
+  await applyStep(step, 'other');
+  assert.equal(statSync(path).mode & 0o777, 0o600);
+
+  writeFileSync(path, '');
+  rmSync(`${path}.pub`);
+  await assert.rejects(applyStep(step, 'other'), /key is no private key without a passphrase: move it away/);
+  rmSync(path);
+  mkdirSync(path);
+  await assert.rejects(inspectStep(step), /key is no file/);
+});
+
+test('a host is called by its full name where that is one of its own', () => {
+  assert.equal(fullName('primary', 'primary.example.org'), 'primary.example.org');
+  for (const other of ['localhost', 'primary', 'primaryx.example.org', ''])
+    assert.equal(fullName('primary', other), 'primary');
 });

@@ -135,6 +135,8 @@ test('a parser of a spec says what is wrong, and where to look', () => {
     [['one'], 'show: no --to N given (the end): see lockstepd show --help'],
     [['one', 'a', 'b', '--to=3'], 'show: expected WHAT WHERE, got "one", "a", "b": see lockstepd show --help'],
     [['one', '--to=3', '--how', 'well'], 'show: --how: expected fast or slow, got "well"'],
+    [['one', '--far'], "show: Unknown option '--far': see lockstepd show --help"],
+    [['one', '--to', '-x'], 'show: --to: a value that begins with a dash: write --to=VALUE: see lockstepd show --help'],
   ];
   for (const [args, message] of wrong) assert.throws(() => readArgs(show, args), new UsageError(message));
   assert.throws(() => readArgs(show, ['one', '--too', '3']), /^UsageError: show: Unknown option '--too'/);

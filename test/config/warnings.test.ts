@@ -32,3 +32,23 @@ test('a primary that may take over and has no name of its own is told', async (t
     `mirror ${mirror.name}: takeover_after without publish.primary: this primary goes by the name of its host, and where the first one has the same name it is not seen to work again: give each its own publish.primary`,
   ]);
 });
+
+test('two mirrors in one place are told', async (t) => {
+  const config = await world(t).load(good);
+  const [mirror] = config.mirrors;
+  assert.ok(mirror?.transport.type === 'rsync');
+  const { transport } = mirror;
+  const warned = (other: typeof transport): string[] =>
+    warningsOf({ ...config, mirrors: [mirror, { ...mirror, name: 'lyon', transport: other }] }, false).filter((line) =>
+      line.includes('lyon: it is the same'),
+    );
+  assert.deepEqual(warned(transport), [
+    'mirror lyon: it is the same account and place as mirror paris: keep one of them',
+  ]);
+  for (const other of [
+    { ...transport, port: 2222 },
+    { ...transport, user: 'lyon' },
+    { ...transport, identity: '/etc/lockstepd/other-key' },
+  ])
+    assert.deepEqual(warned(other), []);
+});

@@ -6,6 +6,7 @@ import type { Config } from '../../config/schema.ts';
 import { type Account, accountOf, parseAccounts, type PathFacts } from './accounts.ts';
 import { ownDirectories } from './machine-facts.ts';
 import type { Machine } from './machine.ts';
+import { parentsOf } from './parents.ts';
 import type { PermissionFacts, PublicFacts } from './permissions.ts';
 import { type KeyFile, keyFilesOf, parseSettings, type UploadFacts } from './sshd.ts';
 
@@ -53,6 +54,16 @@ export async function gatherPermissions(
       file: await machine.path(path),
     })),
     inboxes: await inOrder(inboxes, async ({ builder, path }) => ({ builder, directory: await machine.path(path) })),
+    parents: await inOrder(
+      parentsOf([
+        config.file,
+        root,
+        state,
+        ...inboxes.flatMap(({ path, keys }) => [path, ...keys.map(({ directory }) => directory)]),
+        ...secrets.keys(),
+      ]),
+      (path) => machine.path(path),
+    ),
     root: await machine.path(root),
     state: await machine.path(state),
     own: await inOrder(ownDirectories, (name) => machine.path(join(root, name))),
@@ -143,7 +154,12 @@ async function gatherKeyFiles(machine: Machine, settings: string, account: Accou
   const paths = keyFilesOf(parseSettings(settings).get('authorizedkeysfile') ?? '', account, account.home);
   return inOrder(paths, async (path) => {
     const facts: PathFacts = await machine.path(path);
-    return { path, text: await machine.text(path), ownerUid: 'uid' in facts ? facts.uid : null };
+    return {
+      path,
+      text: await machine.text(path),
+      ownerUid: 'uid' in facts ? facts.uid : null,
+      mode: 'mode' in facts ? facts.mode : null,
+    };
   });
 }
 

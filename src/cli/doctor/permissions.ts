@@ -1,6 +1,7 @@
 /** Whether owners and modes let the daemon do its work, and keep everybody else from it. Pure. */
 import { access, type Account, accountOf, modeText, type PathFacts, permits, type SeenPath } from './accounts.ts';
 import { fail, type Finding, ok, unseen, warn } from './finding.ts';
+import { judgeParents } from './parents.ts';
 
 export interface PermissionFacts {
   /** Who the daemon runs as. */
@@ -15,6 +16,8 @@ export interface PermissionFacts {
   /** Private keys, passwords: `what` says of which mirror or broker. */
   readonly secrets: readonly { readonly what: string; readonly file: PathFacts }[];
   readonly inboxes: readonly { readonly builder: string; readonly directory: PathFacts }[];
+  /** What lies above the paths of the daemon. */
+  readonly parents: readonly PathFacts[];
   readonly root: PathFacts;
   readonly state: PathFacts;
   /** What belongs to the daemon below root. */
@@ -44,6 +47,7 @@ export function judgePermissions(facts: PermissionFacts): Finding[] {
     judgeTrusted('configuration', facts.config, daemon, access.read),
     ...facts.keys.flatMap((keys) => judgeKeys(keys, daemon)),
     ...facts.secrets.map(({ what, file }) => judgeSecret(what, file, daemon)),
+    ...judgeParents(facts.parents, daemon),
     judgeRoot(facts.root, daemon),
     judgeState(facts.state, daemon),
     ...facts.own.flatMap((directory) => judgeOwn(directory, daemon)),

@@ -34,6 +34,8 @@ export function judgeService(facts: ServiceFacts): Finding[] {
   return [judgeSocket(facts), judgePort(facts), ...judgeSystemd(facts)];
 }
 
+const start = 'systemctl start lockstepd; why one has ended is in journalctl -u lockstepd';
+
 function judgeSocket({ socket }: ServiceFacts): Finding {
   const what = `socket ${socket.path}`;
   switch (socket.state) {
@@ -45,9 +47,9 @@ function judgeSocket({ socket }: ServiceFacts): Finding {
           : 'the daemon answers, nothing is published yet',
       );
     case 'absent':
-      return ok(what, 'no daemon runs');
+      return warn(what, 'no daemon runs', start);
     case 'silent':
-      return ok(what, 'no daemon runs, the file of the last one is left: the next start replaces it');
+      return warn(what, 'no daemon runs, the file of the last one is left', start);
     case 'unseen':
       return warn(what, 'this user may not ask the daemon', 'run lockstepd doctor as root or as a member of its group');
     case 'other':

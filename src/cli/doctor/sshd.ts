@@ -22,6 +22,8 @@ export interface KeyFile {
   /** Null: absent. */
   readonly text: string | null;
   readonly ownerUid: number | null;
+  /** Permission bits. */
+  readonly mode: number | null;
 }
 
 /** Settings without which an account can do more than upload, each with the value that it must have. */
@@ -75,7 +77,12 @@ function judgeKeyFiles(what: string, values: ReadonlyMap<string, string>, facts:
     ];
   }
   const owned = keyFiles.filter(({ ownerUid }) => ownerUid === account.uid).map(({ path }) => path);
+  const strict = values.get('strictmodes') !== 'no';
+  const open = keyFiles.filter(({ mode }) => strict && mode !== null && (mode & 0o022) !== 0).map(({ path }) => path);
   return [
+    ...open.map((path) =>
+      fail(what, `${path} may be written by others: sshd takes no key from it`, `chmod go-w ${path}`),
+    ),
     ...owned.map((path) =>
       warn(what, `${path} belongs to ${account.name}, who can lift its own restrictions`, `chown root: ${path}`),
     ),

@@ -142,8 +142,8 @@ test('uploads: sshd is asked for each account that owns an inbox, and its key fi
   const [upload] = await gatherUploads(machine(fake), loaded, { accounts, daemon });
   assert.equal(upload?.account.name, 'up');
   assert.deepEqual(upload.keyFiles, [
-    { path: '/home/up/.ssh/authorized_keys', text: 'a key\n', ownerUid: 0 },
-    { path: '/etc/k/up', text: null, ownerUid: null },
+    { path: '/home/up/.ssh/authorized_keys', text: 'a key\n', ownerUid: 0, mode: 0o644 },
+    { path: '/etc/k/up', text: null, ownerUid: null, mode: null },
   ]);
   const own = { ...fake, paths: { [path]: owned(990) } };
   assert.deepEqual(await gatherUploads(machine(own), loaded, { accounts, daemon }), []);

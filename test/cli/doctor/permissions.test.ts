@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { accountOf, parseAccounts, type PathFacts, permits, type SeenPath } from '../../../src/cli/doctor/accounts.ts';
 import { findingLine } from '../../../src/cli/doctor/finding.ts';
+import { parentsOf } from '../../../src/cli/doctor/parents.ts';
 import { judgePermissions, type PermissionFacts } from '../../../src/cli/doctor/permissions.ts';
 
 const accounts = parseAccounts(
@@ -33,6 +34,7 @@ const good: PermissionFacts = {
   keys: [{ builder: 'bpo', directory: at('/etc/keys', 0o755), files: [file('/etc/keys/a.rsa.pub', 0o644)] }],
   secrets: [{ what: 'private key of mirror paris,', file: file('/etc/lockstepd/push-key', 0o600, 990) }],
   inboxes: [{ builder: 'bpo', directory: at('/srv/inbox/bpo', 0o750, upload) }],
+  parents: [at('/', 0o755), at('/var', 0o755), at('/tmp', 0o1777)],
   root: at('/srv', 0o1775, root, 990),
   state: at('/var/lib/lockstepd', 0o750, 990),
   own: [at('/srv/trees', 0o755, 990)],
@@ -101,7 +103,25 @@ const box = 'inbox of bpo /i';
 const ownAccount =
   'give each builder an account that owns its inbox and nothing else (systemd/lockstepd.sysusers.conf)';
 
+test('every directory above is looked at once, from the top', () => {
+  assert.deepEqual(parentsOf(['/srv/mirror/inbox/one', '/srv/mirror', '/etc/x']), [
+    '/',
+    '/srv',
+    '/srv/mirror',
+    '/srv/mirror/inbox',
+    '/etc',
+  ]);
+});
+
 const table: readonly (readonly [Partial<PermissionFacts>, string])[] = [
+  [
+    { parents: [at('/home', 0o700)] },
+    'fail  directory /home: mode 0700 keeps lockstepd from everything below it: chmod a+x /home',
+  ],
+  [
+    { parents: [at('/data', 0o777)] },
+    'fail  directory /data: mode 0777 lets everybody replace what is in it: chmod o-w /data',
+  ],
   [{ config: file('/c', 0o664, 990) }, 'fail  configuration /c: mode 0664 lets others write: chmod go-w /c'],
   [{ config: file('/c', 0o646) }, 'fail  configuration /c: mode 0646 lets others write: chmod go-w /c'],
   [{ config: file('/c', 0o600) }, 'fail  configuration /c: lockstepd may not read it: chmod a+rX /c'],

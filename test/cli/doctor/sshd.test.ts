@@ -31,7 +31,7 @@ const settings = [
   'forcecommand none',
   'chrootdirectory none',
 ].join('\n');
-const keyFile = (text: string | null, ownerUid = 0) => ({ path: '/keys/up', text, ownerUid });
+const keyFile = (text: string | null, ownerUid = 0, mode = 0o644) => ({ path: '/keys/up', text, ownerUid, mode });
 const key = 'ssh-ed25519 AAAA builder';
 const line = (command: string, options = 'restrict'): string => `${options},command="${command}" ${key}\n`;
 const good = '/usr/bin/rrsync -wo -munge -no-del /srv/mirror/inbox/example';
@@ -70,6 +70,10 @@ const mend = 'take the line of config/sshd/authorized_keys.builder';
 const snippet =
   'install config/sshd/lockstepd.conf (leaf.conf for an upstream) as /etc/ssh/sshd_config.d/lockstepd.conf';
 const table: readonly (readonly [Partial<UploadFacts>, string])[] = [
+  [
+    { keyFiles: [keyFile(line(good), 0, 0o664)] },
+    `fail  ${what}: /keys/up may be written by others: sshd takes no key from it: chmod go-w /keys/up`,
+  ],
   [{ settings: null }, `warn  ${what}: sshd -T does not tell its settings: run sshd -T, and mend what it complains of`],
   [
     { settings: null, askedByRoot: false },
