@@ -9,6 +9,7 @@ import type { SwitchStatus } from '../observe/switch.ts';
 import type { ScrubStatus } from '../observe/scrub.ts';
 import type { UpstreamFacts } from '../observe/upstreams.ts';
 import type { KeyProblemFacts, MirrorFacts, MirrorState, StatusFacts } from '../observe/status.ts';
+import type { Unanswered } from '../observe/unanswered.ts';
 import type { MetricTargets } from '../observe/metrics.ts';
 import type { Config } from '../config/schema.ts';
 import type { PushProgress } from '../replicate/push-progress.ts';
@@ -28,6 +29,7 @@ export interface MirrorSource {
     readonly progress?: PushProgress | null;
   } | null;
   readonly clockSkewSeconds?: number | null;
+  readonly unanswered?: Unanswered | null;
 }
 
 /** What the keys of today say. */
@@ -90,7 +92,7 @@ function upstreamFacts(store: Store, builder: string, says: UpstreamFacts['says'
 
 function mirrorFacts(
   store: Store,
-  { config, worker, clockSkewSeconds = null }: MirrorSource,
+  { config, worker, clockSkewSeconds = null, unanswered = null }: MirrorSource,
   newest: number,
   nowMs: number,
 ): MirrorFacts {
@@ -127,6 +129,7 @@ function mirrorFacts(
     lastError: failure ? { reason: failure.reason, message: failure.message } : null,
     url: config.url,
     clockSkewSeconds,
+    unanswered,
     pushProgress: worker?.progress ?? null,
     sync: state
       ? null

@@ -90,7 +90,7 @@ export interface MirrorParts {
 
 /** What the status is made of. */
 export function sourceOf({ config, worker, probe }: MirrorParts): MirrorSource {
-  return { config, worker, clockSkewSeconds: probe?.clockSkewSeconds ?? null };
+  return { config, worker, clockSkewSeconds: probe?.clockSkewSeconds ?? null, unanswered: probe?.unanswered ?? null };
 }
 
 const maxTraceBytes = 4 * 1024 * 1024;

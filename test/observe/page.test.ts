@@ -84,6 +84,19 @@ test('what is only on its way is no trouble', () => {
   assert.match(late, /<header id="head" class="warn">[^]*bern<\/a> pushing: behind for 1 h/);
 });
 
+test('a mirror that has not answered for a while is trouble, though nothing is missing there; one missed probe is none', () => {
+  const silent = (seconds: number) =>
+    mirrorFacts({ name: 'bern', unanswered: { seconds, detail: 'main/x86_64/APKINDEX.tar.gz: ECONNREFUSED' } });
+  const page = pageOf({ mirrors: [mirrorFacts(), silent(7260)] });
+  assert.equal(headline(page), '1 of 2 mirrors in step: 1 not observed');
+  assert.match(page, /<header id="head" class="warn">/);
+  assert.match(
+    page,
+    /bern<\/a> not observed: not observed for 2 h 1 min: main\/x86_64\/APKINDEX.tar.gz: ECONNREFUSED</,
+  );
+  assert.equal(headline(pageOf({ mirrors: [mirrorFacts(), silent(60)] })), 'All 2 mirrors in step');
+});
+
 test('the head of a quiet primary is calm', () => {
   const page = pageOf({ mirrors: [mirrorFacts(), mirrorFacts({ name: 'bern' })] });
   assert.equal(headline(page), 'All 2 mirrors in step');
