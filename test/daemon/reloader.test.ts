@@ -14,7 +14,9 @@ test('of many reloads that are asked for at once one waits, and reads the file a
     config: { file: '/etc/x.yaml' },
     loadConfig: () => {
       reads.push(file);
-      return Promise.reject(new ConfigError([{ file: '/etc/x.yaml', line: 1, column: 1, key: 'x', message: `bad ${file}` }]));
+      return Promise.reject(
+        new ConfigError([{ file: '/etc/x.yaml', line: 1, column: 1, key: 'x', message: `bad ${file}` }]),
+      );
     },
     running: () => ({}),
     isRunning: () => true,

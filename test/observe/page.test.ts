@@ -333,6 +333,52 @@ test('the page of 200 mirrors is light, however their lags jump and whatever the
   };
   const bytes = Buffer.byteLength(documentOf({ ...calm, status: down }));
   assert.ok(bytes < 150_000, `${bytes} bytes when every mirror has a long reason`);
+  const note = 'x'.repeat(60_000);
+  const blocked = calm.status.mirrors.map((m) => ({ ...m, state: 'blocked' as const, last_error: note }));
+  const back = calm.history.propagation.map((one) => ({ ...one, rollback: { to: 1, who: 'martijn', why: note } }));
+  const talkative = {
+    ...calm,
+    status: { ...calm.status, mirrors: blocked },
+    history: { ...calm.history, propagation: back },
+  };
+  const most = Buffer.byteLength(documentOf(talkative));
+  assert.ok(most < 150_000, `${most} bytes when people write much`);
+});
+
+test('a second that passes changes nothing on the page, whatever waits or went wrong', () => {
+  const at = (ms: number) =>
+    operatorPage({
+      status: statusView(
+        statusFacts({
+          mirrors: [
+            behind,
+            mirrorFacts({ name: 'bern', unanswered: { seconds: 3600 + ms / 1000, detail: 'HTTP 502' } }),
+          ],
+          announcements: [
+            brokerFacts({ state: 'waiting', announcedAtMs: nowMs - 90_000, nextAttemptAtMs: nowMs + 100_000 }),
+          ],
+          upstreams: [
+            {
+              builder: 'up',
+              generation: 12,
+              publishedAtMs: nowMs - 70_000,
+              says: { primary: null, generation: 40, publishedAtMs: nowMs - 80_000, named: 5, lacking: 0 },
+            },
+          ],
+          config: {
+            file: '/etc/x.yaml',
+            loadedAtMs: nowMs - 200_000,
+            failedAtMs: nowMs - 100_000,
+            problems: ['bad'],
+            needsRestart: [],
+          },
+        }),
+        nowMs + ms,
+      ),
+      history: { version: 1, lag: [], propagation: [] },
+      nowMs: nowMs + ms,
+    });
+  assert.deepEqual(updateBetween(at(1000), at(5000)), null);
 });
 
 test('an update holds what changed and nothing else', () => {
