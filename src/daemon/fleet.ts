@@ -119,6 +119,7 @@ export class Fleet {
       if (!isStopped(`mirror:${name}`)) continue;
       this.#mirrors.delete(name);
       this.arrivals.forget(name);
+      this.#deps.metrics.unprobed(name);
     }
     this.#limits.set(this.#deps.config());
   }

@@ -116,6 +116,7 @@ export function createMirror(
   const { name, url, part, transport, takeoverAfterMs } = config;
   const primary = named ?? hostname();
   store.mirrors.open(name, placeOf(transport, url), partText(part));
+  if (url === null) store.mirrors.unobserve(name);
   const takes = (repository: string): boolean => isInPart(part, repository);
   const propagated = (generation: number): void => {
     const publishedAt = store.generations.publishedAt(generation);
