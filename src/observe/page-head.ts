@@ -139,7 +139,9 @@ function mirrorTodos(status: Status, tone: 'bad' | 'warn'): Todo[] {
       .map(({ mirror, standing }) => {
         const reasons = [behindText(mirror), ...reasonsOf(mirror)].filter((text) => text !== '');
         const why = shortened(reasons.join('; '), reasonLetters);
-        return `<a href="#${rowId(mirror.name)}">${html(mirror.name)}</a> ${html(standing.word)}${why === '' ? '' : `: ${html(why)}`}`;
+        // "behind for 2 h" says that it is behind.
+        const text = why === '' || why.startsWith(standing.word) ? why || standing.word : `${standing.word}: ${why}`;
+        return `<a href="#${rowId(mirror.name)}">${html(mirror.name)}</a> ${html(text)}`;
       }),
     'mirrors',
   );

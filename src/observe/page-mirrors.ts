@@ -1,6 +1,7 @@
 /** Writes the table of mirrors of the status page, a row for each; the worst first. */
 import type { LagSeries } from './lag-history.ts';
 import { briefSpan, calmSpan, type Column, html, shortened, type Tone, webLink, when } from './page-html.ts';
+import { progressPercent } from './progress.ts';
 import { sparklinePath, worstLag } from './sparkline.ts';
 import { reasonsOf, standingOf, worstFirst } from './standing.ts';
 import type { MirrorStatus, Status } from './status.ts';
@@ -62,8 +63,9 @@ function mirrorRow(
   }: { lines: readonly string[]; reasonLetters: number; newest: number; nowMs: number },
 ): string {
   const { tone, word } = standingOf(mirror, newest);
+  const percent = progressPercent(mirror.push_progress ?? null);
   const cells = [
-    html(word),
+    html(percent === null ? word : `${word} ${percent} %`),
     generationText(mirror.generation, newest),
     mirror.generation === null ? '?' : lagText(mirror.lag_seconds),
     observedCell(mirror),

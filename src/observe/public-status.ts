@@ -5,7 +5,7 @@
 import type { Propagation, RecentHistory } from './propagation.ts';
 import { isPrivateHost } from './private-host.ts';
 import { secondsUntil, spreadOf } from './spread.ts';
-import { isInStep, type MirrorStatus, type Status } from './status.ts';
+import type { MirrorStatus, Status } from './status.ts';
 import { isSilent } from './unanswered.ts';
 
 /** `/public/status.json`, version 1 (public API: fields are added, never renamed). Instants are RFC 3339 in UTC. */
@@ -75,7 +75,7 @@ function publicMirror(mirror: MirrorStatus, newest: number): PublicMirror[] {
   const isUnknown = mirror.observed_unknown_content;
   const generation = isUnknown ? null : seen ? mirror.observed_generation : mirror.generation;
   const lag = isUnknown || generation === null ? null : seen ? mirror.observed_lag_seconds : mirror.lag_seconds;
-  const inStep = isInStep(mirror, newest) && generation !== null;
+  const inStep = generation !== null && generation >= newest;
   return [
     {
       name: mirror.name,

@@ -97,6 +97,7 @@ test('a mirror is judged by what its users get, and by what was pushed where nob
     mirrorFacts({ name: 'late', ...old }),
     mirrorFacts({ name: 'unseen', ...old, observedAtMs: null }),
     mirrorFacts({ name: 'shown-late', observedGeneration: 11, observedMissingSinceMs: nowMs - 50_000 }),
+    mirrorFacts({ name: 'shown', generation: 11, pushedMissingSinceMs: nowMs - 50_000 }),
     mirrorFacts({ name: 'foreign', observedUnknownContent: true }),
     mirrorFacts({ name: 'new', generation: null, observedGeneration: null, observedAtMs: null }),
   );
@@ -107,11 +108,12 @@ test('a mirror is judged by what its users get, and by what was pushed where nob
       ['late', 'behind', 9, 200],
       ['unseen', 'behind', 10, 100],
       ['shown-late', 'behind', 11, 50],
+      ['shown', 'in-step', 12, 0],
       ['foreign', 'unknown', null, null],
       ['new', 'unknown', null, null],
     ],
   );
-  assert.equal(inStep, 1);
+  assert.equal(inStep, 2);
 });
 
 test("Arch's layout: how old what a mirror serves is, of the last check; nothing that nobody measures", () => {
