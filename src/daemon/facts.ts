@@ -28,6 +28,8 @@ export interface MirrorSource {
     readonly nextAttemptAtMs: number | null;
     readonly progress?: PushProgress | null;
   } | null;
+  /** Since when this process knows it. */
+  readonly sinceMs?: number;
   readonly clockSkewSeconds?: number | null;
   readonly unanswered?: Unanswered | null;
 }
@@ -92,7 +94,7 @@ function upstreamFacts(store: Store, builder: string, says: UpstreamFacts['says'
 
 function mirrorFacts(
   store: Store,
-  { config, worker, clockSkewSeconds = null, unanswered = null }: MirrorSource,
+  { config, worker, sinceMs = 0, clockSkewSeconds = null, unanswered = null }: MirrorSource,
   newest: number,
   nowMs: number,
 ): MirrorFacts {
@@ -103,7 +105,15 @@ function mirrorFacts(
   const held = worker && !isStandby ? withinPart(store, config.part, row.confirmed, newest) : observed;
   const block = state && blockOf(state);
   const failure = state?.lastFailure ?? null;
-  const observedMissingSinceMs = row.observedAtMs === null ? null : missingSince(store, observed, newest);
+  const neverFilled = row.confirmed === null && row.serves === null && (observed ?? 0) === 0;
+  // Nobody waits for what came out before there was such a mirror.
+  const lacksSince = (generation: number | null): number | null => {
+    const atMs = missingSince(store, generation, newest);
+    return atMs !== null && neverFilled ? Math.max(atMs, sinceMs) : atMs;
+  };
+  // While it is compared anew, what it served last is the best that is known.
+  const known = held ?? withinPart(store, config.part, row.serves, newest);
+  const observedMissingSinceMs = row.observedAtMs === null ? null : lacksSince(observed);
   return {
     name: config.name,
     transport: config.transport.type,
@@ -112,7 +122,7 @@ function mirrorFacts(
         ? stateOf(state, held, newest)
         : standing(row.unknownContent ? null : held, newest),
     generation: held,
-    pushedMissingSinceMs: missingSince(store, held, newest),
+    pushedMissingSinceMs: lacksSince(known),
     observedGeneration: observed,
     observedMissingSinceMs,
     observedAtMs: row.observedAtMs,

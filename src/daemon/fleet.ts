@@ -102,7 +102,7 @@ export class Fleet {
         continue;
       }
       const { worker, probe } = parts;
-      this.#mirrors.set(name, { config: mirror, worker, probe });
+      this.#mirrors.set(name, { config: mirror, sinceMs: common.clock.now(), worker, probe });
       if (worker) supervisor.start(`mirror:${name}`, (signal) => worker.run(signal));
       if (probe) supervisor.start(`probe:${name}`, (signal) => probe.run(signal));
     }
