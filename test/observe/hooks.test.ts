@@ -52,7 +52,7 @@ test('the configuration takes lines only while it is not that of the file', () =
   const text = (changes: object): string =>
     renderConfigBlock(
       configView({ ...facts, ...changes }, (ms) => new Date(ms).toISOString()),
-      (instant) => whenText(instant, nowMs),
+      (at) => whenText(at, nowMs),
     );
   assert.deepEqual([text({}), renderConfigBlock(null, String)], ['', '']);
   assert.equal(
