@@ -9,6 +9,7 @@ import type { SwitchStatus } from '../observe/switch.ts';
 import type { ScrubStatus } from '../observe/scrub.ts';
 import type { UpstreamFacts } from '../observe/upstreams.ts';
 import type { KeyProblemFacts, MirrorFacts, MirrorState, StatusFacts } from '../observe/status.ts';
+import type { Unanswered } from '../observe/unanswered.ts';
 import type { MetricTargets } from '../observe/metrics.ts';
 import type { Config } from '../config/schema.ts';
 import type { PushProgress } from '../replicate/push-progress.ts';
@@ -27,7 +28,10 @@ export interface MirrorSource {
     readonly nextAttemptAtMs: number | null;
     readonly progress?: PushProgress | null;
   } | null;
+  /** Since when this process knows it. */
+  readonly sinceMs?: number;
   readonly clockSkewSeconds?: number | null;
+  readonly unanswered?: Unanswered | null;
 }
 
 /** What the keys of today say. */
@@ -90,7 +94,7 @@ function upstreamFacts(store: Store, builder: string, says: UpstreamFacts['says'
 
 function mirrorFacts(
   store: Store,
-  { config, worker, clockSkewSeconds = null }: MirrorSource,
+  { config, worker, sinceMs = 0, clockSkewSeconds = null, unanswered = null }: MirrorSource,
   newest: number,
   nowMs: number,
 ): MirrorFacts {
@@ -101,7 +105,15 @@ function mirrorFacts(
   const held = worker && !isStandby ? withinPart(store, config.part, row.confirmed, newest) : observed;
   const block = state && blockOf(state);
   const failure = state?.lastFailure ?? null;
-  const observedMissingSinceMs = row.observedAtMs === null ? null : missingSince(store, observed, newest);
+  const neverFilled = row.confirmed === null && row.serves === null && (observed ?? 0) === 0;
+  // Nobody waits for what came out before there was such a mirror.
+  const lacksSince = (generation: number | null): number | null => {
+    const atMs = missingSince(store, generation, newest);
+    return atMs !== null && neverFilled ? Math.max(atMs, sinceMs) : atMs;
+  };
+  // While it is compared anew, what it served last is the best that is known.
+  const known = held ?? withinPart(store, config.part, row.serves, newest);
+  const observedMissingSinceMs = row.observedAtMs === null ? null : lacksSince(observed);
   return {
     name: config.name,
     transport: config.transport.type,
@@ -110,7 +122,7 @@ function mirrorFacts(
         ? stateOf(state, held, newest)
         : standing(row.unknownContent ? null : held, newest),
     generation: held,
-    pushedMissingSinceMs: missingSince(store, held, newest),
+    pushedMissingSinceMs: lacksSince(known),
     observedGeneration: observed,
     observedMissingSinceMs,
     observedAtMs: row.observedAtMs,
@@ -127,6 +139,7 @@ function mirrorFacts(
     lastError: failure ? { reason: failure.reason, message: failure.message } : null,
     url: config.url,
     clockSkewSeconds,
+    unanswered,
     pushProgress: worker?.progress ?? null,
     sync: state
       ? null

@@ -102,7 +102,7 @@ export class Fleet {
         continue;
       }
       const { worker, probe } = parts;
-      this.#mirrors.set(name, { config: mirror, worker, probe });
+      this.#mirrors.set(name, { config: mirror, sinceMs: common.clock.now(), worker, probe });
       if (worker) supervisor.start(`mirror:${name}`, (signal) => worker.run(signal));
       if (probe) supervisor.start(`probe:${name}`, (signal) => probe.run(signal));
     }
@@ -119,6 +119,7 @@ export class Fleet {
       if (!isStopped(`mirror:${name}`)) continue;
       this.#mirrors.delete(name);
       this.arrivals.forget(name);
+      this.#deps.metrics.unprobed(name);
     }
     this.#limits.set(this.#deps.config());
   }

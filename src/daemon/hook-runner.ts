@@ -184,7 +184,12 @@ export class HookRunner {
       return {
         outcome: 'timeout',
         exitCode: code,
-        detail: withOutput(`ended after ${this.#config.timeoutMs / 1000} s`),
+        // A program that it left in the background keeps the output open, and the next event waiting.
+        detail: withOutput(
+          code === null
+            ? `ended after ${this.#config.timeoutMs / 1000} s`
+            : `exit code ${code}, but what it started was still running after ${this.#config.timeoutMs / 1000} s`,
+        ),
       };
     if (code === 0) return { outcome: 'ok', exitCode: 0, detail: null };
     if (code === tryAgainCode)

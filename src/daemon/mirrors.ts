@@ -83,14 +83,22 @@ export interface MirrorDeps {
 
 export interface MirrorParts {
   readonly config: MirrorConfig;
+  /** When the daemon began with it. */
+  readonly sinceMs: number;
   /** Null for a mirror that pulls when it likes. */
   readonly worker: MirrorWorker | null;
   readonly probe: ProbeService | null;
 }
 
 /** What the status is made of. */
-export function sourceOf({ config, worker, probe }: MirrorParts): MirrorSource {
-  return { config, worker, clockSkewSeconds: probe?.clockSkewSeconds ?? null };
+export function sourceOf({ config, sinceMs, worker, probe }: MirrorParts): MirrorSource {
+  return {
+    config,
+    sinceMs,
+    worker,
+    clockSkewSeconds: probe?.clockSkewSeconds ?? null,
+    unanswered: probe?.unanswered ?? null,
+  };
 }
 
 const maxTraceBytes = 4 * 1024 * 1024;
@@ -116,6 +124,7 @@ export function createMirror(
   const { name, url, part, transport, takeoverAfterMs } = config;
   const primary = named ?? hostname();
   store.mirrors.open(name, placeOf(transport, url), partText(part));
+  if (url === null) store.mirrors.unobserve(name);
   const takes = (repository: string): boolean => isInPart(part, repository);
   const propagated = (generation: number): void => {
     const publishedAt = store.generations.publishedAt(generation);

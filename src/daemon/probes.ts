@@ -4,6 +4,7 @@ import { messageOf } from '../errors.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { observedGeneration, type RepositoryObservation, type ServedIndex } from '../observe/observation.ts';
 import type { IndexProbe, Prober } from '../observe/probe.ts';
+import type { Unanswered } from '../observe/unanswered.ts';
 import type { Standing, Vouch } from '../replicate/fellow.ts';
 import type { IndexRow } from '../store/generations.ts';
 import type { Store } from '../store/store.ts';
@@ -52,6 +53,8 @@ export class ProbeService {
   readonly #wake = new Wake();
   #unknownLogged = false;
   #clockSkewSeconds: number | null = null;
+  /** Since the first probe that was not answered; `since` is monotonic. */
+  #unanswered: { readonly since: number; readonly detail: string } | null = null;
   readonly #drift = new DriftWatch(sameDriftMs);
   /** By path of the index: one entry each. */
   readonly #standings = new Map<
@@ -68,6 +71,13 @@ export class ProbeService {
   /** The mirror's clock minus ours as last seen; null: it never told. */
   get clockSkewSeconds(): number | null {
     return this.#clockSkewSeconds;
+  }
+
+  /** For how long no probe was answered, and why the last one was not; null: the last one was, or there was none. */
+  get unanswered(): Unanswered | null {
+    if (this.#unanswered === null) return null;
+    const { since, detail } = this.#unanswered;
+    return { seconds: Math.floor((this.#deps.clock.monotonic() - since) / 1000), detail };
   }
 
   /** The mirror has just been pushed to. */
@@ -105,13 +115,14 @@ export class ProbeService {
     this.#clockSkewSeconds = result.clockSkewSeconds ?? this.#clockSkewSeconds;
     const failed = [...result.indexes].find(([, answer]) => 'failed' in answer);
     if (!result.success) {
-      log.warn('probe_failed', {
-        mirror: this.#mirror,
-        index: failed?.[0],
-        detail: failed && 'failed' in failed[1] ? failed[1].failed : 'no answer',
-      });
+      const index = failed?.[0];
+      const detail = failed && 'failed' in failed[1] ? failed[1].failed : 'no answer';
+      const since = this.#unanswered?.since ?? clock.monotonic();
+      this.#unanswered = { since, detail: index === undefined ? detail : `${index}: ${detail}` };
+      log.warn('probe_failed', { mirror: this.#mirror, index, detail });
       return;
     }
+    this.#unanswered = null;
     const seen: RepositoryObservation[] = [];
     for (const [n, row] of rows.entries())
       seen.push(await this.#place(row, result.indexes.get(indexes[n] ?? '') ?? { absent: true }, signal));

@@ -33,6 +33,8 @@ export class Reloader {
   readonly #deps: ReloaderDeps;
   readonly #unfinished: Unfinished;
   #facts: ConfigFacts;
+  /** Asked for and not begun. */
+  #next: Promise<string> | null = null;
 
   constructor(deps: ReloaderDeps) {
     const atMs = deps.clock.now();
@@ -54,11 +56,12 @@ export class Reloader {
 
   /**
    * Returns one line that says what changed. Throws ConfigError for a bad file, and nothing was applied then; OperationError STATE
-   * when the daemon is starting or stopping.
+   * when the daemon is starting or stopping. However often one is asked for, one at most waits: it reads the file once it begins.
    */
   reload(): Promise<string> {
     const { changes, isRunning, notifier, status } = this.#deps;
-    return changes.run(async () => {
+    this.#next ??= changes.run(async () => {
+      this.#next = null;
       if (!isRunning()) throw new OperationError('STATE', 'reload: the daemon is not running');
       await notifier.reloading();
       try {
@@ -67,6 +70,7 @@ export class Reloader {
         await notifier.ready(status());
       }
     });
+    return this.#next;
   }
 
   async #reload(): Promise<string> {

@@ -1,6 +1,7 @@
 /** Decides how the lag of mirrors is kept over time: the largest of each quarter of an hour for a day, of each two hours for a week. Pure. */
 import type { LagRange, LagSample } from '../store/lag-samples.ts';
 import { type MirrorFacts, observedLagSeconds, secondsSince } from './status.ts';
+import { isSilent } from './unanswered.ts';
 
 /** The lag of one mirror in seconds, oldest first, the last piece being the present one; null: not known, or we did not run. */
 export interface LagSeries {
@@ -20,7 +21,11 @@ type Pieces = Readonly<Record<View, Map<number, number>>>;
 
 /** What users lack; what the mirror was not confirmed to hold while it was never probed. Null: not known. */
 export function lagToKeep(mirror: MirrorFacts, nowMs: number): number | null {
-  if (mirror.observedAtMs !== null) return observedLagSeconds(mirror, nowMs);
+  if (mirror.observedAtMs !== null) {
+    const lag = observedLagSeconds(mirror, nowMs);
+    // It lacked nothing when it was last seen, which says nothing of now.
+    return lag === 0 && isSilent({ unanswered_seconds: mirror.unanswered?.seconds ?? null }) ? null : lag;
+  }
   return mirror.generation === null ? null : secondsSince(mirror.pushedMissingSinceMs, nowMs);
 }
 

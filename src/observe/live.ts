@@ -68,6 +68,8 @@ export class LivePage {
     response.writeHead(200, {
       ...headers,
       'content-type': 'text/event-stream; charset=utf-8',
+      // There are few connections: one that was told to come again later must not stay for another request.
+      connection: 'close',
       // nginx would keep events back.
       'x-accel-buffering': 'no',
     });

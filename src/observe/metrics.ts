@@ -137,6 +137,13 @@ export class Metrics {
     if (outcome.clockSkewSeconds !== null) this.#now.probeSkew.set({ mirror }, outcome.clockSkewSeconds);
   }
 
+  /** The mirror is not looked at any more, or elsewhere. */
+  unprobed(mirror: string): void {
+    for (const gauge of [this.#now.probeSuccess, this.#now.probeDuration, this.#now.probeSkew]) {
+      gauge.remove({ mirror });
+    }
+  }
+
   /** The configuration was read at `atMs`, and is in use when that went well. */
   configReload(ok: boolean, atMs: number): void {
     this.#now.configReload.set(ok ? 1 : 0);
@@ -232,9 +239,7 @@ export class Metrics {
     for (const outcome of arrivalOutcomes) this.#count.arrivals.remove({ mirror, outcome });
     this.#count.bytes.remove({ mirror });
     this.#time.propagation.remove({ mirror });
-    for (const gauge of [this.#now.probeSuccess, this.#now.probeDuration, this.#now.probeSkew]) {
-      gauge.remove({ mirror });
-    }
+    this.unprobed(mirror);
   }
 }
 

@@ -3,6 +3,7 @@ import { escapeText } from '../system/log.ts';
 import { progressPercent } from './progress.ts';
 import { isInStep, type MirrorStatus, type Status } from './status.ts';
 import { cut, type Paint, pad, paint, widthOf } from './terminal.ts';
+import { isSilent, silentText } from './unanswered.ts';
 import { overdueText, skewText, spanText, turnText, whenText } from './words.ts';
 
 export interface TableOptions {
@@ -111,6 +112,7 @@ function reasonText(mirror: MirrorStatus): string {
   const unknown = mirror.observed_unknown_content ? 'serves an index that was never published' : null;
   const reasons = [
     unknown,
+    silentText(mirror),
     skewText(mirror.clock_skew_seconds),
     overdueText(mirror),
     turnText(mirror),
@@ -121,5 +123,5 @@ function reasonText(mirror: MirrorStatus): string {
 
 function paintOf(mirror: MirrorStatus, newest: number): Paint {
   if (mirror.state === 'blocked' || mirror.observed_unknown_content) return 'bad';
-  return isInStep(mirror, newest) ? 'good' : 'warn';
+  return isInStep(mirror, newest) && !isSilent(mirror) ? 'good' : 'warn';
 }

@@ -1,6 +1,6 @@
 /** Writes the last generations of the status page, each as a waterfall: uploaded, verified, published, on each mirror when. */
 import type { PackageChange } from '../apk/changes.ts';
-import { html, instantText, someOf, when } from './page-html.ts';
+import { html, instantText, shortened, someOf, when } from './page-html.ts';
 import type { Propagation } from './propagation.ts';
 import { type Spread, type SpreadMirror, secondsUntil, spreadOf } from './spread.ts';
 import { countText, spanText } from './words.ts';
@@ -14,6 +14,7 @@ const changesShown = { newest: 12, older: 5 };
 /** With many mirrors only so many generations have a waterfall line by line, or the page would be heavy; all have it in one line. */
 const waterfallsOfMany = 3;
 const repositoriesShown = 6;
+const whyLetters = 240;
 
 /** What the time axis of one waterfall spans, in milliseconds since the epoch. */
 interface Axis {
@@ -69,7 +70,7 @@ function reachText(spread: Spread): string {
 
 function rollbackLine({ rollback }: Propagation): string {
   if (rollback === null) return '';
-  return `<p><strong>Back to generation ${rollback.to}</strong> by ${html(rollback.who)}: ${html(rollback.why)}</p>\n`;
+  return `<p><strong>Back to generation ${rollback.to}</strong> by ${html(rollback.who)}: ${html(shortened(rollback.why, whyLetters))}</p>\n`;
 }
 
 function changesLine({ repositories, changes, changed_names: names, batch }: Propagation, most: number): string {

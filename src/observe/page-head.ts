@@ -3,7 +3,7 @@ import { renderAnnouncementsBlock } from './announcements-text.ts';
 import { renderConfigBlock } from './config-text.ts';
 import { renderHooksBlock } from './hooks-text.ts';
 import { keyProblemText } from './keys-text.ts';
-import { firstOf, html, type Tone, when } from './page-html.ts';
+import { calmWhen, firstOf, html, shortened, type Tone, when } from './page-html.ts';
 import { rowId } from './page-mirrors.ts';
 import { renderScrubBlock } from './scrub-text.ts';
 import { behindText, countStandings, reasonsOf, standingOf, worstFirst } from './standing.ts';
@@ -12,8 +12,9 @@ import { renderSwitchBlock } from './switch-text.ts';
 import { upstreamText } from './upstreams-text.ts';
 import { countText } from './words.ts';
 
-/** Lines of one kind before "and N more". */
+/** Lines of one kind before "and N more", and letters of a reason. */
 const linesShown = 6;
+const reasonLetters = 240;
 
 export interface Headline {
   readonly tone: Tone;
@@ -113,7 +114,7 @@ function todosOf(status: Status, nowMs: number): Todo[] {
     ...limited('bad', linesOf(renderScrubBlock({ ...status.scrub, running: false }))),
     ...limited('warn', status.batches.filter(({ state }) => state === 'held').map(heldLine)),
     ...mirrorTodos(status, 'warn'),
-    ...limited('warn', linesOf(renderConfigBlock(status.config, nowMs))),
+    ...limited('warn', linesOf(renderConfigBlock(status.config, calmWhen(nowMs)))),
     ...limited('warn', status.key_problems.map(keyProblemText).map(html)),
     ...limited('warn', linesOf(renderHooksBlock(status.hooks))),
     ...limited(
@@ -121,7 +122,7 @@ function todosOf(status: Status, nowMs: number): Todo[] {
       linesOf(
         renderAnnouncementsBlock(
           status.announcements.filter(({ state }) => state !== 'in-sync'),
-          nowMs,
+          calmWhen(nowMs),
         ),
       ),
     ),
@@ -136,8 +137,11 @@ function mirrorTodos(status: Status, tone: 'bad' | 'warn'): Todo[] {
     found
       .filter(({ standing }) => standing.tone === tone)
       .map(({ mirror, standing }) => {
-        const why = [behindText(mirror), ...reasonsOf(mirror)].filter((text) => text !== '').join('; ');
-        return `<a href="#${rowId(mirror.name)}">${html(mirror.name)}</a> ${html(standing.word)}${why === '' ? '' : `: ${html(why)}`}`;
+        const reasons = [behindText(mirror), ...reasonsOf(mirror)].filter((text) => text !== '');
+        const why = shortened(reasons.join('; '), reasonLetters);
+        // "behind for 2 h" says that it is behind.
+        const text = why === '' || why.startsWith(standing.word) ? why || standing.word : `${standing.word}: ${why}`;
+        return `<a href="#${rowId(mirror.name)}">${html(mirror.name)}</a> ${html(text)}`;
       }),
     'mirrors',
   );
@@ -165,7 +169,7 @@ function linesOf(block: string): string[] {
 export function notesSection(status: Status, nowMs: number): string {
   const running = status.scrub.running ? linesOf(renderScrubBlock({ ...status.scrub, damaged: [] })) : [];
   const lines = [
-    ...status.upstreams.map((upstream) => `Upstream ${html(upstreamText(upstream, nowMs))}.`),
+    ...status.upstreams.map((upstream) => `Upstream ${html(upstreamText(upstream, calmWhen(nowMs)))}.`),
     ...linesOf(renderSwitchBlock(status.switch)),
     ...running,
   ];

@@ -1,7 +1,7 @@
 /** The small pieces of HTML that all parts of the status page are made of. Escapes whatever comes from outside; decides nothing. */
 import { escapeText } from '../system/log.ts';
 import type { StandingTone } from './standing.ts';
-import { spanText } from './words.ts';
+import { spanText, type WhenText } from './words.ts';
 
 /** How something stands. */
 export type Tone = StandingTone;
@@ -31,11 +31,17 @@ export function briefSpan(seconds: number): string {
 
 /** How long ago, or in how long, in one unit; the script shows the instant itself when it is pointed at. Empty for none. */
 export function when(instant: string | null, nowMs: number): string {
-  if (instant === null) return '';
-  const seconds = (nowMs - Date.parse(instant)) / 1000;
-  const span = briefSpan(Math.abs(seconds));
-  const words = seconds < -1 ? `in ${span}` : `${span} ago`;
-  return `<time datetime="${html(instant)}">${html(words)}</time>`;
+  return instant === null ? '' : `<time datetime="${html(instant)}">${html(calmWhen(nowMs)(instant))}</time>`;
+}
+
+/** The same as plain text, for sentences. */
+export function calmWhen(nowMs: number): WhenText {
+  return (instant) => {
+    if (instant === null) return '-';
+    const seconds = (nowMs - Date.parse(instant)) / 1000;
+    const span = briefSpan(Math.abs(seconds));
+    return seconds < -1 ? `in ${span}` : `${span} ago`;
+  };
 }
 
 /** The instant itself: `2026-11-22 18:10:00 UTC`. */
@@ -57,6 +63,12 @@ export function firstOf<T>(
   // One line that says "1 more" takes as much room as the one it leaves out.
   const few = items.length <= count + 1;
   return { shown: few ? items : items.slice(0, count), more: few ? 0 : items.length - count };
+}
+
+/** Whatever somebody wrote, the page stays light: the whole text is in /status.json. */
+export function shortened(text: string, most: number): string {
+  const letters = Array.from(text);
+  return letters.length <= most ? text : `${letters.slice(0, most).join('')}…`;
 }
 
 /** `a, b, c`, or `a, b and 3 more`; escaped. */

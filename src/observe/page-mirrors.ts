@@ -1,6 +1,7 @@
 /** Writes the table of mirrors of the status page, a row for each; the worst first. */
 import type { LagSeries } from './lag-history.ts';
-import { briefSpan, calmSpan, type Column, html, type Tone, webLink, when } from './page-html.ts';
+import { briefSpan, calmSpan, type Column, html, shortened, type Tone, webLink, when } from './page-html.ts';
+import { progressPercent } from './progress.ts';
 import { sparklinePath, worstLag } from './sparkline.ts';
 import { reasonsOf, standingOf, worstFirst } from './standing.ts';
 import type { MirrorStatus, Status } from './status.ts';
@@ -62,8 +63,9 @@ function mirrorRow(
   }: { lines: readonly string[]; reasonLetters: number; newest: number; nowMs: number },
 ): string {
   const { tone, word } = standingOf(mirror, newest);
+  const percent = progressPercent(mirror.push_progress ?? null);
   const cells = [
-    html(word),
+    html(percent === null ? word : `${word} ${percent} %`),
     generationText(mirror.generation, newest),
     mirror.generation === null ? '?' : lagText(mirror.lag_seconds),
     observedCell(mirror),
@@ -75,14 +77,8 @@ function mirrorRow(
   return row(id, tone, `${webLink(mirror.url, mirror.name)} <small>${html(mirror.transport)}</small>`, cells);
 }
 
-/** Above so many reasons each is cut short. */
+/** Above so many reasons each is cut shorter: when a network is down every mirror has one. */
 const manyReasons = 40;
-
-/** When a network is down every mirror has an error: the page stays light. The whole text is in /status.json. */
-function shortened(text: string, most: number): string {
-  const letters = Array.from(text);
-  return letters.length <= most ? text : `${letters.slice(0, most).join('')}…`;
-}
 
 /**
  * `name` and `cells` are HTML; the second column is marked by the tone. End tags are left out where HTML closes cells by itself, as

@@ -36,6 +36,11 @@ function standingNameOf({ state, lag_seconds: lag }: PublicMirror): StandingName
   return state === 'behind' && lag !== null && lag <= calmSeconds ? 'updating' : state;
 }
 
+/** In minutes, so that mirrors do not change places all the time. */
+function behindBy({ state, lag_seconds: lag }: PublicMirror): number {
+  return state === 'behind' ? Math.floor((lag ?? 0) / 60) : 0;
+}
+
 export interface PublicParts {
   readonly tone: Tone;
   readonly line: string;
@@ -54,7 +59,9 @@ export function publicParts(status: PublicStatus, lag: readonly LagSeries[], now
   });
   const headline = headlineOf(status.generation, status.mirrors.length, counts);
   const lines = sparklinesOf(lag, status.mirrors.length);
-  const mirrors = order.flatMap((state) => status.mirrors.filter((mirror) => standingNameOf(mirror) === state));
+  const mirrors = order.flatMap((state) =>
+    status.mirrors.filter((mirror) => standingNameOf(mirror) === state).toSorted((a, b) => behindBy(b) - behindBy(a)),
+  );
   return {
     tone: headline.tone,
     line: headline.line,
@@ -80,7 +87,7 @@ function mirrorRow(
   return row(id, tone, webLink(mirror.url, mirror.name), [
     html(word),
     generationText(mirror.generation, newest),
-    mirror.lag_seconds === null ? '?' : lagText(mirror.lag_seconds),
+    mirror.lag_seconds === null || mirror.state === 'unknown' ? '?' : lagText(mirror.lag_seconds),
     when(mirror.last_success_at, nowMs),
     when(mirror.checked_at, nowMs),
     ...lines,

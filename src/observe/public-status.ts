@@ -3,9 +3,11 @@
  * batches, builders or transports, and no mirror without a public address. Pure.
  */
 import type { Propagation, RecentHistory } from './propagation.ts';
+import { isPrivateHost } from './private-host.ts';
 import { secondsUntil, spreadOf } from './spread.ts';
-import { isInStep, type MirrorStatus, type Status } from './status.ts';
 import { toInstant } from '../system/instant.ts';
+import type { MirrorStatus, Status } from './status.ts';
+import { isSilent } from './unanswered.ts';
 
 /** `/public/status.json`, version 1 (public API: fields are added, never renamed). Instants are RFC 3339 in UTC. */
 export interface PublicStatus {
@@ -22,8 +24,9 @@ export interface PublicStatus {
 export interface PublicMirror {
   readonly name: string;
   readonly url: string;
+  /** `unknown` also of one that has not answered for a while. */
   readonly state: 'in-step' | 'behind' | 'unknown';
-  /** What its users get, as seen over HTTP; as pushed where nobody looked yet; null: not known. */
+  /** What its users get, as last seen over HTTP; as pushed where nobody looked yet; null: not known. */
   readonly generation: number | null;
   /** For how long its users lack something; null: not known. */
   readonly lag_seconds: number | null;
@@ -73,12 +76,12 @@ function publicMirror(mirror: MirrorStatus, newest: number): PublicMirror[] {
   const isUnknown = mirror.observed_unknown_content;
   const generation = isUnknown ? null : seen ? mirror.observed_generation : mirror.generation;
   const lag = isUnknown || generation === null ? null : seen ? mirror.observed_lag_seconds : mirror.lag_seconds;
-  const inStep = isInStep(mirror, newest) && generation !== null;
+  const inStep = generation !== null && generation >= newest;
   return [
     {
       name: mirror.name,
       url,
-      state: inStep ? 'in-step' : generation === null ? 'unknown' : 'behind',
+      state: generation === null || isSilent(mirror) ? 'unknown' : inStep ? 'in-step' : 'behind',
       generation,
       lag_seconds: lag,
       last_success_at: mirror.last_success_at,
@@ -87,11 +90,13 @@ function publicMirror(mirror: MirrorStatus, newest: number): PublicMirror[] {
   ];
 }
 
-/** Where users fetch from, without user, password, query and fragment; null: nowhere on the web. */
+/** Where users fetch from, without user, password, query and fragment; null: nowhere that everybody can reach. */
 function publicUrl(url: string | null): string | null {
   if (url === null || !URL.canParse(url)) return null;
-  const { protocol, host, pathname } = new URL(url);
-  return protocol === 'https:' || protocol === 'http:' ? `${protocol}//${host}${pathname}` : null;
+  const { protocol, host, hostname, pathname } = new URL(url);
+  return (protocol === 'https:' || protocol === 'http:') && !isPrivateHost(hostname)
+    ? `${protocol}//${host}${pathname}`
+    : null;
 }
 
 function publicGeneration(generation: Propagation, names: ReadonlySet<string>): PublicGeneration {

@@ -1,5 +1,6 @@
 /** Decides how each mirror, and the whole, is judged on the status page: what needs a look comes first. Pure. */
 import { isInStep, type MirrorStatus, type Status } from './status.ts';
+import { isSilent, silentText } from './unanswered.ts';
 import { overdueText, skewText, spanText, turnText } from './words.ts';
 
 /** `busy` is on its way without any trouble; `idle` is not known yet. */
@@ -13,10 +14,13 @@ export interface Standing {
 /** Without any trouble a push may take so long before somebody should look: the time that the service level allows. */
 export const calmSeconds = 15 * 60;
 
+/** It has everything, but may be gone by now. */
+const notObserved: Standing = { tone: 'warn', word: 'not observed' };
+
 export function standingOf(mirror: MirrorStatus, newest: number): Standing {
   if (mirror.observed_unknown_content) return { tone: 'bad', word: 'unknown content' };
   if (mirror.state === 'blocked') return { tone: 'bad', word: 'blocked' };
-  if (isInStep(mirror, newest)) return { tone: 'good', word: 'in step' };
+  if (isInStep(mirror, newest)) return isSilent(mirror) ? notObserved : { tone: 'good', word: 'in step' };
   const word = mirror.state === 'in-sync' ? 'seen behind' : mirror.state === 'unknown' ? 'not known' : mirror.state;
   if (mirror.state === 'unknown' && mirror.generation === null && mirror.last_error === null)
     return { tone: 'idle', word };
@@ -56,12 +60,15 @@ export function reasonsOf(mirror: MirrorStatus): string[] {
     turnText(mirror),
     overdueText(mirror),
     skewText(mirror.clock_skew_seconds),
-    state === 'in-sync' && (mirror.observed_lag_seconds ?? 0) > 0
+    silentText(mirror),
+    state === 'in-sync' && (mirror.observed_lag_seconds ?? 0) > 0 && !isSilent(mirror)
       ? 'what it serves is older than what we put there'
       : null,
     state === 'unknown' && error === null
       ? url !== null && seen === null
-        ? 'not looked at yet'
+        ? mirror.observed_error === null
+          ? 'not looked at yet'
+          : `not observed yet: ${mirror.observed_error}`
         : 'not compared yet'
       : null,
   ].filter((text) => text !== null);
@@ -83,8 +90,9 @@ export function countStandings(
 ): { readonly tone: StandingTone; readonly word: string; readonly count: number }[] {
   const words = new Map<string, { tone: StandingTone; word: string; count: number }>();
   for (const mirror of status.mirrors) {
-    const { tone, word } = standingOf(mirror, status.generation);
-    const called = tone === 'busy' ? 'on the way' : tone === 'warn' ? 'behind' : word;
+    const standing = standingOf(mirror, status.generation);
+    const { tone, word } = standing;
+    const called = tone === 'busy' ? 'on the way' : tone === 'warn' && standing !== notObserved ? 'behind' : word;
     const known = words.get(`${tone} ${called}`);
     if (known) known.count++;
     else words.set(`${tone} ${called}`, { tone, word: called, count: 1 });

@@ -10,7 +10,7 @@ import { renderSwitchBlock } from './switch-text.ts';
 import { type BatchStatus, isInStep, type Status } from './status.ts';
 import { paint } from './terminal.ts';
 import { renderUpstreamsBlock } from './upstreams-text.ts';
-import { countText, whenText } from './words.ts';
+import { countText, type WhenText, whenText } from './words.ts';
 
 export interface StatusTextOptions {
   /** True: colours for a terminal. */
@@ -25,14 +25,15 @@ const batchesShown = 10;
 
 /** The status as lines of text that end with a newline. Every name, path and message is escaped for terminals. */
 export function renderStatusText(status: Status, options: StatusTextOptions): string {
+  const when: WhenText = (instant) => whenText(instant, options.nowMs);
   const blocks = [
     headline(status, options),
     renderMirrorTable(status, options),
     stateBlock(status, options),
-    renderConfigBlock(status.config, options.nowMs),
-    renderUpstreamsBlock(status.upstreams, options.nowMs),
+    renderConfigBlock(status.config, when),
+    renderUpstreamsBlock(status.upstreams, when),
     renderSwitchBlock(status.switch),
-    renderAnnouncementsBlock(status.announcements, options.nowMs),
+    renderAnnouncementsBlock(status.announcements, when),
     renderHooksBlock(status.hooks),
     keyBlock(status, options),
     renderScrubBlock(status.scrub),

@@ -13,6 +13,7 @@ import type { ScrubStatus } from './scrub.ts';
 import { type SwitchStatus, type SwitchView, switchView } from './switch.ts';
 import { type UpstreamFacts, type UpstreamStatus, upstreamView } from './upstreams.ts';
 import { toInstant } from '../system/instant.ts';
+import type { Unanswered } from './unanswered.ts';
 
 export const mirrorStates = ['in-sync', 'behind', 'pushing', 'waiting', 'blocked', 'unknown'] as const;
 export type MirrorState = (typeof mirrorStates)[number];
@@ -92,6 +93,8 @@ export interface MirrorFacts {
   readonly url: string | null;
   /** The mirror's clock minus ours; null or absent when it never told. Nothing is computed from it. */
   readonly clockSkewSeconds?: number | null;
+  /** Null or absent: the last probe was answered, or there was none. */
+  readonly unanswered?: Unanswered | null;
   /** Of a mirror that pulls when it likes: how often it seems to; null while that is not known. */
   readonly sync: SyncEstimate | null;
   /** How far a push is that fills the mirror; null or absent: none such runs. */
@@ -156,6 +159,9 @@ export interface MirrorStatus {
   readonly observed_lag_seconds: number | null;
   readonly observed_at: string | null;
   readonly observed_unknown_content: boolean;
+  /** For how long no probe was answered, and why the last one was not; null: it was, or there was none. */
+  readonly unanswered_seconds: number | null;
+  readonly observed_error: string | null;
   readonly last_success_at: string | null;
   readonly next_attempt_at: string | null;
   /**
@@ -231,6 +237,8 @@ function mirrorView(mirror: MirrorFacts, nowMs: number): MirrorStatus {
     observed_lag_seconds: observedLagSeconds(mirror, nowMs),
     observed_at: instant(mirror.observedAtMs),
     observed_unknown_content: mirror.observedUnknownContent,
+    unanswered_seconds: mirror.unanswered?.seconds ?? null,
+    observed_error: mirror.unanswered?.detail ?? null,
     last_success_at: instant(mirror.lastSuccessAtMs),
     next_attempt_at: instant(mirror.nextAttemptAtMs),
     waits_for: mirror.waitsFor,

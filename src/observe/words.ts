@@ -32,6 +32,9 @@ export function whenText(instant: string | null, nowMs: number): string {
   return seconds > 0 ? `${spanText(seconds)} ago` : `in ${spanText(-seconds)}`;
 }
 
+/** How an instant lies to now, in the words of whoever shows it; `-` for none. */
+export type WhenText = (instant: string | null) => string;
+
 /** `1 mirror`, `3 mirrors`. */
 export function countText(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;

@@ -120,7 +120,7 @@ async function trySftp(options: SshTransportOptions, signal: AbortSignal): Promi
 async function tryRsync(options: SshTransportOptions, signal: AbortSignal): Promise<Trial> {
   const { root, at, run, close } = createRsyncRunner(options);
   const dry = ['--dry-run', ...fromNames];
-  const runOnce = (args: readonly string[], cwd = '/'): Promise<void> => run({ signal }, [{ args, cwd, input: '' }]);
+  const runOnce = (args: readonly string[], cwd = '/'): Promise<void> => run({ signal }, { args, cwd, input: '' });
   const isAllowed = async (args: readonly string[]): Promise<boolean> => {
     try {
       await runOnce(args);

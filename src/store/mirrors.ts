@@ -53,6 +53,14 @@ export class MirrorStore {
     return this.get(name);
   }
 
+  /** The mirror is not looked at any more: what was seen says nothing of now. */
+  unobserve(name: string): void {
+    this.#db.run(
+      'UPDATE mirror SET observed = NULL, observed_at = NULL, unknown_content = 0 WHERE name = ? AND observed_at IS NOT NULL',
+      name,
+    );
+  }
+
   get(name: string): MirrorRow {
     const row = this.#db.get('SELECT * FROM mirror WHERE name = ?', name);
     if (!row) throw new RangeError(`no mirror ${name} in the store`);

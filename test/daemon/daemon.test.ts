@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'node:test';
 import { loadConfig } from '../../src/config/load.ts';
 import type { Config } from '../../src/config/schema.ts';
@@ -42,9 +43,16 @@ test('reloads at once come one after the other: a changed mirror has one worker 
   }
   const logged: string[] = [];
   let reloads = 0;
-  const daemon = await createDaemon(primary, logged, () => configs[Math.floor(reloads++ / 2) % 2] as Config);
+  const daemon = await createDaemon(primary, logged, () => configs[reloads++ % 2] as Config);
   await daemon.start();
-  await Promise.all(Array.from({ length: 20 }, () => daemon.reload()));
+  const asked: Promise<string>[] = [];
+  for (let n = 0; n < 40; n++) {
+    asked.push(daemon.reload());
+    await sleep(1);
+  }
+  await Promise.all(asked);
+  assert.ok(reloads > 2, 'one after the other');
+  if (reloads % 2 === 1) await daemon.reload();
   const repository = primary.repository('main/x86_64');
   repository.set({ name: 'a', version: '1-r0', contentBytes: 100, seed: 1 });
   await repository.write(primary.inbox);

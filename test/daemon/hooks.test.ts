@@ -159,6 +159,24 @@ test('what outlives the deadline is ended with all that it started, though it ha
   await end();
 });
 
+test('what a hook leaves in the background with its output open is named, and ended; what let go of it lives on', async (t) => {
+  const { start, add, until, lines, outcomes, logged } = world(t);
+  const { end } = start(
+    `if [ -e "$out" ]; then sleep 100 >/dev/null 2>&1 & else sleep 100 & fi; echo $! >>"$out"; exit 0`,
+    { timeoutMs: 300 },
+  );
+  add(blocked('paris'));
+  add(blocked('oslo'));
+  await until('both', () => outcomes.length === 2);
+  assert.deepEqual(outcomes, ['timeout', 'ok']);
+  assert.equal(logged[0]?.detail, 'exit code 0, but what it started was still running after 0.3 s');
+  const [held = 0, free = 0] = lines().map(Number);
+  await until('the first to be gone', () => !isRunning(held));
+  assert.equal(isRunning(free), true);
+  process.kill(free);
+  await end();
+});
+
 test('an endless output is bounded, and a program that is not there is no reason to stop', async (t) => {
   const { start, add, until, outcomes, logged } = world(t);
   const noisy = start('head -c 3000000 /dev/zero | tr "\\0" x >&2; exit 1');

@@ -41,6 +41,34 @@ test('a probe whose result cannot be written down does not end the daemon: the n
   }
 });
 
+test('for how long no probe was answered is known, and forgotten with the next answer', async () => {
+  const clock = new VirtualClock();
+  let answer: object = { success: false, indexes: new Map([['main/x86_64/APKINDEX.tar.gz', { failed: 'HTTP 502' }]]) };
+  const service = new ProbeService('paris', 'http://127.0.0.1:9/', {
+    store: {
+      generations: { current: () => ({ number: 1 }), indexesAt: () => [] },
+      mirrors: { get: () => ({ confirmed: null }), observe: () => {} },
+    },
+    prober: { probe: () => Promise.resolve(answer) },
+    metrics: { probed: () => {} },
+    clock,
+    random: () => 0.5,
+    log: silentLog,
+    everyMs: () => 60_000,
+    takes: () => true,
+  } as unknown as ProbeDeps);
+  const stop = new AbortController();
+  const running = service.run(stop.signal).catch(() => {});
+  assert.equal(service.unanswered, null, 'nothing was asked yet');
+  await clock.advance(10 * 60_000);
+  assert.deepEqual(service.unanswered, { seconds: 600, detail: 'main/x86_64/APKINDEX.tar.gz: HTTP 502' });
+  answer = { success: true, indexes: new Map() };
+  await clock.advance(60_000);
+  assert.equal(service.unanswered, null);
+  stop.abort();
+  await running;
+});
+
 test('what was strange is somebody we know once a key has come; until then it is not read at each probe', async () => {
   const clock = new VirtualClock();
   const bytes = Buffer.from('theirs');

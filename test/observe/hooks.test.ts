@@ -6,6 +6,7 @@ import { hookPayload } from '../../src/observe/hook-payload.ts';
 import { type HookFacts, hookView } from '../../src/observe/hooks.ts';
 import { renderHooksBlock } from '../../src/observe/hooks-text.ts';
 import { Metrics } from '../../src/observe/metrics.ts';
+import { whenText } from '../../src/observe/words.ts';
 import { hostile, nowMs, statusFacts } from './facts.ts';
 import { parseScrape, type Sample } from './scrape.ts';
 
@@ -51,9 +52,9 @@ test('the configuration takes lines only while it is not that of the file', () =
   const text = (changes: object): string =>
     renderConfigBlock(
       configView({ ...facts, ...changes }, (ms) => new Date(ms).toISOString()),
-      nowMs,
+      (at) => whenText(at, nowMs),
     );
-  assert.deepEqual([text({}), renderConfigBlock(null, nowMs)], ['', '']);
+  assert.deepEqual([text({}), renderConfigBlock(null, String)], ['', '']);
   assert.equal(
     text({ needsRestart: ['listen', 'publish.grace'] }),
     'changed in the configuration, and waiting for a restart: listen, publish.grace\n',

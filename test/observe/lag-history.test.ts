@@ -79,4 +79,7 @@ test('what users see counts; what was pushed only while a mirror was never probe
     null,
   );
   assert.equal(lagToKeep(mirrorFacts({ observedAtMs: null, observedGeneration: null, generation: null }), nowMs), null);
+  const unanswered = { seconds: 3600, detail: 'ECONNREFUSED' };
+  assert.equal(lagToKeep(mirrorFacts({ unanswered }), nowMs), null, 'nobody knows what it serves by now');
+  assert.equal(lagToKeep(mirrorFacts({ ...behind, unanswered }), nowMs), 90, 'what it lacked it lacks still');
 });

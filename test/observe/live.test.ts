@@ -168,6 +168,7 @@ test('one client too many is told what is new and asked to come again', async (t
   const third = await listen(t, at);
   assert.deepEqual([third.ended, told(third), at.live.clients], [true, [['head', 'a']], 2]);
   assert.match(third.text, /^retry: 20000$/m);
+  assert.equal(third.response.headers.connection, 'close', 'its connection is free for somebody else');
 });
 
 test('the close ends every answer at once, and later ones', async (t) => {

@@ -84,6 +84,22 @@ test('what is only on its way is no trouble', () => {
   assert.match(late, /<header id="head" class="warn">[^]*bern<\/a> pushing: behind for 1 h/);
 });
 
+test('a mirror that has not answered for a while is trouble, though nothing is missing there; one missed probe is none', () => {
+  const silent = (seconds: number) =>
+    mirrorFacts({ name: 'bern', unanswered: { seconds, detail: 'main/x86_64/APKINDEX.tar.gz: ECONNREFUSED' } });
+  const page = pageOf({ mirrors: [mirrorFacts(), silent(7260)] });
+  assert.equal(headline(page), '1 of 2 mirrors in step: 1 not observed');
+  assert.match(page, /<header id="head" class="warn">/);
+  assert.match(page, /bern<\/a> not observed for 2 h 1 min: main\/x86_64\/APKINDEX.tar.gz: ECONNREFUSED</);
+  assert.equal(headline(pageOf({ mirrors: [mirrorFacts(), silent(60)] })), 'All 2 mirrors in step');
+});
+
+test('the row of a mirror that is filled says how far it is', () => {
+  const pushProgress = { packages: 30, packagesTotal: 100, bytes: 43, bytesTotal: 100, startedAtMs: nowMs };
+  const page = pageOf({ mirrors: [mirrorFacts({ state: 'pushing', generation: null, pushProgress })] });
+  assert.match(page, /<td>pushing 43 %</);
+});
+
 test('the head of a quiet primary is calm', () => {
   const page = pageOf({ mirrors: [mirrorFacts(), mirrorFacts({ name: 'bern' })] });
   assert.equal(headline(page), 'All 2 mirrors in step');
@@ -320,6 +336,52 @@ test('the page of 200 mirrors is light, however their lags jump and whatever the
   };
   const bytes = Buffer.byteLength(documentOf({ ...calm, status: down }));
   assert.ok(bytes < 150_000, `${bytes} bytes when every mirror has a long reason`);
+  const note = 'x'.repeat(60_000);
+  const blocked = calm.status.mirrors.map((m) => ({ ...m, state: 'blocked' as const, last_error: note }));
+  const back = calm.history.propagation.map((one) => ({ ...one, rollback: { to: 1, who: 'martijn', why: note } }));
+  const talkative = {
+    ...calm,
+    status: { ...calm.status, mirrors: blocked },
+    history: { ...calm.history, propagation: back },
+  };
+  const most = Buffer.byteLength(documentOf(talkative));
+  assert.ok(most < 150_000, `${most} bytes when people write much`);
+});
+
+test('a second that passes changes nothing on the page, whatever waits or went wrong', () => {
+  const at = (ms: number) =>
+    operatorPage({
+      status: statusView(
+        statusFacts({
+          mirrors: [
+            behind,
+            mirrorFacts({ name: 'bern', unanswered: { seconds: 3600 + ms / 1000, detail: 'HTTP 502' } }),
+          ],
+          announcements: [
+            brokerFacts({ state: 'waiting', announcedAtMs: nowMs - 90_000, nextAttemptAtMs: nowMs + 100_000 }),
+          ],
+          upstreams: [
+            {
+              builder: 'up',
+              generation: 12,
+              publishedAtMs: nowMs - 70_000,
+              says: { primary: null, generation: 40, publishedAtMs: nowMs - 80_000, named: 5, lacking: 0 },
+            },
+          ],
+          config: {
+            file: '/etc/x.yaml',
+            loadedAtMs: nowMs - 200_000,
+            failedAtMs: nowMs - 100_000,
+            problems: ['bad'],
+            needsRestart: [],
+          },
+        }),
+        nowMs + ms,
+      ),
+      history: { version: 1, lag: [], propagation: [] },
+      nowMs: nowMs + ms,
+    });
+  assert.deepEqual(updateBetween(at(1000), at(5000)), null);
 });
 
 test('an update holds what changed and nothing else', () => {

@@ -97,6 +97,7 @@ test('a mirror is judged by what its users get, and by what was pushed where nob
     mirrorFacts({ name: 'late', ...old }),
     mirrorFacts({ name: 'unseen', ...old, observedAtMs: null }),
     mirrorFacts({ name: 'shown-late', observedGeneration: 11, observedMissingSinceMs: nowMs - 50_000 }),
+    mirrorFacts({ name: 'shown', generation: 11, pushedMissingSinceMs: nowMs - 50_000 }),
     mirrorFacts({ name: 'foreign', observedUnknownContent: true }),
     mirrorFacts({ name: 'new', generation: null, observedGeneration: null, observedAtMs: null }),
   );
@@ -107,11 +108,12 @@ test('a mirror is judged by what its users get, and by what was pushed where nob
       ['late', 'behind', 9, 200],
       ['unseen', 'behind', 10, 100],
       ['shown-late', 'behind', 11, 50],
+      ['shown', 'in-step', 12, 0],
       ['foreign', 'unknown', null, null],
       ['new', 'unknown', null, null],
     ],
   );
-  assert.equal(inStep, 1);
+  assert.equal(inStep, 2);
 });
 
 test("Arch's layout: how old what a mirror serves is, of the last check; nothing that nobody measures", () => {
@@ -163,6 +165,35 @@ test("Arch's layout: how old what a mirror serves is, of the last check; nothing
       ['https', null, 0, null],
     ],
   );
+});
+
+test('a mirror with an address in a private network is not public; names only look like one', () => {
+  const names = (...hosts: string[]) =>
+    publicOf(...hosts.map((host) => mirrorFacts({ name: host, url: `http://${host}/pub/` }))).mirrors.map(
+      ({ name }) => name,
+    );
+  const inside =
+    'localhost store store:8080 store. mirror.lan mirror.corp.internal STORE.Local a.home.arpa 127.0.0.1 10.1.2.3 172.16.0.1 172.31.9.9 192.168.1.1 169.254.1.1 100.64.0.1 2130706433 [::1] [fd00::1] [fe80::1] [::ffff:10.0.0.1]';
+  assert.deepEqual(names(...inside.split(' ')), []);
+  const outside =
+    'mirror.example.org internal.example.org plan.example 10.example.org 172.32.0.1 8.8.8.8 100.128.0.1 192.169.0.1 [2001:db8::1]'.split(
+      ' ',
+    );
+  assert.deepEqual(names(...outside), outside);
+});
+
+test('what a mirror that does not answer serves is not known: it is no mirror to choose', () => {
+  const away = (seconds: number) =>
+    publicOf(mirrorFacts(), mirrorFacts({ name: 'away', unanswered: { seconds, detail: secret } }));
+  const states = ({ mirrors }: PublicStatus) => mirrors.map(({ state }) => state);
+  assert.deepEqual(states(away(60)), ['in-step', 'in-step'], 'one missed probe');
+  const status = away(3600);
+  assert.deepEqual([states(status), status.in_step], [['in-step', 'unknown'], 1]);
+  assert.deepEqual(
+    alpineMirrors(status).map(({ name }) => name),
+    ['paris'],
+  );
+  assert.ok(!JSON.stringify(status).includes(secret));
 });
 
 test("Alpine's list has the mirrors of which something is known", () => {

@@ -51,6 +51,8 @@ test('status.json has the fields of the contract', () => {
         observed_lag_seconds: 3600,
         observed_at: '2026-11-22T18:09:40Z',
         observed_unknown_content: false,
+        unanswered_seconds: null,
+        observed_error: null,
         last_success_at: '2026-11-22T18:08:30Z',
         next_attempt_at: '2026-11-22T18:10:30Z',
         waits_for: null,

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import test from 'node:test';
 import { askDaemon } from '../../src/system/control.ts';
@@ -233,4 +235,40 @@ test('a reload while the state cannot be written does what it can, and the rest 
     await primary.stop();
     spawnSync('umount', ['-l', state]);
   }
+});
+
+test('a mirror that is not looked at any more is not judged by what was seen once', async (t) => {
+  await using primary = await create(['oslo']);
+  const server = createServer((asked, answer) => {
+    readFile(join(primary.directory, 'mirrors/oslo', asked.url ?? '')).then(
+      (bytes) => answer.end(bytes),
+      () => answer.writeHead(404).end(),
+    );
+  });
+  t.after(() => server.close().closeAllConnections());
+  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  const inbox = '    settle: 200ms';
+  await primary.configure({ inbox, mirrors: mirror(primary, 'oslo', `, url: "${url}"`) });
+  await primary.start();
+  const repository = primary.repository('main/x86_64');
+  const publish = async (generation: number): Promise<void> => {
+    repository.set({ name: 'a', version: `${generation}-r0`, contentBytes: 100, seed: generation });
+    await repository.write(primary.inbox);
+    await primary.untilInSync('oslo', generation);
+  };
+  await publish(1);
+  const oslo = async () => (await primary.status()).mirrors[0];
+  await primary.until('the probe', async () => (await oslo())?.observed_generation === 1);
+  assert.equal(await metric(primary, 'lockstep_probe_success{mirror="oslo"}'), 1);
+
+  await primary.configure({ inbox, mirrors: mirror(primary, 'oslo') });
+  assert.equal((await primary.control('reload', null)).status, 200);
+  await publish(2);
+  assert.deepEqual([(await oslo())?.observed_at, (await oslo())?.observed_lag_seconds], [null, null]);
+  const { body } = await askDaemon(primary.socket, '/metrics');
+  assert.doesNotMatch(
+    (body as { message: string }).message,
+    /probe_success\{|probe_duration_seconds\{|view="observed"|mirror_content_unknown\{/,
+  );
 });
