@@ -43,7 +43,7 @@ export function createSftpTransport(options: SshTransportOptions, connection?: S
           const { gate, pace } = callOptions;
           if (!session.extensions.has('posix-rename@openssh.com')) throw noRename(target.host);
           // A server works off the requests of a session one by one: it is the syncs that gain by several.
-          const others = fsync && waves.flat().length > 1 + spareSessions ? spare(spareSessions) : [];
+          const others = fsync && waves.flat().length > 1 ? spare(spareSessions) : [];
           return uploadFiles({ session, others, root, sourceRoot, waves, gate, fsync, clock, signal, onBytes, pace });
         },
         bytesOf(waves),
