@@ -18,21 +18,19 @@ export class SpareSessions {
     if (this.#sessions.some((one) => one.endedInUse)) this.#refused = true;
     this.#sessions = this.#sessions.filter((one) => !one.ended);
     const missing = this.#refused ? 0 : count - this.#sessions.length - this.#opening;
-    for (let n = 0; n < missing; n++) this.#openOne();
+    for (let n = 0; n < missing; n++)
+      this.#openOne().catch(() => {
+        this.#refused = true;
+      });
     return this.#sessions.slice(0, count);
   }
 
-  #openOne(): void {
+  async #openOne(): Promise<void> {
     this.#opening += 1;
-    this.#open().then(
-      (session) => {
-        this.#opening -= 1;
-        this.#sessions.push(session);
-      },
-      () => {
-        this.#opening -= 1;
-        this.#refused = true;
-      },
-    );
+    try {
+      this.#sessions.push(await this.#open());
+    } finally {
+      this.#opening -= 1;
+    }
   }
 }

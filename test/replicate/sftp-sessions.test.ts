@@ -77,7 +77,10 @@ async function start(
       });
       const waves = [wave.slice(0, -1), wave.slice(-1)];
       await transport.put(join(base, 'source'), waves, { signal: new AbortController().signal });
-      assert.deepEqual(readdirSync(join(base, 'root')).filter((name) => !name.startsWith('.')), names);
+      assert.deepEqual(
+        readdirSync(join(base, 'root')).filter((name) => !name.startsWith('.')),
+        names,
+      );
       for (const name of names)
         assert.equal(readFileSync(join(base, 'root', name), 'utf8'), name.repeat(9000 + generation));
     },
