@@ -14,11 +14,13 @@ export interface SftpCaller {
     /** Bytes that are to move. */
     toMove?: number,
   ) => Promise<T>;
+  /** Sessions beside the one of a call, to be asked for in its work: none, or at most `count` (see `SshConnection`). */
+  readonly spare: (count: number) => readonly SftpSession[];
   readonly close: () => Promise<void>;
 }
 
-/** What calls need of a connection: one session that is kept, and opened anew when it was lost. */
-export type SftpConnection = Pick<SshConnection, 'sftp' | 'reset' | 'close'>;
+/** What calls need of a connection: one session that is kept, and opened anew when it was lost; and others beside it. */
+export type SftpConnection = Pick<SshConnection, 'sftp' | 'spareSftp' | 'reset' | 'close'>;
 
 /** Throws TypeError for a target without a valid host key pin. */
 export function createSftpCaller(options: SshTransportOptions, connection = connectionOf(options)): SftpCaller {
@@ -53,6 +55,7 @@ export function createSftpCaller(options: SshTransportOptions, connection = conn
         }
       });
     },
+    spare: (count) => connection.spareSftp(count),
     close: () => connection.close(),
   };
 }

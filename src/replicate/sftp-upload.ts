@@ -1,18 +1,23 @@
-/** Brings files over one SFTP session: every file is written whole under a temporary name, and renamed only after every answer about it was good. */
+/** Brings files over SFTP sessions: every file is written whole under a temporary name, and renamed only after every answer about it was good. */
 import type { FileHandle } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { abortable } from '../system/abortable.ts';
 import type { Clock } from '../system/clock.ts';
 import type { SftpSession } from '../system/ssh-sftp.ts';
-import { openFlag, SftpStatusError, status, type WriteBlock } from '../system/ssh-sftp-wire.ts';
+import { openFlag, type WriteBlock } from '../system/ssh-sftp-wire.ts';
 import { BlockPool } from './block-pool.ts';
+import { directoryMaker, isNoSuchFile } from './sftp-directories.ts';
 import { explainFailure } from './sftp-failure.ts';
+import { Spread } from './sftp-spread.ts';
 import { openSource, QuickReads, readSource } from './source.ts';
 import { temporaryName } from './temporary.ts';
 import type { Pace, PushFile, Wave } from './transport.ts';
 
 export interface Upload {
+  /** All names are changed by this one, in the order of the calls. */
   readonly session: SftpSession;
+  /** More of the same account, over which the files are spread too. */
+  readonly others?: readonly SftpSession[];
   /** Root of the mirror at the far side. */
   readonly root: string;
   readonly sourceRoot: string;
@@ -30,25 +35,28 @@ export interface Upload {
 /** Files open at a time at the far side (OpenSSH gives out at least 100 handles). */
 const maxOpenFiles = 64;
 const fileMode = 0o644;
-const directoryMode = 0o755;
 
 /**
  * Uploads all files; those of all waves travel together, only their renames keep the order. On a failure it starts nothing
  * new, removes the temporary files that it can, and rejects with the first error. Once aborted no file is renamed any more.
  */
 export async function uploadFiles(upload: Upload): Promise<void> {
-  const { waves, session, signal } = upload;
+  const { waves, session, others = [], signal } = upload;
   const makeDirectory = directoryMaker(upload);
   const sources = { pool: new BlockPool(session.maxWriteBytes), quick: new QuickReads(upload.clock) };
   const failed = new AbortController();
   const stop = AbortSignal.any([signal, failed.signal]);
   const files = inOrder(waves, upload.gate);
   const places = { left: files.length };
+  const spread = new Spread(session, others);
   let next = 0;
   const work = async (): Promise<void> => {
     // Taken in the order of the waves: who waits for an earlier wave waits for files that others have begun.
     for (let one = files[next++]; one && !stop.aborted; one = files[next++]) {
-      await new FileUpload(upload, one.file, sources, stop, places).run(makeDirectory, one.turn);
+      // The one that is renamed last, as a rule, is synced behind the renames: in one session without waiting for their answers.
+      const writer = one === files.at(-1) ? spread.takeFirst() : spread.take();
+      await new FileUpload(upload, writer, one.file, sources, stop, places).run(makeDirectory, one.turn);
+      spread.give(writer);
       one.placed();
     }
   };
@@ -100,6 +108,8 @@ interface Sources {
 
 class FileUpload {
   readonly #upload: Upload;
+  /** The session that its handle belongs to. */
+  readonly #writer: SftpSession;
   readonly #file: PushFile;
   readonly #finalPath: string;
   readonly #temporaryPath: string;
@@ -111,15 +121,23 @@ class FileUpload {
   #handle: Buffer | undefined;
   #closeSent = false;
 
-  constructor(upload: Upload, file: PushFile, sources: Sources, stop: AbortSignal, places: { left: number }) {
+  constructor(
+    upload: Upload,
+    writer: SftpSession,
+    file: PushFile,
+    sources: Sources,
+    stop: AbortSignal,
+    places: { left: number },
+  ) {
     this.#upload = upload;
+    this.#writer = writer;
     this.#file = file;
     this.#finalPath = posix.join(upload.root, file.path);
     this.#temporaryPath = posix.join(posix.dirname(this.#finalPath), temporaryName(posix.basename(file.path)));
     this.#sources = sources;
     this.#stop = stop;
     this.#places = places;
-    this.#syncs = upload.fsync && upload.session.extensions.has('fsync@openssh.com');
+    this.#syncs = upload.fsync && writer.extensions.has('fsync@openssh.com');
   }
 
   async run(makeDirectory: (directory: string) => Promise<void>, turn: Promise<void>): Promise<void> {
@@ -142,16 +160,16 @@ class FileUpload {
   }
 
   async #openTemporary(makeDirectory: (directory: string) => Promise<void>): Promise<Buffer> {
-    const { session } = this.#upload;
+    const writer = this.#writer;
     const flags = openFlag.write | openFlag.create | openFlag.exclusive;
     try {
-      return await session.open(this.#temporaryPath, flags, fileMode);
+      return await writer.open(this.#temporaryPath, flags, fileMode);
     } catch (error) {
       if (!isNoSuchFile(error)) throw error;
     }
     this.#stop.throwIfAborted();
     await makeDirectory(posix.dirname(this.#file.path));
-    return session.open(this.#temporaryPath, flags, fileMode);
+    return writer.open(this.#temporaryPath, flags, fileMode);
   }
 
   /**
@@ -159,7 +177,8 @@ class FileUpload {
    * rename waits for each answer, because nothing obliges a server to skip it when a write before it has failed.
    */
   async #write(handle: Buffer, source: { handle?: FileHandle }): Promise<void> {
-    const { session, onBytes } = this.#upload;
+    const { onBytes } = this.#upload;
+    const writer = this.#writer;
     const { size, mtimeSeconds } = this.#file;
     const { pool } = this.#sources;
     const answers = new Answers();
@@ -168,34 +187,40 @@ class FileUpload {
       answers.throwIfFailed();
       const { length } = block.data;
       if (length === 0) break;
-      const written = session.write(handle, offset, block, () => pool.give(block)).then(() => onBytes(length));
+      const written = writer.write(handle, offset, block, () => pool.give(block)).then(() => onBytes(length));
       // Settled after a failure too: we may be waiting for room, and must come to see the failure.
       answers.add(written.finally(() => pool.settle(length)));
       offset += length;
     }
-    answers.add(session.setHandleAttributes(handle, { permissions: fileMode, mtimeSeconds }));
-    if (this.#syncs) answers.add(session.sync(handle));
+    answers.add(writer.setHandleAttributes(handle, { permissions: fileMode, mtimeSeconds }));
+    if (this.#syncs) answers.add(writer.sync(handle));
     else this.#close(answers, handle);
     await answers.settled();
   }
 
   /**
    * SFTP cannot sync a directory. A sync of the file that is renamed last takes the renames and removals before it along
-   * where the file system keeps the order of names (ext4, xfs), and costs no round trip: servers answer in order.
+   * where the file system keeps the order of names (ext4, xfs). In the session of the renames it costs no round trip: servers
+   * answer in order. In another it waits for the answer of the last rename, and so of all.
    */
   async #place(handle: Buffer): Promise<void> {
     const { session } = this.#upload;
     const answers = new Answers();
-    answers.add(session.rename(this.#temporaryPath, this.#finalPath));
+    const writer = this.#writer;
+    const renamed = session.rename(this.#temporaryPath, this.#finalPath);
+    answers.add(renamed);
     this.#places.left -= 1;
-    if (this.#syncs && this.#places.left === 0) answers.add(session.sync(handle));
+    if (this.#syncs && this.#places.left === 0) {
+      if (writer !== session) await renamed;
+      answers.add(writer.sync(handle));
+    }
     if (!this.#closeSent) this.#close(answers, handle);
     await answers.settled();
   }
 
   #close(answers: Answers, handle: Buffer): void {
     this.#closeSent = true;
-    answers.add(this.#upload.session.close(handle));
+    answers.add(this.#writer.close(handle));
   }
 
   async #readBlock(source: { handle?: FileHandle }, offset: number): Promise<WriteBlock> {
@@ -216,7 +241,7 @@ class FileUpload {
   async #discard(): Promise<void> {
     const { session } = this.#upload;
     if (!this.#handle) return;
-    const close = this.#closeSent ? undefined : session.close(this.#handle);
+    const close = this.#closeSent ? undefined : this.#writer.close(this.#handle);
     await Promise.allSettled([close, session.remove(this.#temporaryPath)]);
   }
 }
@@ -244,54 +269,4 @@ class Answers {
     await Promise.all(this.#all);
     this.throwIfFailed();
   }
-}
-
-/**
- * Makes directories below the root when an open found none, each once. The root itself is never made: where it is missing, a
- * disk is not mounted or the path is wrong.
- */
-function directoryMaker({ session, root, onBytes, signal }: Upload): (directory: string) => Promise<void> {
-  const made = new Map<string, Promise<void>>();
-  const makeOnce = (directory: string): Promise<void> => {
-    const known = made.get(directory) ?? make(directory);
-    made.set(directory, known);
-    return known;
-  };
-  const make = async (directory: string): Promise<void> => {
-    signal.throwIfAborted();
-    const path = posix.join(root, directory);
-    if (directory === '.') {
-      // Throws what the caller would have seen: no such file.
-      await session.stat(path);
-      return;
-    }
-    let failure = await attempt(session.makeDirectory(path, directoryMode));
-    onBytes(0);
-    if (isNoSuchFile(failure)) {
-      await makeOnce(posix.dirname(directory));
-      failure = await attempt(session.makeDirectory(path, directoryMode));
-    }
-    if (failure === undefined) {
-      // The account's umask may have taken bits that a web server needs.
-      await session.setAttributes(path, { permissions: directoryMode });
-      return;
-    }
-    const { permissions = 0 } = await session.stat(path);
-    if ((permissions & 0o170000) !== 0o040000) throw failure;
-  };
-  return makeOnce;
-}
-
-/** What a request failed of, or undefined. */
-async function attempt(request: Promise<void>): Promise<Error | undefined> {
-  try {
-    await request;
-    return undefined;
-  } catch (error) {
-    return error as Error;
-  }
-}
-
-function isNoSuchFile(error: unknown): boolean {
-  return error instanceof SftpStatusError && error.status === status.noSuchFile;
 }

@@ -67,6 +67,7 @@ export class SftpSession {
   #outboxBytes = 0;
   #nextId = 1;
   #lost: Error | undefined;
+  #lostInUse = false;
 
   private constructor(channel: Duplex, options: SftpSessionOptions, splitter: PacketSplitter, hello: FieldReader) {
     this.#channel = channel;
@@ -110,6 +111,11 @@ export class SftpSession {
   /** True once the session has ended. */
   get ended(): boolean {
     return this.#lost !== undefined;
+  }
+
+  /** True once the session has ended with requests in flight. */
+  get endedInUse(): boolean {
+    return this.#lostInUse;
   }
 
   /** Opens a file, `flags` from `openFlag`; resolves to its handle. */
@@ -288,6 +294,7 @@ export class SftpSession {
   #lose(reason: Error): void {
     if (this.#lost) return;
     this.#lost = reason;
+    this.#lostInUse = this.#pending.size > 0;
     for (const { reject } of this.#pending.values()) reject(reason);
     this.#pending.clear();
   }

@@ -9,6 +9,7 @@ import { abortable } from './abortable.ts';
 import { systemClock } from './clock.ts';
 import { easeCiphers } from './ssh-cipher.ts';
 import { SftpSession } from './ssh-sftp.ts';
+import { SpareSessions } from './ssh-spare.ts';
 
 export interface SshTarget {
   readonly host: string;
@@ -42,6 +43,7 @@ interface Link {
   /** Why the connection ended; set by the first event that tells. */
   failure: Error | undefined;
   sftp: Promise<SftpSession> | undefined;
+  readonly spare: SpareSessions;
 }
 
 /** The longest that an orderly end may take: nobody stops for a peer that hangs. */
@@ -104,6 +106,11 @@ export class SshConnection {
     return abortable(opening, signal);
   }
 
+  /** At most `count` sessions beside that of `sftp`, those that stand now; what is missing is opened for a later call. */
+  spareSftp(count: number): readonly SftpSession[] {
+    return this.#standing?.spare.take(count) ?? [];
+  }
+
   /** Drops the connection without a word, for a peer that no longer answers; whatever runs on it fails with `reason`. */
   reset(reason: Error): void {
     this.#cut?.(reason);
@@ -163,7 +170,8 @@ export class SshConnection {
     if (unwanted) throw unwanted;
     const socket = connectTcp({ host, port, noDelay: true });
     const client = new ssh2.Client();
-    const link: Link = { client, socket, failure: undefined, sftp: undefined };
+    const spare = new SpareSessions(() => openSftp(link));
+    const link: Link = { client, socket, failure: undefined, sftp: undefined, spare };
     const fail = (reason: Error): void => {
       // One broken connection can emit several errors; only the first tells why.
       link.failure ??= reason;

@@ -22,6 +22,7 @@ export interface Process {
 }
 
 export const mirrorRoot = '/mirror';
+const spareSessions = 2;
 
 export class SimMirror {
   /** Called after each change of the disk. */
@@ -146,17 +147,18 @@ export function sftpTo(mirror: SimMirror, _process: Process, clock: Clock): Tran
   return new SimSftp(mirror).transport(clock);
 }
 
-/** The real client and the embedded server, joined by a pipe that breaks when either end goes. */
+/** The real client and the embedded server, joined by pipes that break when either end goes: one for each session. */
 class SimSftp implements SftpConnection {
   readonly #mirror: SimMirror;
   readonly #files: ConfinedFiles;
   #session: SftpSession | null = null;
+  #spare: SftpSession[] = [];
 
   constructor(mirror: SimMirror) {
     this.#mirror = mirror;
     // The server outlives the client: what reached it is carried out.
     this.#files = new ConfinedFiles(mirrorRoot, mirror.filesFor({ dead: false }));
-    mirror.onSessionsLost(() => this.#session?.end());
+    mirror.onSessionsLost(() => this.#end());
   }
 
   transport(clock: Clock): Transport {
@@ -167,23 +169,33 @@ class SimSftp implements SftpConnection {
   async sftp(): Promise<SftpSession> {
     if (this.#mirror.isOff) throw lineCut();
     if (this.#session && !this.#session.ended) return this.#session;
+    this.#spare = await Promise.all(Array.from({ length: spareSessions }, () => this.#open()));
+    this.#session = await this.#open();
+    return this.#session;
+  }
+
+  spareSftp(count: number): readonly SftpSession[] {
+    return this.#spare.filter((one) => !one.ended).slice(0, count);
+  }
+
+  reset(): void {
+    this.#end();
+  }
+
+  async close(): Promise<void> {
+    this.#end();
+  }
+
+  #end(): void {
+    for (const one of [this.#session, ...this.#spare]) one?.end();
+  }
+
+  #open(): Promise<SftpSession> {
     const [near, far] = duplexPair();
     near.on('error', () => {});
     far.on('error', () => {});
     serveSession(far, this.#files).catch(() => {});
-    this.#session = await SftpSession.open(near, {
-      together: (write) => write(),
-      reasonOfLoss: lineCut,
-    });
-    return this.#session;
-  }
-
-  reset(): void {
-    this.#session?.end();
-  }
-
-  async close(): Promise<void> {
-    this.#session?.end();
+    return SftpSession.open(near, { together: (write) => write(), reasonOfLoss: lineCut });
   }
 }
 
