@@ -140,7 +140,7 @@ const dependency = { name: 1, match: 3 };
 const conflictMatch = 16;
 const textBytes = 255;
 /** Packages and relations that are read before others have their turn. */
-const pieceValues = 5000;
+const pieceValues = 1000;
 const knownNames = 50_000;
 
 /** v3: the payload of the ADB block, which is held whole. */
