@@ -15,6 +15,7 @@ import { bytesOf, type TransportOptions, type Wave } from './transport.ts';
 /** Files are named on stdin, each followed by a zero byte. */
 export const fromNames = ['--files-from=-', '--from0', '--no-implied-dirs'];
 
+const dayMs = 86_400_000;
 /** What a shell at the other side, or rrsync, which reads as one does, would not leave as it is. */
 const shellSpecial = /[\s"\\$&;|<>()[\]{}*?'`!#]/g;
 
@@ -70,8 +71,9 @@ export function createRsyncRunner(options: SshTransportOptions): RsyncRunner {
   const root = `mirror:${path === '/' ? '' : path.replace(/\/+$/, '')}/.`;
   const known = new Map<string, string>();
 
-  const watchOf = ({ signal }: TransportOptions, bytes: number): StallWatch & { readonly deadlineMs: number } => ({
+  const watchOf = ({ signal, waitedMs }: TransportOptions, bytes: number): StallWatch => ({
     clock,
+    waitedMs,
     stallMs,
     deadlineMs: deadlineFor(bytes, options.deadlineMs),
     signal,
@@ -92,8 +94,8 @@ export function createRsyncRunner(options: SshTransportOptions): RsyncRunner {
         args: [...common, ...request.args],
         cwd: request.cwd,
         input: request.input ?? '',
-        // The watch comes first; this ends an rsync of ours that ignores it.
-        timeoutMs: watch.deadlineMs + 5000,
+        // The watch comes first, whose deadline moves while bytes wait for their share; this ends an rsync of ours that ignores it.
+        timeoutMs: (pace ? dayMs : watch.deadlineMs) + 5000,
         signal: inner,
         onBytes: (bytes) => {
           alive();
