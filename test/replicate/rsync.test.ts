@@ -202,7 +202,8 @@ test('an other end that prints, is too old, or is silent has its reason', { skip
     ['exit 0', 'protocol', /ended early/],
     ['kill -9 $$', 'closed', /./],
   ] as const) {
-    const { source, transport } = await start(t, script, undefined, 'root', 500);
+    const stallMs = reason === 'timeout' ? 500 : 20_000;
+    const { source, transport } = await start(t, script, undefined, 'root', stallMs);
     writeFileSync(join(source, 'a'), 'one');
     await assert.rejects(
       transport.put(source, [[{ path: 'a', size: 3, mtimeSeconds: 1 }]], { signal: never }),
@@ -216,15 +217,15 @@ test('an other end that prints, is too old, or is silent has its reason', { skip
 });
 
 test('neither a slow pace nor a shut gate is taken for a hung mirror', { skip }, async (t) => {
-  const { root, source, transport } = await start(t, undefined, undefined, 'root', 2500);
+  const { root, source, transport } = await start(t, undefined, undefined, 'root', 1500);
   const content = Buffer.alloc(64 * 1024, 7);
   for (const name of ['a', 'b', 'i']) writeFileSync(join(source, name), content);
   const file = (path: string): PushFile => ({ path, size: content.length, mtimeSeconds: 1 });
-  let steps = 18;
+  let steps = 12;
   const pace = async (_bytes: number, { onWait }: { onWait: () => void }): Promise<void> => {
     for (; steps > 0; steps--) await sleep(200).then(onWait);
   };
-  const gate = sleep(8000);
+  const gate = sleep(4000);
   await transport.put(source, [[file('a'), file('b')], [file('i')]], { signal: never, pace, gate });
   assert.deepEqual(readFileSync(join(root, 'i')), content);
 });
