@@ -239,7 +239,8 @@ test('where package signatures are demanded, one by a key that was removed since
   await primary.until('the second key', () => primary.log.includes('"event":"keys_changed"'));
   await upload('main/x86_64');
   await primary.untilGeneration(1);
-  assert.equal((await lockstepd(primary, 'keys', 'audit')).code, 0);
+  const before = await lockstepd(primary, 'keys', 'audit');
+  assert.equal(before.code, 0, `${before.out}${before.err}`);
   await rm(keyFile(primary, first.name));
   await primary.until('the removal', () => primary.log.split('"event":"keys_changed"').length === 3);
   const refused = await upload('edge/x86_64');
