@@ -19,17 +19,15 @@ function unifiedHierarchy(): string | undefined {
   return /^\S+ (\S+) cgroup2 /m.exec(readFileSync('/proc/mounts', 'utf8'))?.[1];
 }
 
-/** Makes a minimal Debian 12 with its security updates in `root`. */
+/** Makes a minimal Debian in `root`: the release of this machine, with its updates, from where this machine has them. */
 export async function makeDebian(root: string): Promise<void> {
-  await runs(['debootstrap', '--variant=minbase', 'bookworm', root, 'http://deb.debian.org/debian'], {
-    timeoutMs: 600_000,
-  });
-  writeFileSync(
-    join(root, 'etc/apt/sources.list'),
-    `deb http://deb.debian.org/debian bookworm main
-deb http://deb.debian.org/debian-security bookworm-security main
-`,
-  );
+  const told = await runs(['apt-get', 'indextargets', '--format', '$(REPO_URI) $(CODENAME)', 'Created-By: Packages']);
+  const sources = [...new Set(told.trim().split('\n'))];
+  const [mirror, release] = sources.find((line) => /^\S+ [a-z]+$/.test(line))?.split(' ') ?? [];
+  if (mirror === undefined || release === undefined) throw new Error(`apt knows no Debian: ${told}`);
+  await runs(['debootstrap', '--variant=minbase', release, root, mirror], { timeoutMs: 600_000 });
+  const ours = sources.filter((line) => line.split(' ')[1]?.startsWith(release));
+  writeFileSync(join(root, 'etc/apt/sources.list'), ours.map((line) => `deb ${line} main\n`).join(''));
   await enter(root, ['apt-get', '-q', 'update'], { timeoutMs: 300_000 });
 }
 
