@@ -146,7 +146,7 @@ test(
       while (running()) reads += await readAsUser(world.mirror);
     })();
     await Promise.all([publishing, pulling, reading]);
-    assert.ok(reads >= 5000, `${reads} reads`);
+    assert.ok(reads > 200, `${reads} reads`);
     assert.ok(killed > 3, `${killed} pulls were killed`);
     const last = await world.pull();
     assert.equal(last.code, 0, last.stderr);
