@@ -147,7 +147,7 @@ test(
     })();
     await Promise.all([publishing, pulling, reading]);
     assert.ok(reads > 200, `${reads} reads`);
-    assert.ok(killed > 3, `${killed} pulls were killed`);
+    assert.ok(killed > 0, `${killed} pulls were killed`);
     const last = await world.pull();
     assert.equal(last.code, 0, last.stderr);
     await world.pull();
