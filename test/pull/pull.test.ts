@@ -119,8 +119,9 @@ test(
     await world.trees.publish(names(0, 30));
     assert.equal((await world.pull()).code, 0);
     const until = performance.now() + 8_000;
-    const running = (): boolean => performance.now() < until;
     let [reads, killed] = [0, 0];
+    // On a busy machine a pull takes longer: then fewer of them are killed in that time.
+    const running = (): boolean => performance.now() < until || killed <= 3 || reads < 5000;
     const publishing = (async () => {
       for (let n = 1; running(); n++) {
         // What leaves stays for a while, as in the grace period: a reader goes through one index in far less.
@@ -146,8 +147,8 @@ test(
       while (running()) reads += await readAsUser(world.mirror);
     })();
     await Promise.all([publishing, pulling, reading]);
-    assert.ok(reads > 200, `${reads} reads`);
-    assert.ok(killed > 0, `${killed} pulls were killed`);
+    assert.ok(reads >= 5000, `${reads} reads`);
+    assert.ok(killed > 3, `${killed} pulls were killed`);
     const last = await world.pull();
     assert.equal(last.code, 0, last.stderr);
     await world.pull();
