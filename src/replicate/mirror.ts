@@ -201,8 +201,10 @@ function looked(
     return begin(state, { phase: 'checking', blocked: { phase, by, untilMs, note } }, nowMs);
   }
   if (state.phase === 'waiting') {
+    // Nothing failed, and there is nothing to wait for any more: after a restart of the daemon, for instance.
+    const isIdle = !due && (state.why === 'pace' || state.why === 'quiet');
     // The window may have ended before its time: a clock was set, or summer time began.
-    const isOver = nowMs >= state.untilMs || (state.why === 'quiet' && quietMs <= 0);
+    const isOver = isIdle || nowMs >= state.untilMs || (state.why === 'quiet' && quietMs <= 0);
     if (!isOver) return stay(state);
     if (state.why === 'asked') return begin(state, { phase: 'pushing', asked: true }, nowMs);
   }

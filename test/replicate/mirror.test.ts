@@ -173,6 +173,17 @@ test('in a quiet window nothing begins, and what runs stops unless a person want
   assert.deepEqual(walk([0, quiet], [10, look]).actions, [null, 'push'], 'a window that ends early is noticed');
 });
 
+test('what waits without having failed is in sync as soon as nothing is due: after a restart, or when another primary was first', () => {
+  const idle: MirrorEvent = { kind: 'looked', due: false, quietMs: 0 };
+  const spread: MirrorState = { ...initialState, phase: 'waiting', why: 'pace', untilMs: 4000 };
+  assert.deepEqual(next(spread, idle, 0), { state: { ...initialState, phase: 'in-sync' }, action: null });
+  assert.equal(next(spread, look, 0).state, spread, 'what is due waits for its turn');
+  const quiet = next(initialState, { ...look, quietMs: 9000 }, 0).state;
+  assert.equal(next(quiet, { ...idle, quietMs: 8000 }, 1000).state.phase, 'in-sync');
+  const failed = walk([0, look], [0, fail('retryable')], [0, idle]);
+  assert.equal(failed.state.phase, 'waiting', 'what failed is not forgotten');
+});
+
 test('a block by hand stops the push in hand, and only unblocking ends it', () => {
   const { state, actions } = walk(
     [0, look],

@@ -68,8 +68,7 @@ test('a mirror that is told to pull comes in step by itself, and is in step only
   // What was confirmed outlives a restart; the mirror is not told again for nothing.
   await primary.stop('SIGKILL');
   await primary.start();
-  const oslo3 = await mirrorOf(primary, 'oslo');
-  assert.deepEqual([oslo3.state, oslo3.generation], ['in-sync', 3]);
+  await primary.untilInSync('oslo', 3);
   assert.ok(!primary.log.includes('"mirror":"oslo"'), primary.log);
 });
 

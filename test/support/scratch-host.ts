@@ -24,9 +24,9 @@ mount -o remount,bind,ro "$1/root/usr/lib/lockstepd"
 rm -rf "$1/root/etc/lockstepd" "$1/root/var/lib/lockstepd"
 ip link set lo up
 hostname primary.example.org
-echo ready
-# It ends with whoever started it, and takes the ended children of others off the list of processes.
-exec chroot "$1/root" sh -c 'cat > /dev/null; :'
+# Ready only when its root is the overlay: what is written before lands in this machine's own system. It ends with whoever
+# started it, and takes the ended children of others off the list of processes.
+exec chroot "$1/root" sh -c 'echo ready; cat > /dev/null; :'
 `;
 
 /** As the package installs it. */
