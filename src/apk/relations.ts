@@ -1,8 +1,7 @@
 /** Reads which packages of an index need and provide what, as the file streams by: a v2 or a v3 one. Nothing is verified: only for what was. */
 import { FormatError } from '../errors.ts';
 import { inPieces } from '../system/pieces.ts';
-import { AdbBlockReader, type AdbHandler } from './adb-blocks.ts';
-import { AdbContainer } from './adb-container.ts';
+import { AdbIndexFile } from './adb-index-file.ts';
 import { AdbValues } from './adb-values.ts';
 import { packageFileName } from './entry.ts';
 import { MemberStream } from './gzip.ts';
@@ -144,10 +143,9 @@ const pieceValues = 1000;
 const knownNames = 50_000;
 
 /** v3: the payload of the ADB block, which is held whole. */
-class AdbReader implements AdbHandler, Disposable {
+class AdbReader implements Disposable {
   readonly #onPackage: OnPackage;
-  readonly #blocks = new AdbBlockReader(this, limits.adbIndexBytes);
-  readonly #container = new AdbContainer({ cap: limits.indexBytes, onBytes: (bytes) => this.#blocks.push(bytes) });
+  readonly #file = new AdbIndexFile(this);
   /** By the value of a dependency: apk writes equal ones once. */
   readonly #known = new Map<number, string>();
   #payload: Buffer = Buffer.alloc(0);
@@ -158,17 +156,16 @@ class AdbReader implements AdbHandler, Disposable {
   }
 
   async push(chunk: Buffer): Promise<void> {
-    await this.#container.push(chunk);
+    await this.#file.push(chunk);
   }
 
   async finish(): Promise<void> {
-    await this.#container.finish();
-    this.#blocks.finish();
+    await this.#file.finish();
     await inPieces(this.#walk(new AdbValues(this.#payload)));
   }
 
   [Symbol.dispose](): void {
-    this.#container[Symbol.dispose]();
+    this.#file[Symbol.dispose]();
   }
 
   adb(bytes: Buffer): void {
@@ -181,18 +178,6 @@ class AdbReader implements AdbHandler, Disposable {
 
   signature(): void {
     // Verified when it was published.
-  }
-
-  beginData(): void {
-    throw new FormatError('ADB_BLOCK', 'a DATA block in an index');
-  }
-
-  content(): void {
-    throw new Error('unreachable: an index has no data');
-  }
-
-  endData(): void {
-    throw new Error('unreachable: an index has no data');
   }
 
   *#walk(values: AdbValues): Generator<void, void> {

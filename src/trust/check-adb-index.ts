@@ -1,10 +1,9 @@
 /** Decides whether a v3 index is signed by a trusted key and keeps every rule of its format. */
-import { AdbBlockReader, type AdbHandler, type AdbSchema } from '../apk/adb-blocks.ts';
-import { AdbContainer } from '../apk/adb-container.ts';
+import type { AdbSchema } from '../apk/adb-blocks.ts';
 import { AdbIndex } from '../apk/adb-index.ts';
+import { AdbIndexFile } from '../apk/adb-index-file.ts';
 import { AdbPayload, type AdbSignature, readAdbSignature } from '../apk/adb-signature.ts';
 import type { IndexEntry } from '../apk/entry.ts';
-import { limits } from '../apk/limits.ts';
 import { FormatError } from '../errors.ts';
 import { untrustedAdb } from './check-adb-package.ts';
 import type { IndexFindings, IndexRules } from './check-index.ts';
@@ -13,25 +12,22 @@ import { findSigner } from './signature-v3.ts';
 
 const sliceEntries = 1000;
 
-export class AdbIndexCheck implements Check<IndexFindings>, AdbHandler {
+export class AdbIndexCheck implements Check<IndexFindings> {
   readonly #rules: IndexRules;
-  readonly #container: AdbContainer;
-  readonly #blocks = new AdbBlockReader(this, limits.adbIndexBytes);
+  readonly #file = new AdbIndexFile(this);
   readonly #signatures: AdbSignature[] = [];
   #payload: AdbPayload | undefined;
 
   constructor(rules: IndexRules) {
     this.#rules = rules;
-    this.#container = new AdbContainer({ cap: limits.indexBytes, onBytes: (bytes) => this.#blocks.push(bytes) });
   }
 
   async push(chunk: Buffer): Promise<void> {
-    await this.#container.push(chunk);
+    await this.#file.push(chunk);
   }
 
   async finish(): Promise<IndexFindings> {
-    await this.#container.finish();
-    this.#blocks.finish();
+    await this.#file.finish();
     const { keyName, refusal } = findSigner(this.#signatures, this.#rules.keyring);
     if (keyName === null) throw refusal ?? untrustedAdb(this.#signatures);
     const { arch, fileName } = this.#rules;
@@ -45,7 +41,7 @@ export class AdbIndexCheck implements Check<IndexFindings>, AdbHandler {
   }
 
   [Symbol.dispose](): void {
-    this.#container[Symbol.dispose]();
+    this.#file[Symbol.dispose]();
   }
 
   schema(schema: AdbSchema): void {
@@ -59,18 +55,6 @@ export class AdbIndexCheck implements Check<IndexFindings>, AdbHandler {
   signature(block: Buffer): void {
     const signature = this.#payload && readAdbSignature(block, 'indx', this.#payload);
     if (signature !== undefined) this.#signatures.push(signature);
-  }
-
-  beginData(): void {
-    throw new FormatError('ADB_BLOCK', 'a DATA block in an index');
-  }
-
-  content(): void {
-    throw new Error('unreachable: an index has no data');
-  }
-
-  endData(): void {
-    throw new Error('unreachable: an index has no data');
   }
 
   async #handOn(index: AdbIndex): Promise<void> {
