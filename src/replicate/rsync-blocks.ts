@@ -2,6 +2,9 @@
 import { createHash } from 'node:crypto';
 import { int32 } from './rsync-wire.ts';
 
+/** Most bytes of content behind one length (CHUNK_SIZE of rsync.h): receivers with the patch for CVE-2026-43618 take no more. */
+const literalBytes = 32 * 1024;
+
 /** What a generator says of the blocks of the file that it has: how many, how long, how much of each strong sum, the last one's length. */
 export interface SumHead {
   readonly count: number;
@@ -41,7 +44,10 @@ export function tokensOf({ head, blocks }: Sums, seed: number, piece: Buffer, of
   const parts: Buffer[] = [];
   let from = 0;
   const flush = (to: number): void => {
-    if (to > from) parts.push(int32(to - from), piece.subarray(from, to));
+    for (; from < to; from = Math.min(to, from + literalBytes)) {
+      const literal = piece.subarray(from, Math.min(to, from + literalBytes));
+      parts.push(int32(literal.length), literal);
+    }
   };
   const entry = 4 + head.strongLength;
   for (let at = 0; at < piece.length && head.count > 0; at += head.blockLength) {

@@ -5,6 +5,7 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from '
 import { join } from 'node:path';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { tokensOf } from '../../src/replicate/rsync-blocks.ts';
 import type { PushFile } from '../../src/replicate/transport.ts';
 import { startRsyncServer } from '../support/rsync-server.ts';
 import { assertGood, makeWorld } from '../support/rsync-world.ts';
@@ -109,6 +110,20 @@ test('the file there may be longer or shorter than ours, or end in the same plac
   }
 });
 
+test('no length announces more than 32 KiB of content', () => {
+  const content = randomBytes(300_001);
+  const nothing = { head: { count: 0, blockLength: 0, strongLength: 2, lastLength: 0 }, blocks: Buffer.alloc(0) };
+  const bytes = Buffer.concat(tokensOf(nothing, 0, content, 0));
+  const found: Buffer[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const length = bytes.readInt32LE(at);
+    assert.ok(length > 0 && length <= 32_768, `${length} bytes`);
+    found.push(bytes.subarray(at + 4, at + 4 + length));
+    at += 4 + length;
+  }
+  assert.deepEqual(Buffer.concat(found), content);
+});
+
 test('one file of the last wave comes twice, and costs little', { skip }, async (t) => {
   for (const size of [0, 1, 1 << 17, (1 << 17) + 1, 600_000]) {
     const world = makeWorld(t);
@@ -120,7 +135,7 @@ test('one file of the last wave comes twice, and costs little', { skip }, async 
     const result = await world.send(waves, { lastTwice: true });
     assertGood(result);
     const little = result.sent - size - 700_007;
-    assert.ok(little <= 4 * 20, `${little} bytes more than the files`);
+    assert.ok(little <= 4 * 64, `${little} bytes more than the files`);
     assert.deepEqual(readFileSync(join(world.root, 'd/small')), content);
   }
 });
