@@ -1,6 +1,6 @@
 /** A private OpenSSH server on loopback with its own keys: one client key per account, each with its own forced command. */
 import { execFile, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { accessSync, constants, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -11,6 +11,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
+
+/** A program that starts has so long, also on a machine that is ten times slower. */
+const startMs = 60_000;
 
 export interface Sshd extends AsyncDisposable {
   readonly host: string;
@@ -96,15 +99,20 @@ async function listen(program: string, home: string, hostKey: string): Promise<{
     const config = join(home, 'sshd_config');
     await writeFile(config, sshdConfig(port, home, hostKey));
     const child = spawn('/bin/sh', ['-c', keeper, 'sshd', program, '-D', '-e', '-f', config], { stdio: 'pipe' });
-    let complaint = '';
-    child.stderr.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-4000)));
+    let said = '';
+    child.stderr.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(-4000)));
     const pid = Number(String(await once(child.stdout, 'data')));
-    if (await answers(port, () => !existsSync(`/proc/${pid}`))) {
-      for (const one of [child, child.stdin, child.stdout, child.stderr]) (one as unknown as { unref(): void }).unref();
-      return { port, pid };
+    // Its own word: on a port that somebody else took first, somebody else would answer.
+    for (const deadline = performance.now() + startMs; existsSync(`/proc/${pid}`) && performance.now() < deadline; ) {
+      if (said.includes(`Server listening on 127.0.0.1 port ${port}`)) {
+        for (const one of [child, child.stdin, child.stdout, child.stderr])
+          (one as unknown as { unref(): void }).unref();
+        return { port, pid };
+      }
+      await sleep(10);
     }
     child.stdin.end();
-    if (attempt === 5) throw new Error(`sshd did not start: ${complaint}`);
+    if (attempt === 5) throw new Error(`sshd did not start: ${said}`);
   }
 }
 
@@ -122,7 +130,8 @@ function sshdConfig(port: number, home: string, hostKey: string): string {
     'StrictModes no',
     'UsePAM no',
     'PidFile none',
-    'LogLevel ERROR',
+    // It says when it listens.
+    'LogLevel INFO',
     'MaxStartups 100',
     // Shell start-up files of whoever runs the tests must have no say (they may print, and take longer than rsync).
     `SetEnv HOME=${home}`,
@@ -131,30 +140,48 @@ function sshdConfig(port: number, home: string, hostKey: string): string {
   ].join('\n');
 }
 
-/** A port of the loopback interface on which nothing listens at this moment. */
+const givenPorts = new Set<number>();
+
+/**
+ * A port of the loopback interface on which nothing listens at this moment. Below those that the system gives to whoever
+ * asks for any, so that nobody gets it by chance before it is used, or while a server that stood there starts again.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
+  for (;;) {
+    const port = randomInt(10_000, 32_000);
+    if (givenPorts.has(port)) continue;
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+    });
+    if (!isFree) continue;
+    givenPorts.add(port);
+    return port;
+  }
 }
 
-async function answers(port: number, dead: () => boolean): Promise<boolean> {
-  for (let tries = 0; tries < 500 && !dead(); tries++) {
-    const open = await new Promise<boolean>((resolve) => {
-      const socket = createConnection({ host: '127.0.0.1', port });
-      socket.once('connect', () => {
-        socket.destroy();
-        resolve(true);
-      });
-      socket.once('error', () => resolve(false));
-    });
-    if (open) return true;
-    await sleep(10);
+/** Waits until something answers on a port of the loopback interface; throws when `hasEnded` says that nothing will. */
+export async function untilAnswers(port: number, what: string, hasEnded: () => boolean): Promise<void> {
+  const deadline = performance.now() + startMs;
+  while (!(await answers(port))) {
+    if (hasEnded()) throw new Error(`${what} has ended`);
+    if (performance.now() > deadline) throw new Error(`${what} does not answer`);
+    await sleep(20);
   }
-  return false;
+  // The answer may be that of another one, which had the port first.
+  if (hasEnded()) throw new Error(`${what} has ended`);
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createConnection({ host: '127.0.0.1', port });
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
 }
 
 /** Process ids below `pid`, deepest first. */

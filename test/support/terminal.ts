@@ -24,7 +24,8 @@ export class Terminal implements AsyncDisposable {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { ...inherited, TERM: 'xterm', ...env },
     });
-    this.#child.stdout?.on('data', (chunk: Buffer) => (this.#output += chunk.toString()));
+    // A character may come in two pieces.
+    this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => (this.#output += text));
     this.#ended = new Promise((done) => this.#child.once('close', (code) => done(code)));
   }
 
@@ -33,7 +34,7 @@ export class Terminal implements AsyncDisposable {
     return this.#output;
   }
 
-  async until(what: RegExp | ((output: string) => boolean), timeoutMs = 20_000): Promise<void> {
+  async until(what: RegExp | ((output: string) => boolean), timeoutMs = 90_000): Promise<void> {
     const holds = (): boolean => (typeof what === 'function' ? what(this.#output) : what.test(this.#output));
     const deadline = performance.now() + timeoutMs;
     while (!holds()) {
