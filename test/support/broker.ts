@@ -53,7 +53,7 @@ export class Broker implements AsyncDisposable {
     ];
     const file = join(this.directory, 'mosquitto.conf');
     await writeFile(file, `${lines.join('\n')}\n`);
-    const [program = '', ...args] = [...kept, findProgram('mosquitto') ?? 'mosquitto', '-c', file];
+    const [program, ...args] = [...kept, findProgram('mosquitto') ?? 'mosquitto', '-c', file];
     const child = spawn(program, args, { stdio: 'ignore' });
     this.#process = child;
     await untilAnswers(this.port, 'mosquitto', () => hasEnded(child));

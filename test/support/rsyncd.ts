@@ -27,7 +27,7 @@ export async function startRsyncd(path: string, more: readonly string[] = []): P
   const head = [`port = ${port}`, 'address = 127.0.0.1', `log file = ${join(home, 'log')}`, 'reverse lookup = no'];
   const config = join(home, 'rsyncd.conf');
   await writeFile(config, [...head, ...usable, ...unrooted, ...more.map((line) => `    ${line}`), ''].join('\n'));
-  const [first = '', ...args] = [...kept, program, '--daemon', '--no-detach', `--config=${config}`];
+  const [first, ...args] = [...kept, program, '--daemon', '--no-detach', `--config=${config}`];
   const child = spawn(first, args, { stdio: 'ignore' });
   const exited = new Promise((done) => child.once('exit', done));
   try {
