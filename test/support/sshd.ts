@@ -94,10 +94,11 @@ export async function startSshd(accounts: Readonly<Record<string, string | null>
 
 /** sshd cannot listen on port 0: take a port that is free now, and try another one when somebody was quicker. */
 async function listen(program: string, home: string, hostKey: string): Promise<{ port: number; pid: number }> {
+  const more = await settingsOf(program);
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
     const config = join(home, 'sshd_config');
-    await writeFile(config, sshdConfig(port, home, hostKey));
+    await writeFile(config, [...sshdConfig(port, home, hostKey), ...more, ''].join('\n'));
     const child = spawn('/bin/sh', ['-c', keeper, 'sshd', program, '-D', '-e', '-f', config], { stdio: 'pipe' });
     let said = '';
     child.stderr.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(-4000)));
@@ -119,7 +120,14 @@ async function listen(program: string, home: string, hostKey: string): Promise<{
 /** Says the pid of sshd, and ends it when the test's process is gone, however that ended. */
 const keeper = '"$@" & echo $!; cat >/dev/null; kill $! 2>/dev/null';
 
-function sshdConfig(port: number, home: string, hostKey: string): string {
+/** From 9.8 on, sshd refuses an address from which connections were cut or keys were wrong: that is what tests do, from one address. */
+async function settingsOf(program: string): Promise<string[]> {
+  const { stdout, stderr } = await run(program, ['-V']).catch((error: { stdout: string; stderr: string }) => error);
+  const [, major = '', minor = ''] = /OpenSSH_(\d+)\.(\d+)/.exec(stdout + stderr) ?? [];
+  return Number(major) * 100 + Number(minor) >= 908 ? ['PerSourcePenalties no'] : [];
+}
+
+function sshdConfig(port: number, home: string, hostKey: string): string[] {
   return [
     `Port ${port}`,
     'ListenAddress 127.0.0.1',
@@ -136,8 +144,7 @@ function sshdConfig(port: number, home: string, hostKey: string): string {
     // Shell start-up files of whoever runs the tests must have no say (they may print, and take longer than rsync).
     `SetEnv HOME=${home}`,
     'Subsystem sftp internal-sftp',
-    '',
-  ].join('\n');
+  ];
 }
 
 const givenPorts = new Set<number>();
