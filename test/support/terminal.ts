@@ -59,10 +59,10 @@ export class Terminal implements AsyncDisposable {
   }
 }
 
-/** The lines that stand on a screen of its own after its last redraw, without colours. */
+/** The lines that stand on a screen of its own after its last redraw that has come whole, without colours. */
 export function lastScreen(output: string): string[] {
   const [drawn = ''] = output.split('\x1b[?1049l').slice(0, 1);
-  const last = drawn.split('\x1b[H').at(-1) ?? '';
+  const last = drawn.split('\x1b[H').findLast((part) => part.includes('\x1b[J')) ?? '';
   return withoutColours((last.split('\x1b[J')[0] ?? '').replaceAll('\x1b[K', '')).split(/\r+\n/);
 }
 
