@@ -3,7 +3,6 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import { createSigningKey, type SigningKey } from '../../src/apk/make.ts';
@@ -124,11 +123,16 @@ export class Primary implements AsyncDisposable {
     });
   }
 
+  /** As it is written, but for the end of a line that has not come yet. */
   #read(stream: Readable): void {
-    createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY }).on(
-      'line',
-      (line) => (this.#log += `${line}\n`),
-    );
+    let rest = '';
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      rest += text;
+      const end = rest.lastIndexOf('\n') + 1;
+      this.#log += rest.slice(0, end);
+      rest = rest.slice(end);
+    });
+    stream.on('end', () => (this.#log += rest));
   }
 
   /** Ends the daemon; resolves with its exit code, null when a signal ended it. */
