@@ -79,7 +79,7 @@ test('status on a terminal: in colours, within its width, problems first; --watc
     );
     assert.equal(lines.length <= 7, true);
     await primary.stop();
-    await terminal.until(/no daemon answers, asked again every 0\.2 s/);
+    await terminal.until((output) => /no daemon answers, asked again every 0\.2 s/.test(lastScreen(output).join('\n')));
     assert.match(
       lastScreen(terminal.output).join('\n'),
       /asked again[^]*1 of 2 mirrors in step/,

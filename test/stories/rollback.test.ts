@@ -106,7 +106,7 @@ async function threeGenerations(world: World): Promise<Files[]> {
 }
 
 test('a rollback brings an old generation back everywhere; what it left is held until it is approved', {
-  timeout: 120_000,
+  timeout: 600_000,
 }, async (t) => {
   const world = await start(t);
   const { primary } = world;
@@ -156,7 +156,7 @@ test('a rollback brings an old generation back everywhere; what it left is held 
 });
 
 test('a rollback whose packages are gone names them, and changes nothing; the inbox may still have them', {
-  timeout: 120_000,
+  timeout: 600_000,
 }, async (t) => {
   const world = await start(t, 'publish: { grace: 0s, keep_trees_for: 0s, keep_for_mirrors: 0s, max_trees: 2 }\n');
   const { primary } = world;
@@ -178,20 +178,23 @@ test('a rollback whose packages are gone names them, and changes nothing; the in
 });
 
 test('a daemon killed in the middle of a rollback serves the old generation or the new one, and goes on', {
-  timeout: 180_000,
+  timeout: 600_000,
 }, async (t) => {
   const world = await start(t, 'guards: { downgrade: allow }\n');
   const { primary } = world;
   const [first, , third] = await threeGenerations(world);
   const outcomes = new Set<string>();
   let target = 1;
-  for (const delayMs of [0, 60, 500]) {
+  for (const moment of [0, 60, 'published'] as const) {
     const { generation } = await primary.status();
     const asked = primary
       .control('rollback', { to: target, repository: null, who: 'alice', why: 'kill', dry_run: false })
       .catch(() => null);
-    await primary.until('the rollback to begin', () => existsSync(join(primary.root, 'ingest/.rollback')));
-    await sleep(delayMs);
+    const isOut = async (): Promise<boolean> => (await primary.status()).generation > generation;
+    const hasBegun = (): boolean => existsSync(join(primary.root, 'ingest/.rollback'));
+    await primary.until('the rollback to begin', async () => hasBegun() || (await isOut()));
+    if (moment === 'published') await primary.until('the rollback to be out', isOut);
+    else await sleep(moment);
     await primary.stop('SIGKILL');
     await asked;
     await primary.start();
@@ -207,13 +210,13 @@ test('a daemon killed in the middle of a rollback serves the old generation or t
     if (whole === 'after') target = target === 1 ? 3 : 1;
     await world.untilInSync(now);
   }
-  assert.ok(outcomes.has('after'), 'the last one has the time to be finished');
+  assert.ok(outcomes.has('after'), 'the last one was out when it was killed');
   t.diagnostic(`ended ${[...outcomes].join(' and ')}`);
   await world.assertMirrors();
 });
 
 test('a dry prune says what a prune then does, and what a mirror that is behind holds back', {
-  timeout: 120_000,
+  timeout: 600_000,
 }, async (t) => {
   const world = await start(t, 'publish: { grace: 0s, keep_trees_for: 0s, keep_for_mirrors: 1d, max_trees: 2 }\n');
   const { primary } = world;
@@ -227,6 +230,8 @@ test('a dry prune says what a prune then does, and what a mirror that is behind 
   repository.set({ name: 'a', version: '2-r0', contentBytes: 1000, seed: 2 });
   await repository.write(primary.inbox);
   await primary.untilGeneration(2);
+  // Only the disk is behind.
+  for (const mirror of world.mirrors) if (mirror !== 'usb') await primary.untilInSync(mirror, 2);
   const dry = await world.cli('prune', '--dry-run');
   assert.equal(dry.code, 0, dry.err);
   assert.match(dry.out, /^0 packages would go/m);
@@ -248,7 +253,7 @@ test('a dry prune says what a prune then does, and what a mirror that is behind 
 });
 
 test('a recalled package goes everywhere, comes to no mirror again, and is refused when it is uploaded again', {
-  timeout: 120_000,
+  timeout: 600_000,
 }, async (t) => {
   const world = await start(t, 'guards: { mass_removal: allow }\n');
   const { primary } = world;
@@ -293,6 +298,8 @@ test('a recalled package goes everywhere, comes to no mirror again, and is refus
     more: `${settings}guards: { mass_removal: allow }\n`,
   });
   assert.equal((await world.cli('reload')).code, 0);
+  // Of the other place, where nothing is shown yet.
+  await primary.until('the other place to show it', () => existsSync(join(world.at('other'), index)));
   await primary.untilInSync('usb', 3);
   assert.ok(existsSync(join(world.at('other'), index)));
   assert.ok(!existsSync(join(world.at('other'), leaked)));

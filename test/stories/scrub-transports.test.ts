@@ -78,7 +78,7 @@ function missingRrsync(): string | undefined {
 }
 
 test('rot that leaves size and time alone is found and mended over sftp and over every kind of rsync account, without a URL', {
-  timeout: 120_000,
+  timeout: 600_000,
 }, async (t) => {
   const missing = missingRrsync();
   if (missing) return t.skip(`${missing} is not installed`);
@@ -118,7 +118,7 @@ test('rot that leaves size and time alone is found and mended over sftp and over
 });
 
 test('rot on the primary is mended over the account of a mirror without a URL, and never with its bad bytes', {
-  timeout: 120_000,
+  timeout: 600_000,
 }, async (t) => {
   const missing = missingRrsync();
   if (missing) return t.skip(`${missing} is not installed`);

@@ -3,23 +3,15 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { hasEnded, kept } from '../support/child.ts';
 import { Primary } from '../support/primary.ts';
+import { freePort, untilAnswers } from '../support/sshd.ts';
 
 const nginx = '/usr/sbin/nginx';
 const snippet = resolve(import.meta.dirname, '../../config/nginx/status.conf');
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((listening) => server.once('listening', listening));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((closed) => server.close(closed));
-  return port;
-}
 
 /** nginx with our snippet in a server block; resolves with its address once it answers. */
 async function startNginx(t: TestContext, daemon: string): Promise<string> {
@@ -37,7 +29,8 @@ http { access_log off; client_body_temp_path ${directory}/body; proxy_temp_path 
 uwsgi_temp_path ${directory}/u; scgi_temp_path ${directory}/s;
 server { listen 127.0.0.1:${port}; include ${directory}/status.conf; } }\n`,
   );
-  const child: ChildProcess = spawn(nginx, ['-p', directory, '-c', join(directory, 'nginx.conf')], { stdio: 'ignore' });
+  const [program, ...args] = [...kept, nginx, '-p', directory, '-c', join(directory, 'nginx.conf')];
+  const child: ChildProcess = spawn(program, args, { stdio: 'ignore' });
   const ended = new Promise((exit) => child.once('exit', exit));
   t.after(async () => {
     child.kill('SIGTERM');
@@ -45,16 +38,8 @@ server { listen 127.0.0.1:${port}; include ${directory}/status.conf; } }\n`,
     await rm(directory, { recursive: true, force: true });
   });
   const address = `http://127.0.0.1:${port}`;
-  for (let i = 0; i < 250; i++) {
-    if (child.exitCode !== null) throw new Error(`nginx ended with ${child.exitCode}`);
-    try {
-      await fetch(address);
-      return address;
-    } catch {
-      await sleep(20);
-    }
-  }
-  throw new Error('nginx does not answer');
+  await untilAnswers(port, 'nginx', () => hasEnded(child));
+  return address;
 }
 
 test('a web server shows the public page at a path of its own, and it follows', async (t) => {

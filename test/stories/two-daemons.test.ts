@@ -27,7 +27,7 @@ test('a second daemon on the same root or state refuses, whatever its socket, an
     await writeFile(file, text);
     const second = await exec([process.execPath, main, 'run', '--config', file], {
       env: childEnvironment(),
-      timeoutMs: 10_000,
+      timeoutMs: 120_000,
     });
     assert.equal(second.code, 1, second.stdout);
     assert.match(second.stderr, refusal);

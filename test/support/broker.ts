@@ -2,13 +2,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { mkdtemp, writeFile } from 'node:fs/promises';
-import { createConnection } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { exec } from '../../src/system/exec.ts';
-import { kill } from './child.ts';
-import { findProgram, freePort } from './sshd.ts';
+import { hasEnded, kept, kill } from './child.ts';
+import { findProgram, freePort, untilAnswers } from './sshd.ts';
 
 export interface BrokerOptions {
   /** Only this user with this password; without it anybody. */
@@ -42,7 +40,9 @@ export class Broker implements AsyncDisposable {
     const passwords = join(this.directory, 'passwords');
     if (account) {
       await writeFile(passwords, `${account.user}:${account.password}\n`, { mode: 0o600 });
-      await exec([findProgram('mosquitto_passwd') ?? 'mosquitto_passwd', '-U', passwords], { timeoutMs: 10_000 });
+      const argv: [string, ...string[]] = [findProgram('mosquitto_passwd') ?? 'mosquitto_passwd', '-U', passwords];
+      const { code, stderr } = await exec(argv, { timeoutMs: 60_000 });
+      if (code !== 0) throw new Error(`mosquitto_passwd: ${stderr}`);
     }
     const lines = [
       `listener ${this.port} 127.0.0.1`,
@@ -53,11 +53,10 @@ export class Broker implements AsyncDisposable {
     ];
     const file = join(this.directory, 'mosquitto.conf');
     await writeFile(file, `${lines.join('\n')}\n`);
-    this.#process = spawn(findProgram('mosquitto') ?? 'mosquitto', ['-c', file], { stdio: 'ignore' });
-    for (let tries = 0; !(await answers(this.port)); tries++) {
-      if (tries > 500) throw new Error('mosquitto does not answer');
-      await sleep(20);
-    }
+    const [program, ...args] = [...kept, findProgram('mosquitto') ?? 'mosquitto', '-c', file];
+    const child = spawn(program, args, { stdio: 'ignore' });
+    this.#process = child;
+    await untilAnswers(this.port, 'mosquitto', () => hasEnded(child));
   }
 
   /** As a crash ends it: what was retained is gone. */
@@ -72,7 +71,8 @@ export class Broker implements AsyncDisposable {
     const { account } = this.#options;
     const args = ['-h', '127.0.0.1', '-p', String(this.port), '-t', topic, '-v', '-q', '1', '-d', ...more];
     if (account) args.push('-u', account.user, '-P', account.password);
-    const child = spawn('stdbuf', ['-oL', 'mosquitto_sub', ...args], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const [program = '', ...words] = [...kept, 'stdbuf', '-oL', 'mosquitto_sub', ...args];
+    const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'ignore'] });
     this.#subscribers.add(child);
     const lines: string[] = [];
     const standing = Promise.withResolvers<void>();
@@ -86,7 +86,7 @@ export class Broker implements AsyncDisposable {
         if (!/^(?:Client |Subscribed )/.test(line)) lines.push(line);
       }
     });
-    child.once('close', () => standing.resolve());
+    child.once('close', (code) => standing.reject(new Error(`mosquitto_sub ended with ${code}`)));
     await standing.promise;
     return lines;
   }
@@ -98,17 +98,6 @@ export class Broker implements AsyncDisposable {
   }
 }
 
-async function answers(port: number): Promise<boolean> {
-  const socket = createConnection({ host: '127.0.0.1', port });
-  return new Promise((resolve) => {
-    socket.once('connect', () => resolve(true));
-    socket.once('error', () => resolve(false));
-  }).then((open) => {
-    socket.destroy();
-    return open === true;
-  });
-}
-
 /** A CA of its own and a certificate for `localhost` from it, as PEM files in `directory`. */
 export async function makeCertificate(
   directory: string,
@@ -116,7 +105,7 @@ export async function makeCertificate(
 ): Promise<{ readonly ca: string; readonly certificate: string; readonly key: string }> {
   const at = (end: string): string => join(directory, `${name}${end}`);
   const openssl = async (...args: string[]): Promise<void> => {
-    const { code, stderr } = await exec(['openssl', ...args], { timeoutMs: 30_000 });
+    const { code, stderr } = await exec(['openssl', ...args], { timeoutMs: 60_000 });
     if (code !== 0) throw new Error(stderr);
   };
   const fresh = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];

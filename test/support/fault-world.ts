@@ -169,5 +169,5 @@ export class FaultWorld implements AsyncDisposable {
 }
 
 function run(argv: readonly [string, ...string[]]): ReturnType<typeof exec> {
-  return exec(argv, { env: childEnvironment(), timeoutMs: 10_000 });
+  return exec(argv, { env: childEnvironment(), timeoutMs: 60_000 });
 }

@@ -6,12 +6,15 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { hasEnded } from './child.ts';
 import { findProgram, makeKeyFile } from './sshd.ts';
 
 const run = promisify(execFile);
 const webServer = resolve(import.meta.dirname, 'netns-web.ts');
 const sshPort = 2222;
 const webPort = 8080;
+/** A program that starts has so long, also on a machine that is ten times slower. */
+const startMs = 60_000;
 
 /** Why there can be no namespaces here; null when there can. */
 export async function whyNoNamespaces(): Promise<string | null> {
@@ -145,7 +148,7 @@ export class Chain implements AsyncDisposable {
   /** Runs a command on `name` to its end; throws when it fails. */
   async exec(name: string, command: readonly string[]): Promise<string> {
     const [program = '', ...args] = [...this.on(name), ...command];
-    return (await run(program, args, { timeout: 60_000 })).stdout;
+    return (await run(program, args, { timeout: 240_000 })).stdout;
   }
 
   /** Ends what was started, what that started, and whatever else still runs in a namespace; then the namespaces. */
@@ -179,8 +182,9 @@ export class Chain implements AsyncDisposable {
     let said = '';
     for (const stream of [child.stdout, child.stderr])
       stream.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(-20_000)));
-    for (let tries = 0; !said.includes(sign); tries++) {
-      if (tries === 500 || child.exitCode !== null) throw new Error(`${command.join(' ')}: ${said}`);
+    const deadline = performance.now() + startMs;
+    while (!said.includes(sign)) {
+      if (hasEnded(child) || performance.now() > deadline) throw new Error(`${command.join(' ')}: ${said}`);
       await sleep(20);
     }
   }
@@ -191,9 +195,10 @@ async function sweep(): Promise<void> {
   const { stdout } = await run('ip', ['netns', 'list']);
   for (const [space, owner] of stdout.matchAll(/^lsd-(\d+)-\S+/gm)) {
     if (existsSync(`/proc/${owner}`)) continue;
-    const { stdout: pids } = await run('ip', ['netns', 'pids', space]);
+    // Another test may sweep at the same time: it is gone either way.
+    const { stdout: pids } = await run('ip', ['netns', 'pids', space]).catch(() => ({ stdout: '' }));
     for (const pid of pids.split('\n').filter(Boolean)) kill(Number(pid));
-    await run('ip', ['netns', 'del', space]);
+    await run('ip', ['netns', 'del', space]).catch(() => {});
   }
 }
 

@@ -1,4 +1,5 @@
 /** Two primaries of one builder, whose mirrors are the same: real daemons, a real sshd, and web servers for the probes. */
+import assert from 'node:assert/strict';
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -56,7 +57,10 @@ export class Pair implements AsyncDisposable {
   readonly links: Readonly<Record<'first' | 'second', Proxy>>;
   readonly repositories: readonly SampleRepository[];
 
-  private constructor(parts: Pick<Pair, 'directory' | 'first' | 'second' | 'sshd' | 'webs' | 'links'>) {
+  readonly #more: string;
+
+  private constructor(parts: Pick<Pair, 'directory' | 'first' | 'second' | 'sshd' | 'webs' | 'links'>, more: string) {
+    this.#more = more;
     this.directory = parts.directory;
     this.first = parts.first;
     this.second = parts.second;
@@ -77,15 +81,27 @@ export class Pair implements AsyncDisposable {
     const links = { first: await startProxy(sshd.port), second: await startProxy(sshd.port) };
     const [first, second] = [await Primary.create(), await Primary.create()];
     await writeFile(join(second.directory, 'keys', first.key.name), first.key.publicPem);
-    const pair = new Pair({ directory, first, second, sshd, webs, links });
-    const options = (who: 'first' | 'second'): PrimaryOptions => ({
-      inbox: '    settle: 0s',
-      mirrors: names.map((name) => pair.#mirror(name, who, takeoverAfter)).join('\n'),
-      more: `publish: { primary: ${who} }\nschedule: { probe: 1s, rescan: 1s }\n${more}`,
-    });
-    await first.configure(options('first'));
-    await second.configure(options('second'));
+    const pair = new Pair({ directory, first, second, sshd, webs, links }, more);
+    await first.configure(pair.#options('first', takeoverAfter));
+    await second.configure(pair.#options('second', takeoverAfter));
     return pair;
+  }
+
+  /** The second, which runs, waits so long from now on: a first that works slowly is not taken for one that is dead. */
+  async takeOverAfter(takeoverAfter: string): Promise<void> {
+    await this.second.configure(this.#options('second', takeoverAfter));
+    const { status, body } = await this.second.control('reload', {});
+    assert.equal(status, 200, JSON.stringify(body));
+  }
+
+  #options(who: 'first' | 'second', takeoverAfter: string): PrimaryOptions {
+    return {
+      inbox: '    settle: 0s',
+      mirrors: Object.keys(this.webs)
+        .map((name) => this.#mirror(name, who, takeoverAfter))
+        .join('\n'),
+      more: `publish: { primary: ${who} }\nschedule: { probe: 1s, rescan: 1s }\n${this.#more}`,
+    };
   }
 
   at(mirror: string): string {
@@ -96,7 +112,7 @@ export class Pair implements AsyncDisposable {
     const type = name === 'm-sftp' ? 'sftp' : 'rsync';
     const account = type === 'sftp' ? 'sftp' : 'rrsync';
     const path = type === 'sftp' ? this.at(name) : '/';
-    const ssh = `host: 127.0.0.1, port: ${this.links[who].port}, user: ${this.sshd.user}, identity: ${this.sshd.identity(account)}, host_key: "${this.sshd.hostKeyFingerprint}", timeout: 3s`;
+    const ssh = `host: 127.0.0.1, port: ${this.links[who].port}, user: ${this.sshd.user}, identity: ${this.sshd.identity(account)}, host_key: "${this.sshd.hostKeyFingerprint}", timeout: 15s`;
     const after = who === 'second' ? `takeover_after: ${takeoverAfter}, ` : '';
     const url = `url: "http://127.0.0.1:${this.webs[name]?.port}/"`;
     return `  - { name: ${name}, ${after}${url}, transport: { type: ${type}, path: ${path}, ${ssh} } }`;

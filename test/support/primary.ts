@@ -3,13 +3,19 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import type { Readable } from 'node:stream';
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import { createSigningKey, type SigningKey } from '../../src/apk/make.ts';
 import { SampleRepository } from '../../src/cli/sample-builder.ts';
 import type { Status } from '../../src/observe/status.ts';
+import { errnoOf } from '../../src/errors.ts';
 import { askDaemon } from '../../src/system/control.ts';
+import { kept } from './child.ts';
 
 const main = resolve(import.meta.dirname, '../../src/main.ts');
+
+/** Only what never comes takes so long, also on a machine that is ten times slower. */
+const defaultMs = 90_000;
 
 export interface PrimaryOptions {
   /** YAML of `mirrors:` entries, indented by two. */
@@ -64,7 +70,7 @@ export class Primary implements AsyncDisposable {
     return join(this.directory, 'state', 'lockstepd.sock');
   }
 
-  /** What the daemon has logged so far. */
+  /** What the daemon has logged since its start, in whole lines. */
   get log(): string {
     return this.#log;
   }
@@ -97,18 +103,36 @@ export class Primary implements AsyncDisposable {
 
   /** Starts the daemon, with `env` added to ours, and waits until it is ready; `on` is put before the command, see netns.ts. */
   async start(env: Readonly<Record<string, string>> = {}, on: readonly string[] = []): Promise<void> {
-    const [program, ...args] = [...on, process.execPath, main, 'run', '--config', this.configFile];
+    const command = [...kept, ...on, process.execPath, main, 'run', '--config', this.configFile];
+    const [program = '', ...args] = command;
     const child = spawn(program, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...env },
     });
     this.#daemon = child;
-    child.stdout.on('data', (chunk: Buffer) => (this.#log += chunk.toString()));
-    child.stderr.on('data', (chunk: Buffer) => (this.#log += chunk.toString()));
+    // What one that ended by itself has said is not this one's.
+    this.#log = '';
+    this.#read(child.stdout);
+    this.#read(child.stderr);
+    // Its last words come after its end.
+    let ended = false;
+    child.once('close', () => (ended = true));
     await this.until('the daemon to be ready', () => {
-      if (child.exitCode !== null) throw new Error(`the daemon ended with ${child.exitCode}: ${this.#log}`);
+      if (ended) throw new Error(`the daemon ended with ${child.exitCode ?? child.signalCode}: ${this.#log}`);
       return this.#log.includes('"event":"started"');
     });
+  }
+
+  /** As it is written, but for the end of a line that has not come yet. */
+  #read(stream: Readable): void {
+    let rest = '';
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      rest += text;
+      const end = rest.lastIndexOf('\n') + 1;
+      this.#log += rest.slice(0, end);
+      rest = rest.slice(end);
+    });
+    stream.on('end', () => (this.#log += rest));
   }
 
   /** Ends the daemon; resolves with its exit code, null when a signal ended it. */
@@ -118,7 +142,7 @@ export class Primary implements AsyncDisposable {
     if (!child || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null;
     const ended = new Promise<number | null>((done) => child.once('close', (code) => done(code)));
     child.kill(signal);
-    const timer = setTimeout(() => child.kill('SIGKILL'), 40_000);
+    const timer = setTimeout(() => child.kill('SIGKILL'), defaultMs);
     const code = await ended;
     clearTimeout(timer);
     this.#log = '';
@@ -130,15 +154,22 @@ export class Primary implements AsyncDisposable {
   }
 
   async status(): Promise<Status> {
-    return (await askDaemon(this.socket, '/status.json')).body as Status;
+    return (await this.#ask('/status.json')).body as Status;
   }
 
   async control(action: string, body: unknown): Promise<{ status: number; body: unknown }> {
-    return askDaemon(this.socket, `/control/${action}`, body);
+    return this.#ask(`/control/${action}`, body);
+  }
+
+  /** What was logged before the answer is in the log when this resolves: the turn reads what has come through the pipe. */
+  async #ask(path: string, body?: unknown): Promise<{ status: number; body: unknown }> {
+    const answer = await askDaemon(this.socket, path, body, defaultMs);
+    await turn();
+    return answer;
   }
 
   /** Waits until `condition` holds; fails with what was waited for and the daemon's log. */
-  async until(what: string, condition: () => boolean | Promise<boolean>, timeoutMs = 30_000): Promise<void> {
+  async until(what: string, condition: () => boolean | Promise<boolean>, timeoutMs = defaultMs): Promise<void> {
     const deadline = performance.now() + timeoutMs;
     while (!(await condition())) {
       if (performance.now() > deadline)
@@ -151,7 +182,7 @@ export class Primary implements AsyncDisposable {
     await this.until(`generation ${generation}`, async () => (await this.status()).generation >= generation);
   }
 
-  async untilInSync(mirror: string, generation: number, timeoutMs = 30_000): Promise<void> {
+  async untilInSync(mirror: string, generation: number, timeoutMs = defaultMs): Promise<void> {
     const isThere = async (): Promise<boolean> => {
       const found = (await this.status()).mirrors.find((m) => m.name === mirror);
       return found?.state === 'in-sync' && (found.generation ?? 0) >= generation;
@@ -183,11 +214,14 @@ export async function snapshot(directory: string): Promise<Map<string, { content
   for (const entry of entries.sort((a, b) => a.name.localeCompare(b.name))) {
     if (!entry.isFile()) continue;
     const path = join(entry.parentPath, entry.name);
-    const content = (await readFile(path)).toString('base64');
-    files.set(path.slice(directory.length + 1), {
-      content,
-      mtimeSeconds: Math.floor((await stat(path)).mtimeMs / 1000),
+    const found = await Promise.all([readFile(path, 'base64'), stat(path)]).catch((error: unknown) => {
+      // A temporary file has got its name meanwhile.
+      if (errnoOf(error) === 'ENOENT') return null;
+      throw error;
     });
+    if (found === null) continue;
+    const [content, { mtimeMs }] = found;
+    files.set(path.slice(directory.length + 1), { content, mtimeSeconds: Math.floor(mtimeMs / 1000) });
   }
   return files;
 }

@@ -21,7 +21,8 @@ export interface Prometheus extends AsyncDisposable {
 
 /** Ends Prometheus when the test's process is gone, however that ended. */
 const keeper = '"$@" 2>&1 & cat >/dev/null; kill $!; wait $!';
-const startMs = 15_000;
+/** So long it has to start, and to answer, also on a machine that is ten times slower. */
+const startMs = 60_000;
 
 /** `rules` as an object: JSON is YAML. The target's job is lockstepd. */
 export async function startPrometheus(target: string, rules: unknown): Promise<Prometheus> {
@@ -37,7 +38,7 @@ export async function startPrometheus(target: string, rules: unknown): Promise<P
   const command = ['prometheus', ...options, '--web.listen-address=127.0.0.1:0'];
   const child = spawn('/bin/sh', ['-c', keeper, 'sh', ...command], { stdio: ['pipe', 'pipe', 'ignore'] });
   let log = '';
-  child.stdout.on('data', (chunk: Buffer) => (log += chunk.toString()));
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (log += text));
   const end = async (): Promise<void> => {
     const closed = once(child, 'close');
     child.stdin.end();
@@ -54,7 +55,7 @@ export async function startPrometheus(target: string, rules: unknown): Promise<P
     await sleep(20);
   }
   const ask = async (path: string): Promise<unknown> => {
-    const response = await fetch(`http://${address()}/api/v1/${path}`, { signal: AbortSignal.timeout(5000) });
+    const response = await fetch(`http://${address()}/api/v1/${path}`, { signal: AbortSignal.timeout(startMs) });
     const body = (await response.json()) as { status: string; data: unknown };
     if (body.status !== 'success') throw new Error(`Prometheus: ${path}: ${JSON.stringify(body)}`);
     return body.data;

@@ -17,13 +17,20 @@ export async function flipBit(path: string): Promise<void> {
   await utimes(path, atime, mtime);
 }
 
+/** Several mirrors, each with its sessions, on a slow machine. */
+const scrubMs = 300_000;
+
 /** Asks for a scrub and waits for its report. */
 export async function scrub(primary: Primary): Promise<ScrubStatus> {
   const { number } = (await primary.status()).scrub;
   assert.equal((await primary.control('scrub', {})).status, 202);
-  await primary.until('the scrub to end', async () => {
-    const { scrub: now } = await primary.status();
-    return now.number > number && !now.running && now.finished_at !== null;
-  });
+  await primary.until(
+    'the scrub to end',
+    async () => {
+      const { scrub: now } = await primary.status();
+      return now.number > number && !now.running && now.finished_at !== null;
+    },
+    scrubMs,
+  );
   return (await primary.status()).scrub;
 }

@@ -1,11 +1,10 @@
 /** A private rsync daemon on loopback with one module, configured by the snippet that we ship. */
 import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createConnection } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join, resolve } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { findProgram, freePort } from './sshd.ts';
+import { hasEnded, kept } from './child.ts';
+import { findProgram, freePort, untilAnswers } from './sshd.ts';
 
 const snippet = resolve(import.meta.dirname, '../../config/rsyncd/rsyncd.conf');
 
@@ -28,11 +27,16 @@ export async function startRsyncd(path: string, more: readonly string[] = []): P
   const head = [`port = ${port}`, 'address = 127.0.0.1', `log file = ${join(home, 'log')}`, 'reverse lookup = no'];
   const config = join(home, 'rsyncd.conf');
   await writeFile(config, [...head, ...usable, ...unrooted, ...more.map((line) => `    ${line}`), ''].join('\n'));
-  const child = spawn(program, ['--daemon', '--no-detach', `--config=${config}`], { stdio: 'ignore' });
+  const [first, ...args] = [...kept, program, '--daemon', '--no-detach', `--config=${config}`];
+  const child = spawn(first, args, { stdio: 'ignore' });
   const exited = new Promise((done) => child.once('exit', done));
-  for (let tries = 0; !(await answers(port)); tries++) {
-    if (tries === 500 || child.exitCode !== null) throw new Error(await readFile(join(home, 'log'), 'utf8'));
-    await sleep(10);
+  try {
+    await untilAnswers(port, 'rsync --daemon', () => hasEnded(child));
+  } catch (error) {
+    child.kill();
+    throw new Error(await readFile(join(home, 'log'), 'utf8').catch(() => 'rsync --daemon wrote no log'), {
+      cause: error,
+    });
   }
   return {
     url: `rsync://127.0.0.1:${port}/repository/`,
@@ -42,15 +46,4 @@ export async function startRsyncd(path: string, more: readonly string[] = []): P
       await rm(home, { recursive: true, force: true });
     },
   };
-}
-
-function answers(port: number): Promise<boolean> {
-  return new Promise((done) => {
-    const socket = createConnection({ host: '127.0.0.1', port });
-    socket.once('connect', () => {
-      socket.destroy();
-      done(true);
-    });
-    socket.once('error', () => done(false));
-  });
 }

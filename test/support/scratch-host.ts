@@ -44,7 +44,7 @@ start() {
   account=$(sed -n 's/^User=//p' $unit)
   setsid setpriv --reuid "$account" --regid "$account" --init-groups $command >> /var/log/lockstepd.log 2>&1 < /dev/null &
   echo $! > /run/lockstepd.pid
-  for i in $(seq 200); do
+  for i in $(seq 1200); do
     [ -S /var/lib/lockstepd/lockstepd.sock ] && return
     kill -0 "$(cat /run/lockstepd.pid)" || break
     sleep 0.1
@@ -58,16 +58,28 @@ stop() {
   while kill -0 "$pid" 2> /dev/null; do sleep 0.05; done
   rm -f /var/lib/lockstepd/lockstepd.sock
 }
+# These fork before they listen, and a reload is only a signal: systemd would know when they are ready.
+until_true() {
+  for i in $(seq 1200); do
+    if "$@"; then return; fi
+    sleep 0.05
+  done
+  echo "systemctl: never came: $*" >&2
+  exit 1
+}
+listens() { (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
+worker() { pgrep -n -P "$(cat /run/nginx.pid)"; }
+is_new() { [ "$(worker)" != "$1" ]; }
 case $* in
   daemon-reload) ;;
   "enable --now lockstepd" | "start lockstepd") start ;;
   "stop lockstepd") stop ;;
   "restart lockstepd") stop; start ;;
   "reload lockstepd") kill -HUP "$(cat /run/lockstepd.pid)" ;;
-  "restart ssh nginx") /usr/sbin/sshd; nginx ;;
-  "reload ssh") kill -HUP "$(cat /run/sshd.pid)" ;;
-  "reload nginx") nginx -s reload ;;
-  "enable --now rsync") rsync --daemon ;;
+  "restart ssh nginx") /usr/sbin/sshd; nginx; until_true [ -s /run/sshd.pid ] ;;
+  "reload ssh") pid=$(cat /run/sshd.pid); rm /run/sshd.pid; kill -HUP "$pid"; until_true [ -s /run/sshd.pid ] ;;
+  "reload nginx") before=$(worker); nginx -s reload; until_true is_new "$before" ;;
+  "enable --now rsync") rsync --daemon; until_true listens 873 ;;
   "enable --now lockstep-pull.timer") [ -f /etc/systemd/system/lockstep-pull.timer ] ;;
   *) echo "systemctl: no such case: $*" >&2; exit 1 ;;
 esac
@@ -100,7 +112,19 @@ export class ScratchHost implements Host {
   /** Ends with the test. Null, with the test skipped, where it cannot be had. */
   static async create(t: TestContext, ...programs: readonly string[]): Promise<ScratchHost | null> {
     if (process.getuid?.() !== 0) return skip(t, 'a scratch host needs root');
-    const needed = ['unshare', 'nsenter', 'ip', 'setpriv', 'sshd', 'ssh-keyscan', 'rsync', 'rrsync', 'nginx', 'curl'];
+    const needed = [
+      'unshare',
+      'nsenter',
+      'ip',
+      'setpriv',
+      'pgrep',
+      'sshd',
+      'ssh-keyscan',
+      'rsync',
+      'rrsync',
+      'nginx',
+      'curl',
+    ];
     const missing = [...needed, ...programs].find((name) => findProgram(name) === undefined);
     if (missing !== undefined) return skip(t, `${missing} absent`);
     const directory = mkdtempSync(join(tmpdir(), 'lockstepd-host-'));
@@ -131,7 +155,15 @@ export class ScratchHost implements Host {
   /** What it leaves running must not keep our pipes. */
   async run(script: string): Promise<Ran> {
     if (this.#child.exitCode !== null) throw new Error('the scratch host has ended');
-    const shell = ['timeout', '--signal=KILL', '60', 'bash', '--norc', '-euc', `exec < /dev/null; cd /root; ${script}`];
+    const shell = [
+      'timeout',
+      '--signal=KILL',
+      '600',
+      'bash',
+      '--norc',
+      '-euc',
+      `exec < /dev/null; cd /root; ${script}`,
+    ];
     const argv = ['-t', `${this.#pid}`, '-m', '-n', '-u', '-p', '-r', '-w', ...shell];
     const env = {
       PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',

@@ -1,6 +1,6 @@
 /** A private OpenSSH server on loopback with its own keys: one client key per account, each with its own forced command. */
 import { execFile, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { accessSync, constants, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -11,6 +11,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
+
+/** A program that starts has so long, also on a machine that is ten times slower. */
+const startMs = 60_000;
 
 export interface Sshd extends AsyncDisposable {
   readonly host: string;
@@ -91,27 +94,40 @@ export async function startSshd(accounts: Readonly<Record<string, string | null>
 
 /** sshd cannot listen on port 0: take a port that is free now, and try another one when somebody was quicker. */
 async function listen(program: string, home: string, hostKey: string): Promise<{ port: number; pid: number }> {
+  const more = await settingsOf(program);
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
     const config = join(home, 'sshd_config');
-    await writeFile(config, sshdConfig(port, home, hostKey));
+    await writeFile(config, [...sshdConfig(port, home, hostKey), ...more, ''].join('\n'));
     const child = spawn('/bin/sh', ['-c', keeper, 'sshd', program, '-D', '-e', '-f', config], { stdio: 'pipe' });
-    let complaint = '';
-    child.stderr.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-4000)));
+    let said = '';
+    child.stderr.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(-4000)));
     const pid = Number(String(await once(child.stdout, 'data')));
-    if (await answers(port, () => !existsSync(`/proc/${pid}`))) {
-      for (const one of [child, child.stdin, child.stdout, child.stderr]) (one as unknown as { unref(): void }).unref();
-      return { port, pid };
+    // Its own word: on a port that somebody else took first, somebody else would answer.
+    for (const deadline = performance.now() + startMs; existsSync(`/proc/${pid}`) && performance.now() < deadline; ) {
+      if (said.includes(`Server listening on 127.0.0.1 port ${port}`)) {
+        for (const one of [child, child.stdin, child.stdout, child.stderr])
+          (one as unknown as { unref(): void }).unref();
+        return { port, pid };
+      }
+      await sleep(10);
     }
     child.stdin.end();
-    if (attempt === 5) throw new Error(`sshd did not start: ${complaint}`);
+    if (attempt === 5) throw new Error(`sshd did not start: ${said}`);
   }
 }
 
 /** Says the pid of sshd, and ends it when the test's process is gone, however that ended. */
 const keeper = '"$@" & echo $!; cat >/dev/null; kill $! 2>/dev/null';
 
-function sshdConfig(port: number, home: string, hostKey: string): string {
+/** From 9.8 on, sshd refuses an address from which connections were cut or keys were wrong: that is what tests do, from one address. */
+async function settingsOf(program: string): Promise<string[]> {
+  const { stdout, stderr } = await run(program, ['-V']).catch((error: { stdout: string; stderr: string }) => error);
+  const [, major = '', minor = ''] = /OpenSSH_(\d+)\.(\d+)/.exec(stdout + stderr) ?? [];
+  return Number(major) * 100 + Number(minor) >= 908 ? ['PerSourcePenalties no'] : [];
+}
+
+function sshdConfig(port: number, home: string, hostKey: string): string[] {
   return [
     `Port ${port}`,
     'ListenAddress 127.0.0.1',
@@ -122,39 +138,57 @@ function sshdConfig(port: number, home: string, hostKey: string): string {
     'StrictModes no',
     'UsePAM no',
     'PidFile none',
-    'LogLevel ERROR',
+    // It says when it listens.
+    'LogLevel INFO',
     'MaxStartups 100',
     // Shell start-up files of whoever runs the tests must have no say (they may print, and take longer than rsync).
     `SetEnv HOME=${home}`,
     'Subsystem sftp internal-sftp',
-    '',
-  ].join('\n');
+  ];
 }
 
-/** A port of the loopback interface on which nothing listens at this moment. */
+const givenPorts = new Set<number>();
+
+/**
+ * A port of the loopback interface on which nothing listens at this moment. Below those that the system gives to whoever
+ * asks for any, so that nobody gets it by chance before it is used, or while a server that stood there starts again.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
+  for (;;) {
+    const port = randomInt(10_000, 32_000);
+    if (givenPorts.has(port)) continue;
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+    });
+    if (!isFree) continue;
+    givenPorts.add(port);
+    return port;
+  }
 }
 
-async function answers(port: number, dead: () => boolean): Promise<boolean> {
-  for (let tries = 0; tries < 500 && !dead(); tries++) {
-    const open = await new Promise<boolean>((resolve) => {
-      const socket = createConnection({ host: '127.0.0.1', port });
-      socket.once('connect', () => {
-        socket.destroy();
-        resolve(true);
-      });
-      socket.once('error', () => resolve(false));
-    });
-    if (open) return true;
-    await sleep(10);
+/** Waits until something answers on a port of the loopback interface; throws when `hasEnded` says that nothing will. */
+export async function untilAnswers(port: number, what: string, hasEnded: () => boolean): Promise<void> {
+  const deadline = performance.now() + startMs;
+  while (!(await answers(port))) {
+    if (hasEnded()) throw new Error(`${what} has ended`);
+    if (performance.now() > deadline) throw new Error(`${what} does not answer`);
+    await sleep(20);
   }
-  return false;
+  // The answer may be that of another one, which had the port first.
+  if (hasEnded()) throw new Error(`${what} has ended`);
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createConnection({ host: '127.0.0.1', port });
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
 }
 
 /** Process ids below `pid`, deepest first. */

@@ -24,7 +24,8 @@ export class Terminal implements AsyncDisposable {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { ...inherited, TERM: 'xterm', ...env },
     });
-    this.#child.stdout?.on('data', (chunk: Buffer) => (this.#output += chunk.toString()));
+    // A character may come in two pieces.
+    this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => (this.#output += text));
     this.#ended = new Promise((done) => this.#child.once('close', (code) => done(code)));
   }
 
@@ -33,7 +34,7 @@ export class Terminal implements AsyncDisposable {
     return this.#output;
   }
 
-  async until(what: RegExp | ((output: string) => boolean), timeoutMs = 20_000): Promise<void> {
+  async until(what: RegExp | ((output: string) => boolean), timeoutMs = 90_000): Promise<void> {
     const holds = (): boolean => (typeof what === 'function' ? what(this.#output) : what.test(this.#output));
     const deadline = performance.now() + timeoutMs;
     while (!holds()) {
@@ -58,10 +59,10 @@ export class Terminal implements AsyncDisposable {
   }
 }
 
-/** The lines that stand on a screen of its own after its last redraw, without colours. */
+/** The lines that stand on a screen of its own after its last redraw that has come whole, without colours. */
 export function lastScreen(output: string): string[] {
   const [drawn = ''] = output.split('\x1b[?1049l').slice(0, 1);
-  const last = drawn.split('\x1b[H').at(-1) ?? '';
+  const last = drawn.split('\x1b[H').findLast((part) => part.includes('\x1b[J')) ?? '';
   return withoutColours((last.split('\x1b[J')[0] ?? '').replaceAll('\x1b[K', '')).split(/\r+\n/);
 }
 

@@ -1,9 +1,8 @@
 /** A WebDAV server on the loopback interface: `rclone serve webdav`, which keeps no times and replaces files in place. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { kill } from './child.ts';
-import { findProgram, freePort } from './sshd.ts';
+import { hasEnded, kept, kill } from './child.ts';
+import { findProgram, freePort, untilAnswers } from './sshd.ts';
 
 export class Webdav implements AsyncDisposable {
   readonly port: number;
@@ -23,13 +22,11 @@ export class Webdav implements AsyncDisposable {
 
   async start(): Promise<void> {
     const args = ['serve', 'webdav', this.#directory, '--addr', `127.0.0.1:${this.port}`, '--config', '/dev/null'];
-    this.#process = spawn(findProgram('rclone') ?? 'rclone', [...args, '--dir-cache-time', '0s'], { stdio: 'ignore' });
-    for (let tries = 0; ; tries++) {
-      const answer = await fetch(`http://127.0.0.1:${this.port}/`, { method: 'OPTIONS' }).catch(() => null);
-      if (answer) return;
-      if (tries > 500) throw new Error('rclone serve webdav does not answer');
-      await sleep(20);
-    }
+    const command = [...kept, findProgram('rclone') ?? 'rclone', ...args, '--dir-cache-time', '0s'];
+    const [program = '', ...words] = command;
+    const child = spawn(program, words, { stdio: 'ignore' });
+    this.#process = child;
+    await untilAnswers(this.port, 'rclone serve webdav', () => hasEnded(child));
   }
 
   async kill(): Promise<void> {
