@@ -33,7 +33,7 @@ export class Terminal implements AsyncDisposable {
     return this.#output;
   }
 
-  async until(what: RegExp | ((output: string) => boolean), timeoutMs = 60_000): Promise<void> {
+  async until(what: RegExp | ((output: string) => boolean), timeoutMs = 20_000): Promise<void> {
     const holds = (): boolean => (typeof what === 'function' ? what(this.#output) : what.test(this.#output));
     const deadline = performance.now() + timeoutMs;
     while (!holds()) {
