@@ -161,7 +161,8 @@ for (const kind of kinds) {
         }
       })();
       // Five times, and until the reader has had its turns.
-      for (let puts = 0; puts < 5 || seen <= 5; puts++) {
+      const isEnough = (puts: number): boolean => puts >= 5 && seen > 5;
+      for (let puts = 0; !isEnough(puts); puts++) {
         const letter = 'bcdef'.charAt(puts % 5);
         await transport.put(source.root, [[source.add('d/index', Buffer.alloc(400_000, letter))]], { signal: never });
       }
@@ -374,9 +375,9 @@ for (const kind of kinds) {
         await transport.put(source.root, waves, { signal: never });
         assert.deepEqual(readdirSync(join(at.root, 'd')).sort(), ['0', 'a', 'b', 'c']);
         // What is told of this comes after all that is told of the round.
-        const before = marks;
+        const marksBefore = marks;
         writeFileSync(join(at.root, 'd/mark'), '');
-        await eventually('the watcher to have told of all', () => marks > before);
+        await eventually('the watcher to have told of all', () => marks > marksBefore);
         rmSync(join(at.root, 'd/mark'));
       }
       assert.ok(seen.length >= 2);

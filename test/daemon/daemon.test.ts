@@ -47,7 +47,8 @@ test('reloads at once come one after the other: a changed mirror has one worker 
   await daemon.start();
   const asked: Promise<string>[] = [];
   // Until enough have come one after the other, however long each takes.
-  while (reloads < 10) {
+  const isEnough = (): boolean => reloads >= 10;
+  while (!isEnough()) {
     asked.push(daemon.reload());
     await sleep(1);
   }

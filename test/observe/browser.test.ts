@@ -102,7 +102,8 @@ async function until(what: string, page: Page, condition: string): Promise<void>
 
 const isLive = 'document.getElementById("live").textContent === "Live"';
 /** What a console shows of a server that ends, at whatever moment of a request. */
-const lostConnection = /ERR_CONNECTION_(REFUSED|RESET|CLOSED)|ERR_EMPTY_RESPONSE|INCOMPLETE_CHUNKED|502 \(Bad Gateway\)/;
+const lostConnection =
+  /ERR_CONNECTION_(REFUSED|RESET|CLOSED)|ERR_EMPTY_RESPONSE|INCOMPLETE_CHUNKED|502 \(Bad Gateway\)/;
 const noScroll = 'document.documentElement.scrollWidth <= innerWidth';
 
 test('the page brings in what changes without loading again, and leaves focus, selection and what is unfolded alone', {
