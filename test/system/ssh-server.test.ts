@@ -1,9 +1,7 @@
 /** The connection and the embedded server against each other, and the server against what a client must not reach. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
@@ -190,19 +188,4 @@ test('a server that cannot replace a file in one step is refused', async (t) => 
     assert.ok(error instanceof TransportError);
     return error.kind === 'permanent' && error.message.includes('posix-rename@openssh.com');
   });
-});
-
-test('the close of the server ends who has connected and said nothing yet', { timeout: 60_000 }, async () => {
-  const root = mkdtempSync(join(tmpdir(), 'lockstepd-ssh-'));
-  const server = await serveSftp({ root, authorizedKey: createKeyPair().publicKey, port: 0 });
-  const silent = createConnection({ host: '127.0.0.1', port: server.port });
-  try {
-    await once(silent, 'data');
-    const closed = once(silent, 'close');
-    await server.close();
-    await closed;
-  } finally {
-    silent.destroy();
-    rmSync(root, { recursive: true, force: true });
-  }
 });
