@@ -18,7 +18,7 @@ function scratch(t: TestContext): string {
 async function run(t: TestContext, argv: readonly [string, ...string[]]): Promise<ExecResult | null> {
   const env = childEnvironment({ PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` });
   try {
-    return await exec(argv, { timeoutMs: 60_000, env });
+    return await exec(argv, { timeoutMs: 120_000, env });
   } catch (error) {
     if (!(error instanceof Error) || !('code' in error) || error.code !== 'ENOENT') throw error;
     t.skip(`${argv[0]} absent`);
@@ -129,7 +129,7 @@ test('sshd accepts the snippet for builders and confines them', async (t) => {
   const tested = await exec(
     [sshd.stdout.trim(), '-T', '-f', file, '-C', 'user=repoupload-example,host=h,addr=192.0.2.1'],
     {
-      timeoutMs: 30_000,
+      timeoutMs: 120_000,
     },
   );
   if (tested.stderr.includes('/run/sshd')) return t.skip('/run/sshd absent, without which sshd tests nothing');
@@ -160,7 +160,7 @@ test('sshd accepts the snippet of a leaf: the account for sftp sees only its inb
     ['sftpfeed-example', '/srv/feed/%u', 'internal-sftp -d /inbox'],
   ] as const) {
     const client = `user=${user},host=h,addr=192.0.2.1`;
-    const tested = await exec([sshd.stdout.trim(), '-T', '-f', file, '-C', client], { timeoutMs: 30_000 });
+    const tested = await exec([sshd.stdout.trim(), '-T', '-f', file, '-C', client], { timeoutMs: 120_000 });
     if (tested.stderr.includes('/run/sshd')) return t.skip('/run/sshd absent, without which sshd tests nothing');
     passed(tested);
     const lines = tested.stdout.split('\n');

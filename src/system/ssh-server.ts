@@ -1,5 +1,6 @@
 /** A small SFTP server for the demo and the tests: one key, one directory, on loopback. The daemon itself never loads this file. */
 import { createHash, timingSafeEqual } from 'node:crypto';
+import { createServer, type Socket } from 'node:net';
 import ssh2 from 'ssh2';
 import { ConfinedFiles } from './ssh-server-files.ts';
 import { serveSession } from './ssh-server-session.ts';
@@ -63,16 +64,24 @@ export async function serveSftp(options: SftpServerOptions): Promise<SftpServer>
       });
     });
   });
+  // ssh2 tells of a connection only once the client has said its version: one that has not would outlast the close.
+  const sockets = new Set<Socket>();
+  const listener = createServer((socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+    server.injectSocket(socket);
+  });
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(options.port, '127.0.0.1', resolve);
+    listener.once('error', reject);
+    listener.listen(options.port, '127.0.0.1', resolve);
   });
   const close = async (): Promise<void> => {
-    const ended = new Promise((resolve) => server.close(resolve));
+    const ended = new Promise((resolve) => listener.close(resolve));
     for (const client of clients) client.end();
+    for (const socket of sockets) socket.destroySoon();
     await ended;
   };
-  const address = server.address();
+  const address = listener.address();
   return {
     port: address === null || typeof address === 'string' ? options.port : address.port,
     hostKeyFingerprint: `SHA256:${createHash('sha256').update(hostKey.getPublicSSH()).digest('base64').replace(/=+$/, '')}`,

@@ -78,7 +78,7 @@ test('bash completes', async (t) => {
       'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _lockstepd; printf "%s\\n" "${COMPREPLY[@]}"';
     const { code, stdout, stderr } = await exec(['bash', '-c', script, 'bash', file, ...words], {
       env,
-      timeoutMs: 20_000,
+      timeoutMs: 120_000,
       cwd: join(directory, 'here'),
     });
     assert.deepEqual([code, stderr], [0, '']);
@@ -101,7 +101,7 @@ test('fish completes', async (t) => {
   await offersEach(t, async (line) => {
     const { code, stdout, stderr } = await exec(
       ['fish', '--no-config', '-c', 'source $argv[1]; complete -C $argv[2]', file, line],
-      { env, timeoutMs: 20_000, cwd: join(directory, 'here') },
+      { env, timeoutMs: 120_000, cwd: join(directory, 'here') },
     );
     assert.deepEqual([code, stderr], [0, '']);
     const offered = stdout.split('\n').filter((word) => word !== '');
@@ -140,7 +140,7 @@ test('zsh completes', async (t) => {
   await writeFile(file, zshCompletion(specs));
   const { stdout, stderr } = await exec(['zsh', '-f', '-c', zshCapture, 'zsh', file, ...lines.map(([line]) => line)], {
     env,
-    timeoutMs: 60_000,
+    timeoutMs: 300_000,
     cwd: join(directory, 'here'),
   });
   const blocks = stdout.split('----\n');
@@ -161,7 +161,7 @@ test('names are those of the daemon, and nothing where none answers', async () =
   const ask = (kind: string, config = primary.configFile) =>
     exec([process.execPath, main, 'completion', 'names', kind, '--config', config], {
       env: childEnvironment(),
-      timeoutMs: 20_000,
+      timeoutMs: 120_000,
     });
   for (const config of [primary.configFile, '/nowhere.yaml']) {
     const { code, stdout, stderr } = await ask('mirror', config);
@@ -181,7 +181,7 @@ test('the command prints each script', async () => {
   ] as const) {
     const { stdout } = await exec([process.execPath, main, 'completion', shell], {
       env: childEnvironment(),
-      timeoutMs: 20_000,
+      timeoutMs: 120_000,
     });
     assert.equal(stdout, script);
   }

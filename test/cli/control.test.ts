@@ -16,7 +16,7 @@ test('a configuration that was broken meanwhile does not hide the daemon that ru
   const lockstepd = (...args: string[]) =>
     exec([process.execPath, main, ...args, '--config', primary.configFile], {
       env: childEnvironment(),
-      timeoutMs: 10_000,
+      timeoutMs: 120_000,
     });
   assert.equal((await lockstepd('status')).code, 75);
   await primary.start();
@@ -60,7 +60,7 @@ test('a socket that this user may not open is no reason to try later', async (t)
   const asRoot = ['setpriv', '--bounding-set', '-dac_override,-dac_read_search', ...argv] as const;
   const { code, stderr } = await exec(process.getuid?.() === 0 ? asRoot : argv, {
     env: childEnvironment(),
-    timeoutMs: 10_000,
+    timeoutMs: 120_000,
   });
   assert.deepEqual([code, /may not be asked by this user/.test(stderr)], [1, true], stderr);
 });

@@ -29,15 +29,20 @@ import { missingProgram } from '../support/sshd.ts';
 const checkout = resolve(import.meta.dirname, '../..');
 const main = join(checkout, 'src/main.ts');
 
+/** For what takes a moment, and on a busy machine many. */
+const patienceMs = 120_000;
+
 /** A demo in its own process group, its home and its temporary directory being empty directories that must stay so. */
 class Demo {
   readonly child: ChildProcess;
   readonly home: string;
   output = '';
+  readonly #closed: Promise<unknown>;
 
   private constructor(child: ChildProcess, home: string) {
     this.child = child;
     this.home = home;
+    this.#closed = once(child, 'close');
     child.stdout?.on('data', (chunk: Buffer) => (this.output += chunk.toString()));
     child.stderr?.on('data', (chunk: Buffer) => (this.output += chunk.toString()));
   }
@@ -62,10 +67,13 @@ class Demo {
   }
 
   async said(pattern: RegExp): Promise<string> {
-    for (let tries = 0; tries < 1500; tries++) {
+    const deadline = performance.now() + patienceMs;
+    while (performance.now() < deadline) {
+      const isOver = this.child.exitCode !== null;
+      if (isOver) await this.#closed;
       const found = pattern.exec(this.output);
       if (found) return found[1] ?? found[0];
-      if (this.child.exitCode !== null) break;
+      if (isOver) break;
       await sleep(20);
     }
     throw new Error(`the demo did not say ${String(pattern)}:\n${this.output}`);
@@ -76,15 +84,23 @@ class Demo {
     return resolve(this.home, 'cwd', await this.said(/Everything is in (\S+)/));
   }
 
+  /** Once all that it has said is here, too. */
   async ended(): Promise<number | null> {
-    if (this.child.exitCode === null && this.child.signalCode === null) await once(this.child, 'close');
+    await this.#closed;
     return this.child.exitCode;
   }
 
-  /** Fails unless no process and no file is left, in the checkout or elsewhere. */
-  assertNothingLeft(folder: string): void {
-    assert.equal(existsSync(folder), false, 'the folder is gone');
+  /** What was ended with it needs a moment to be gone. */
+  async assertNoProcess(folder: string): Promise<void> {
+    const deadline = performance.now() + patienceMs;
+    while (processesOf(folder, this.child.pid ?? 0).length > 0 && performance.now() < deadline) await sleep(20);
     assert.deepEqual(processesOf(folder, this.child.pid ?? 0), [], 'no process is left');
+  }
+
+  /** Fails unless no process and no file is left, in the checkout or elsewhere. */
+  async assertNothingLeft(folder: string): Promise<void> {
+    await this.assertNoProcess(folder);
+    assert.equal(existsSync(folder), false, 'the folder is gone');
     for (const name of ['home', 'tmp', 'cwd'])
       assert.deepEqual(readdirSync(join(this.home, name)), [], `nothing was written to ${name}`);
   }
@@ -124,7 +140,8 @@ async function untilTheSameEverywhere(demo: Demo, mirrors: readonly string[]): P
   const urls = await Promise.all(
     ['primary', ...mirrors].map((name) => demo.said(new RegExp(`(http://\\S+/${name}/)`))),
   );
-  for (let tries = 0; tries < 1500; tries++) {
+  const deadline = performance.now() + patienceMs;
+  while (performance.now() < deadline) {
     const status = (await (await fetch(`${page}status.json`)).json()) as Status;
     assert.deepEqual(status.mirrors.map((mirror) => mirror.name).sort(), [...mirrors].sort());
     const digests = new Set(await Promise.all(urls.map(indexDigest)));
@@ -142,7 +159,7 @@ test('with rsync and sshd: three mirrors hold the same generation, one is lost a
   if (missing !== undefined) return t.skip(`${missing} absent`);
   if (process.getuid?.() === 0 && !existsSync('/run/sshd')) return t.skip('/run/sshd absent');
   // A mirror is tried once a second at most: more often than that, all would hardly ever hold the same.
-  const demo = await Demo.start(t, ['--interval', '2']);
+  const demo = await Demo.start(t, ['--interval', '3']);
   const folder = await demo.folder();
   assert.equal(dirname(folder), join(checkout, '.demo'));
   await untilTheSameEverywhere(demo, ['usb-disk', 'tokyo', 'paris']);
@@ -155,17 +172,17 @@ test('with rsync and sshd: three mirrors hold the same generation, one is lost a
   await demo.said(/tokyo +caught up: from generation \d+ to \d+ in one push/);
   demo.child.kill('SIGINT');
   assert.equal(await demo.ended(), 0, demo.output);
-  demo.assertNothingLeft(folder);
+  await demo.assertNothingLeft(folder);
 });
 
 test('with nothing but Node: two mirrors hold the same generation, and it ends by itself', async (t) => {
-  const demo = await Demo.start(t, ['--seconds', '12', '--interval', '3'], '');
+  const demo = await Demo.start(t, ['--seconds', '18', '--interval', '5'], '');
   const folder = await demo.folder();
   assert.match(await demo.said(/^Without rsync and ssh: .*$/m), /ssh, rsync, rrsync not installed/);
   await untilTheSameEverywhere(demo, ['usb-disk', 'tokyo']);
   assert.equal(await demo.ended(), 0, demo.output);
   assert.match(demo.output, /all 2 mirrors serve generation \d+/);
-  demo.assertNothingLeft(folder);
+  await demo.assertNothingLeft(folder);
 });
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -175,7 +192,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     await demo.said(/in step with generation 1/);
     process.kill(-(demo.child.pid ?? 0), signal);
     assert.equal(await demo.ended(), 0, demo.output);
-    demo.assertNothingLeft(folder);
+    await demo.assertNothingLeft(folder);
   });
 }
 
@@ -185,8 +202,7 @@ test('SIGKILL leaves the folder, but no process', async (t) => {
   await demo.said(/in step with generation 1/);
   demo.child.kill('SIGKILL');
   await demo.ended();
-  for (let tries = 0; tries < 500 && processesOf(folder, demo.child.pid ?? 0).length > 0; tries++) await sleep(20);
-  assert.deepEqual(processesOf(folder, demo.child.pid ?? 0), []);
+  await demo.assertNoProcess(folder);
   rmSync(folder, { recursive: true });
 });
 
@@ -195,8 +211,7 @@ test('a reader that goes away ends it, and the folder goes too', async (t) => {
   const folder = await demo.folder();
   demo.child.stdout?.destroy();
   await once(demo.child, 'exit');
-  for (let tries = 0; tries < 500 && processesOf(folder, demo.child.pid ?? 0).length > 0; tries++) await sleep(20);
-  demo.assertNothingLeft(folder);
+  await demo.assertNothingLeft(folder);
 });
 
 test('a failure at the start leaves nothing behind either', async (t) => {

@@ -21,7 +21,7 @@ const context = { version: '1.2.3', date: '2026-11-23' };
 const lockstepd = (...args: string[]) =>
   exec([process.execPath, main, ...args], {
     env: childEnvironment({ SOURCE_DATE_EPOCH: '1700000000' }),
-    timeoutMs: 30_000,
+    timeoutMs: 120_000,
   });
 
 test('manual pages are what mandoc has nothing to say against, style apart', async (t) => {
@@ -36,13 +36,13 @@ test('manual pages are what mandoc has nothing to say against, style apart', asy
   );
   const lint = await exec(['mandoc', '-T', 'lint', '-W', 'warning', ...(files as [string, ...string[]])], {
     env: childEnvironment(),
-    timeoutMs: 30_000,
+    timeoutMs: 120_000,
   });
   assert.deepEqual([lint.code, lint.stdout], [0, '']);
   assert.match(readFileSync(join(directory, 'lockstepd.1'), 'latin1'), /^\.TH lockstepd 1 2023-11-14 /);
   const shown = await exec(['mandoc', '-T', 'ascii', '-O', 'width=90', join(directory, 'lockstepd-rollback.1')], {
     env: childEnvironment(),
-    timeoutMs: 30_000,
+    timeoutMs: 120_000,
   });
   const plain = shown.stdout
     .split('')
@@ -84,7 +84,7 @@ test('generate schema prints the schema', async () => {
   const chunks: Buffer[] = [];
   await exec([process.execPath, main, 'generate', 'schema'], {
     env: childEnvironment(),
-    timeoutMs: 30_000,
+    timeoutMs: 120_000,
     onStdout: (chunk) => void chunks.push(chunk),
   });
   assert.equal(Buffer.concat(chunks).toString(), schemaText);

@@ -13,11 +13,11 @@ test('first sync, scrub and adopt show how far they are on a terminal, and only 
   await using primary = await Primary.create();
   const old = join(primary.directory, 'old');
   const repository = primary.repository('main/x86_64');
-  for (let n = 0; n < 12; n++) repository.set({ name: `p${n}`, version: '1-r0', contentBytes: 60_000, seed: n });
+  for (let n = 0; n < 12; n++) repository.set({ name: `p${n}`, version: '1-r0', contentBytes: 200_000, seed: n });
   await repository.write(old);
   const config = ['--config', primary.configFile];
   const inPipe = (...args: string[]) =>
-    exec([process.execPath, main, ...args, ...config], { env: childEnvironment(), timeoutMs: 30_000 });
+    exec([process.execPath, main, ...args, ...config], { env: childEnvironment(), timeoutMs: 120_000 });
 
   await t.test('adopt', async () => {
     await using terminal = new Terminal(['adopt', old, ...config], { columns: 100 });
@@ -31,10 +31,13 @@ test('first sync, scrub and adopt show how far they are on a terminal, and only 
 
   const disk = join(primary.directory, 'mirrors');
   await mkdir(join(primary.directory, 'empty'));
-  await primary.configure({
-    mirrors: `  - { name: disk, transport: { type: directory, path: ${disk} }, bandwidth: 256KiB }`,
-    more: 'scrub: { rate: 256KiB }',
-  });
+  const configure = (bandwidth: string): Promise<void> =>
+    primary.configure({
+      mirrors: `  - { name: disk, transport: { type: directory, path: ${disk} }, bandwidth: ${bandwidth} }`,
+      more: 'scrub: { rate: 1MiB }',
+    });
+  // Slow enough to be looked at for as long as it takes; see below for what ends it.
+  await configure('64KiB');
   await primary.start();
 
   await t.test('push --wait, while the mirror is filled', async () => {
@@ -49,10 +52,12 @@ test('first sync, scrub and adopt show how far they are on a terminal, and only 
     assert.equal(total, 12);
     assert.ok(bytes > 600_000);
     assert.match((await inPipe('status')).stdout, /\ndisk +pushing \d+ % /);
+    await terminal.until(/\r\[#*\.*\] +\d+ % +\d+ of 12 packages +[\d.]+ [kM]B of [\d.]+ MB/);
+    await configure('100MiB');
+    assert.equal((await inPipe('reload')).code, 0);
     assert.equal(await terminal.ended(), 0);
-    assert.match(terminal.output, /\r\[#*\.*\] +\d+ % +\d+ of 12 packages +\d+ kB of \d+ kB/);
     assert.match(terminal.output, /disk: in step, generation 1\r*\n$/);
-    assert.equal((await primary.status()).mirrors[0]?.push_progress, null);
+    await primary.until('the measure to go', async () => (await primary.status()).mirrors[0]?.push_progress === null);
     const again = await inPipe('push', 'disk', '--wait');
     assert.deepEqual([again.code, again.stderr], [0, '']);
   });

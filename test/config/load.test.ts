@@ -308,7 +308,7 @@ async function asNobody(t: TestContext): Promise<void> {
     import { loadConfig } from ${JSON.stringify(load)};
     process.setgroups([]); process.setgid(65534); process.setuid(65534);
     await loadConfig(${JSON.stringify(join(directory, 'lockstepd.yaml'))}, { env: {} }).catch((e) => console.log(e.message));`;
-  const result = await exec([process.execPath, '--input-type=module', '-e', program], { timeoutMs: 30_000 });
+  const result = await exec([process.execPath, '--input-type=module', '-e', program], { timeoutMs: 120_000 });
   const lines = result.stdout.trim().replaceAll(`${directory}/lockstepd.yaml:`, '').replaceAll(directory, '$T');
   assert.deepEqual(lines.split('\n'), unreadable, result.stderr);
 }

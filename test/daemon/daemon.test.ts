@@ -46,12 +46,13 @@ test('reloads at once come one after the other: a changed mirror has one worker 
   const daemon = await createDaemon(primary, logged, () => configs[reloads++ % 2] as Config);
   await daemon.start();
   const asked: Promise<string>[] = [];
-  for (let n = 0; n < 40; n++) {
+  // Until enough have come one after the other, however long each takes.
+  const isEnough = (): boolean => reloads >= 10;
+  while (!isEnough()) {
     asked.push(daemon.reload());
     await sleep(1);
   }
   await Promise.all(asked);
-  assert.ok(reloads > 2, 'one after the other');
   if (reloads % 2 === 1) await daemon.reload();
   const repository = primary.repository('main/x86_64');
   repository.set({ name: 'a', version: '1-r0', contentBytes: 100, seed: 1 });

@@ -44,7 +44,7 @@ function world(t: TestContext) {
       name: 'h',
       on: ['published', 'mirror_blocked', 'mirror_recovered'],
       command: [program, 'an argument', '$(id)'],
-      timeoutMs: 10_000,
+      timeoutMs: 60_000,
       ...options,
     };
     store.events.open(config.name, config.on);
@@ -70,8 +70,9 @@ function world(t: TestContext) {
   };
   const add = (facts: EventFacts): void => store.events.add(Date.UTC(2026, 10, 23), facts);
   const until = async (what: string, condition: () => boolean): Promise<void> => {
-    for (let n = 0; !condition(); n++) {
-      if (n > 1000) assert.fail(`waited for ${what}: ${JSON.stringify(logged)}`);
+    const deadline = performance.now() + 60_000;
+    while (!condition()) {
+      if (performance.now() > deadline) assert.fail(`waited for ${what}: ${JSON.stringify(logged)}`);
       await sleep(10);
     }
   };
@@ -143,34 +144,48 @@ esac`,
 });
 
 test('what outlives the deadline is ended with all that it started, though it has left TERM unheard', async (t) => {
+  // The deadline comes when both are there, however long their start takes.
+  t.mock.timers.enable({ apis: ['setTimeout'] });
   const { start, add, until, lines, outcomes } = world(t);
   const { end } = start(
     `trap '' TERM; sh -c 'trap "" TERM; echo $$ >>"$0"; sleep 100; sleep 100' "$out" & echo $$ >>"$out"; wait; sleep 100`,
-    {
-      timeoutMs: 300,
-    },
+    { timeoutMs: 300 },
   );
   add(blocked('paris'));
+  await until('both to run', () => lines().length === 2);
+  const pids = lines().map(Number);
+  t.mock.timers.tick(300);
+  await sleep(100);
+  assert.deepEqual(
+    pids.map((pid) => isRunning(pid)),
+    [true, true],
+    'TERM is unheard',
+  );
+  t.mock.timers.tick(2000);
   await until('the end', () => outcomes.length === 1);
   assert.deepEqual(outcomes, ['timeout']);
-  const pids = lines().map(Number);
-  assert.equal(pids.length, 2);
   await until('both to be gone', () => pids.every((pid) => !isRunning(pid)));
   await end();
 });
 
 test('what a hook leaves in the background with its output open is named, and ended; what let go of it lives on', async (t) => {
+  // The deadline comes once the first program has ended, and never for the second.
+  t.mock.timers.enable({ apis: ['setTimeout'] });
   const { start, add, until, lines, outcomes, logged } = world(t);
   const { end } = start(
-    `if [ -e "$out" ]; then sleep 100 >/dev/null 2>&1 & else sleep 100 & fi; echo $! >>"$out"; exit 0`,
+    `if [ -e "$out" ]; then sleep 100 >/dev/null 2>&1 & else sleep 100 & fi; echo $! $$ >>"$out"; exit 0`,
     { timeoutMs: 300 },
   );
   add(blocked('paris'));
   add(blocked('oslo'));
+  await until('the first to be there', () => lines().length === 1);
+  const [held = 0, program = 0] = lines()[0]?.split(' ').map(Number) ?? [];
+  await until('its program to end', () => !isRunning(program));
+  t.mock.timers.tick(300);
   await until('both', () => outcomes.length === 2);
   assert.deepEqual(outcomes, ['timeout', 'ok']);
   assert.equal(logged[0]?.detail, 'exit code 0, but what it started was still running after 0.3 s');
-  const [held = 0, free = 0] = lines().map(Number);
+  const free = Number(lines()[1]?.split(' ')[0]);
   await until('the first to be gone', () => !isRunning(held));
   assert.equal(isRunning(free), true);
   process.kill(free);

@@ -37,7 +37,7 @@ function runHook(
     },
     cwd: '/',
     input: `${JSON.stringify(payload, null, 1)}\n`,
-    timeoutMs: 20_000,
+    timeoutMs: 120_000,
   });
 }
 

@@ -1,18 +1,28 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, request } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import test, { type TestContext } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import { LivePage } from '../../src/observe/live.ts';
 import type { PageModel } from '../../src/observe/page-model.ts';
 import { type Log, silentLog } from '../../src/system/log.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
 
 /** A second passes, and what it leads to reaches the clients. */
-async function tick({ clock }: Place): Promise<void> {
-  await clock.advance(1000);
-  await sleep(10);
+async function tick(at: Place): Promise<void> {
+  await at.clock.advance(1000);
+  await arrived(at);
+}
+
+/** All that was written so far has come to each client that reads. */
+async function arrived({ links }: Place): Promise<void> {
+  for (const { response, from, to } of links) {
+    const isUnderWay = (): boolean => !to.destroyed && !response.isPaused() && to.bytesRead < from.bytesWritten;
+    while (isUnderWay()) await sleep(1);
+  }
+  // What ends, ends a turn later.
+  await turn();
 }
 
 function modelOf(rows: Readonly<Record<string, string>>): PageModel {
@@ -31,6 +41,9 @@ interface Place {
   rendered: number;
   rows: Record<string, string>;
   readonly errors: string[];
+  /** The server's end of each connection, by the port of the client. */
+  readonly connections: Map<number, Socket>;
+  readonly links: { readonly response: IncomingMessage; readonly from: Socket; readonly to: Socket }[];
 }
 
 async function place(
@@ -48,6 +61,8 @@ async function place(
   const { maxClients = 8 } = options;
   const live = new LivePage({ render, edition: 'e1', clock, log, maxClients });
   const server = createServer((asked, answer) => live.serve(asked, answer, {}));
+  const connections = new Map<number, Socket>();
+  server.on('connection', (socket: Socket) => connections.set(socket.remotePort ?? 0, socket));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.after(() => {
@@ -62,6 +77,8 @@ async function place(
     rendered: 0,
     rows: { a: '<tr id="a">1' },
     errors,
+    connections,
+    links: [],
   };
   return self;
 }
@@ -73,7 +90,8 @@ interface Listener {
   leave(): Promise<void>;
 }
 
-async function listen(t: TestContext, { port, live }: Place, { v = '', last = '' } = {}): Promise<Listener> {
+async function listen(t: TestContext, at: Place, { v = '', last = '' } = {}): Promise<Listener> {
+  const { port, live } = at;
   const asked = request({
     host: '127.0.0.1',
     port,
@@ -97,7 +115,10 @@ async function listen(t: TestContext, { port, live }: Place, { v = '', last = ''
   response.on('end', () => (listener.ended = true));
   response.on('error', () => {});
   t.after(() => asked.destroy());
-  await sleep(10);
+  const from = at.connections.get(response.socket.localPort ?? 0);
+  assert.ok(from);
+  at.links.push({ response, from, to: response.socket });
+  await arrived(at);
   return listener;
 }
 
@@ -175,7 +196,7 @@ test('the close ends every answer at once, and later ones', async (t) => {
   const at = await place(t);
   const one = await listen(t, at);
   at.live.close();
-  await sleep(10);
+  await arrived(at);
   assert.equal(one.ended, true);
   assert.equal((await listen(t, at)).ended, true);
 });

@@ -14,6 +14,8 @@ import { type Log, silentLog } from '../../src/system/log.ts';
 import { nowMs, statusFacts } from './facts.ts';
 
 const tcp = { host: '127.0.0.1', port: 0 };
+/** A loopback address of this process alone: a port that was given back there is taken by nobody else. */
+const ownAddress = `127.${64 + ((process.pid >> 16) & 63)}.${(process.pid >> 8) & 255}.${process.pid & 255}`;
 
 function handlersWith(changes: Partial<ServerHandlers> = {}): ServerHandlers {
   return {
@@ -176,7 +178,7 @@ test('the socket has mode 0660 and is gone after the close', async (t) => {
 test('the socket file of a killed process is taken over', async (t) => {
   const path = await socketPath(t);
   const script = `require('node:net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))`;
-  await exec([process.execPath, '-e', script, path], { timeoutMs: 20_000 });
+  await exec([process.execPath, '-e', script, path], { timeoutMs: 120_000 });
   assert.ok((await stat(path)).isSocket(), 'the dead process left its socket');
   await start(t, { socket: path });
   assert.equal((await ask(path, '/healthz')).status, 200);
@@ -185,11 +187,9 @@ test('the socket file of a killed process is taken over', async (t) => {
 test('the socket of a living process is left to it, and nothing stays open', async (t) => {
   const path = await socketPath(t);
   await start(t, { socket: path, listen: null });
-  const ports: number[] = [];
-  const free = await start(t);
-  ports.push(free.address?.port ?? 0);
+  const free = await start(t, { listen: { host: ownAddress, port: 0 } });
+  const listen = { host: ownAddress, port: free.address?.port ?? 0 };
   await free.close();
-  const listen = { host: '127.0.0.1', port: ports[0] ?? 0 };
   await assert.rejects(startServer({ listen, socket: path, handlers: handlersWith(), log: silentLog }), (error) => {
     assert.ok(error instanceof OperationError);
     assert.match(error.message, /a running daemon answers there: stop it first/);
@@ -287,10 +287,10 @@ test('pages go on by events, which the close ends at once', async (t) => {
     const head = await ask(to, events, { method: 'HEAD' });
     assert.deepEqual([head.status, head.text], [200, '']);
   }
-  const before = performance.now();
+  // Nothing but the pages themselves ends them: the moment in which answers in hand are cut off never comes.
+  t.mock.method(AbortSignal, 'timeout', () => new AbortController().signal);
   await server.close();
   await Promise.all(ended);
-  assert.ok(performance.now() - before < 900, 'sooner than answers in hand are cut off');
 });
 
 test('an address for everybody that is taken leaves nothing listening', async (t) => {
