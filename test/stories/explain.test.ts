@@ -1,6 +1,6 @@
 /** The whole life of packages and batches as `lockstepd explain` tells it, and the same in `/history.json`: with the real daemon. */
 import assert from 'node:assert/strict';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'node:test';
 import type { Io } from '../../src/cli/command.ts';
@@ -132,7 +132,9 @@ test('explain tells who uploaded a package, what verified it, where it is since 
 
   // Held, for a file that does not come.
   main.set({ name: 'late', version: '1.0-r0', contentBytes: 500, seed: 4 });
-  await writeFile(join(primary.inbox, 'main/x86_64/APKINDEX.tar.gz'), main.index());
+  const newIndex = join(primary.inbox, 'main/x86_64/.APKINDEX.tar.gz.new');
+  await writeFile(newIndex, main.index());
+  await rename(newIndex, join(primary.inbox, 'main/x86_64/APKINDEX.tar.gz'));
   const held = await primary.untilBatch('held');
   const late = await story(primary, 'upload', 'late');
   assert.deepEqual([late.path, late.state, late.batch], ['main/x86_64/late-1.0-r0.apk', 'held', held.id]);
