@@ -45,9 +45,9 @@ class World {
     await this.primary.untilGeneration(generation + 1);
   }
 
-  /** The inbox settles within `settle` from now on. */
-  async settleWithin(settle: string): Promise<void> {
-    await this.primary.configure({ ...options, inbox: `    settle: ${settle}` });
+  /** The inbox settles within `time` from now on. */
+  async settleWithin(time: string): Promise<void> {
+    await this.primary.configure({ ...options, inbox: `    settle: ${time}` });
     const { status, body } = await this.primary.control('reload', {});
     assert.equal(status, 200, JSON.stringify(body));
   }
