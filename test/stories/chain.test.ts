@@ -13,6 +13,8 @@ import { missingProgram } from '../support/sshd.ts';
 
 const arches = ['aarch64', 'armv7', 'riscv64', 'x86_64'] as const;
 const more = 'schedule: { rescan: 2s, probe: 1s }';
+/** Three daemons, two sshd and rsync on a machine that is ten times slower. */
+const longMs = 240_000;
 
 class World {
   readonly #chain: Chain;
@@ -63,7 +65,7 @@ class World {
   async untilArrived(): Promise<void> {
     const { leaf2 } = this.hosts;
     const wanted = await snapshot(this.#built);
-    await leaf2.until('the batch to arrive at the end of the chain', () => serves(leaf2, wanted), 180_000);
+    await leaf2.until('the batch to arrive at the end of the chain', () => serves(leaf2, wanted), longMs);
     // It is written down once it is served.
     await leaf2.untilGeneration(this.#batches);
     assert.equal((await leaf2.status()).generation, this.#batches, 'one generation for each batch');
@@ -124,10 +126,14 @@ test('a batch for several architectures goes down a chain of three hosts byte fo
   await timed('second batch, over warm connections', () => chained.untilArrived());
   for (const host of [primary, leaf1, leaf2])
     assert.equal((await host.status()).generation, 2, 'one generation for each batch, on each host');
-  await primary.until('the probes to see it', async () => {
-    const seen = await Promise.all([primary, leaf1].map(async (host) => (await host.status()).mirrors[0]));
-    return seen.every((mirror) => mirror?.observed_generation === 2 && mirror.observed_lag_seconds === 0);
-  });
+  await primary.until(
+    'the probes to see it',
+    async () => {
+      const seen = await Promise.all([primary, leaf1].map(async (host) => (await host.status()).mirrors[0]));
+      return seen.every((mirror) => mirror?.observed_generation === 2 && mirror.observed_lag_seconds === 0);
+    },
+    longMs,
+  );
   const [told] = (await leaf2.status()).upstreams;
   assert.deepEqual([told?.upstream_generation, told?.indexes, told?.indexes_lacking], [2, arches.length, 0]);
 
@@ -140,7 +146,7 @@ test('a batch for several architectures goes down a chain of three hosts byte fo
     const batch = await chained.upload({ packages: 40, bytes: 300_000 });
     const arriving = async (): Promise<boolean> =>
       (await readdir(join(leaf2.inbox, 'main', arches[0]))).some((name) => name.includes(`-${batch}-r0`));
-    await leaf2.until(`the first package of batch ${batch}`, arriving);
+    await leaf2.until(`the first package of batch ${batch}`, arriving, longMs);
     await leaf1.stop('SIGKILL');
     // A push that had ended already counts for nothing: another batch is killed.
     killedInPush = (await leaf2.status()).generation < batch;
@@ -153,8 +159,12 @@ test('a batch for several architectures goes down a chain of three hosts byte fo
 
   await chain.setLink('leaf2', 'down');
   const last = await chained.upload();
-  await leaf1.until('the middle to have it', async () => (await leaf1.status()).generation === last);
-  await leaf1.until('the middle to notice the cut', async () => (await leaf1.status()).mirrors[0]?.last_error !== null);
+  await leaf1.until('the middle to have it', async () => (await leaf1.status()).generation === last, longMs);
+  await leaf1.until(
+    'the middle to notice the cut',
+    async () => (await leaf1.status()).mirrors[0]?.last_error !== null,
+    longMs,
+  );
   assert.equal((await leaf2.status()).generation, last - 1);
   t.diagnostic(`while the link is down: ${(await leaf1.status()).mirrors[0]?.last_error}`);
   await chain.setLink('leaf2', 'up');
