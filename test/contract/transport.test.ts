@@ -26,6 +26,7 @@ import type { PushFile, Transport } from '../../src/replicate/transport.ts';
 import { createKeyPair } from '../../src/system/ssh-server.ts';
 import { freePort } from '../support/sshd.ts';
 import { type Far, kinds, type Place } from './far.ts';
+import { removeAtEnd } from '../support/remove-at-end.ts';
 
 const never = new AbortController().signal;
 const big = 50 * 1024 * 1024;
@@ -36,7 +37,7 @@ function makeSource(t: TestContext): {
   add(path: string, content: string | Buffer, mtimeSeconds?: number): PushFile;
 } {
   const root = mkdtempSync(join(tmpdir(), 'lockstepd-source-'));
-  t.after(() => rmSync(root, { recursive: true, force: true }));
+  removeAtEnd(t, root);
   return {
     root,
     add: (path, content, mtimeSeconds = 1_700_000_000) => {
@@ -415,7 +416,7 @@ for (const kind of kinds) {
       const source = makeSource(t);
       const at = place();
       const outside = mkdtempSync(join(tmpdir(), 'lockstepd-outside-'));
-      t.after(() => rmSync(outside, { recursive: true, force: true }));
+      removeAtEnd(t, outside);
       symlinkSync(outside, join(at.root, 'main'));
       const put = open(t, at).put(source.root, [[source.add('main/a', 'a')]], { signal: never });
       const error: unknown = await put.then(
@@ -437,7 +438,7 @@ for (const kind of kinds) {
       const source = makeSource(t);
       const at = place();
       const outside = mkdtempSync(join(tmpdir(), 'lockstepd-outside-'));
-      t.after(() => rmSync(outside, { recursive: true, force: true }));
+      removeAtEnd(t, outside);
       writeFileSync(join(outside, 'victim'), 'untouched');
       symlinkSync(join(outside, 'victim'), join(at.root, 'a'));
       await open(t, at).put(source.root, [[source.add('a', 'mine')]], { signal: never });

@@ -1,7 +1,7 @@
 /** Three lockstepds in a chain, each on a host of its own (network namespaces): builder -> primary -> leaf1 -> leaf2. Real sshd, rrsync, sftp. */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, rm, writeFile, readFile } from 'node:fs/promises';
+import { mkdtemp, readdir, writeFile, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
@@ -10,6 +10,7 @@ import { createLeaf, configureLeaf, makeIn } from '../support/leaf.ts';
 import { Chain, type FarSshd, whyNoNamespaces } from '../support/netns.ts';
 import { Primary, snapshot } from '../support/primary.ts';
 import { missingProgram } from '../support/sshd.ts';
+import { removeAtEnd } from '../support/remove-at-end.ts';
 
 const arches = ['aarch64', 'armv7', 'riscv64', 'x86_64'] as const;
 const more = 'schedule: { rescan: 2s, probe: 1s }';
@@ -80,7 +81,7 @@ async function serves(host: Primary, wanted: Awaited<ReturnType<typeof snapshot>
 
 async function world(t: TestContext): Promise<{ world: World; chain: Chain }> {
   const directory = await mkdtemp(join(tmpdir(), 'lockstepd-chain-'));
-  t.after(() => rm(directory, { recursive: true, force: true }));
+  removeAtEnd(t, directory);
   const chain = await Chain.create(directory, ['builder', 'primary', 'leaf1', 'leaf2']);
   t.after(() => chain[Symbol.asyncDispose]());
   const primary = await Primary.create();
