@@ -203,7 +203,7 @@ test('killed at any moment, adopt leaves the directory or the link, and another 
   const original = join(primary.directory, 'original');
   await cp(primary.public, original, { recursive: true, preserveTimestamps: true });
   const expected = await packagesOf(original);
-  const kills = 10;
+  const kills = 8;
   // The first run is left alone: it tells how long one takes here.
   let wholeMs = 0;
   for (let n = 0; n <= kills; n++) {
