@@ -230,8 +230,9 @@ export class InboxService {
     if (copied.some((a) => this.#candidates.get(a.index)?.isJudgedBy(keyring) === false)) return true;
     this.#ledger.supersede([waiting, copied, decision.hold, decision.reject]);
     if (waiting.length > 0) this.#ledger.record('waiting', waiting, waiting.flatMap(reasonsOf));
-    if (copied.length > 0) await this.#publish(copied, copyMs);
+    // Before what takes long: until it is written down, the status tells of no batch that is held.
     if (decision.hold.length > 0) this.#ledger.end('held', decision.hold);
+    if (copied.length > 0) await this.#publish(copied, copyMs);
     if (decision.reject.length > 0) await this.#reject(decision.reject);
     return waiting.length > 0;
   }

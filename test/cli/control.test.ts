@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, openSync, writeFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -8,6 +8,7 @@ import { join, resolve } from 'node:path';
 import test from 'node:test';
 import { childEnvironment, exec } from '../../src/system/exec.ts';
 import { Primary } from '../support/primary.ts';
+import { removeAtEnd } from '../support/remove-at-end.ts';
 
 const main = resolve(import.meta.dirname, '../../src/main.ts');
 
@@ -47,7 +48,7 @@ test('what cannot be written to the standard output is no success', async (t) =>
 
 test('a socket that this user may not open is no reason to try later', async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'lockstepd-socket-'));
-  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  removeAtEnd(t, directory);
   chmodSync(directory, 0o755);
   const [socket, config] = [join(directory, 's.sock'), join(directory, 'lockstepd.yaml')];
   const server = createServer();

@@ -25,6 +25,7 @@ import { serveDirectories } from '../../src/cli/demo-web.ts';
 import type { Status } from '../../src/observe/status.ts';
 import { createKeyPair } from '../../src/system/ssh-server.ts';
 import { missingProgram } from '../support/sshd.ts';
+import { removeAtEnd } from '../support/remove-at-end.ts';
 
 const checkout = resolve(import.meta.dirname, '../..');
 const main = join(checkout, 'src/main.ts');
@@ -292,7 +293,7 @@ test('every fresh ssh key pair is usable', () => {
 
 test('the web server shows files below its roots and nothing else', async (t) => {
   const root = await mkdtemp(join(tmpdir(), 'lockstepd-demo-web-'));
-  t.after(() => rmSync(root, { recursive: true, force: true }));
+  removeAtEnd(t, root);
   mkdirSync(join(root, 'tree/main'), { recursive: true });
   writeFileSync(join(root, 'tree/main/file'), 'content');
   writeFileSync(join(root, 'secret'), 'secret');

@@ -25,6 +25,7 @@ import { errnoOf, isTransient, TransportError } from '../../src/errors.ts';
 import type { PushFile, Transport } from '../../src/replicate/transport.ts';
 import { createKeyPair } from '../../src/system/ssh-server.ts';
 import { type Far, kinds, type Place } from './far.ts';
+import { removeAtEnd } from '../support/remove-at-end.ts';
 
 const never = new AbortController().signal;
 const big = 50 * 1024 * 1024;
@@ -35,7 +36,7 @@ function makeSource(t: TestContext): {
   add(path: string, content: string | Buffer, mtimeSeconds?: number): PushFile;
 } {
   const root = mkdtempSync(join(tmpdir(), 'lockstepd-source-'));
-  t.after(() => rmSync(root, { recursive: true, force: true }));
+  removeAtEnd(t, root);
   return {
     root,
     add: (path, content, mtimeSeconds = 1_700_000_000) => {
@@ -423,7 +424,7 @@ for (const kind of kinds) {
       const source = makeSource(t);
       const at = place();
       const outside = mkdtempSync(join(tmpdir(), 'lockstepd-outside-'));
-      t.after(() => rmSync(outside, { recursive: true, force: true }));
+      removeAtEnd(t, outside);
       symlinkSync(outside, join(at.root, 'main'));
       const put = open(t, at).put(source.root, [[source.add('main/a', 'a')]], { signal: never });
       const error: unknown = await put.then(
@@ -445,7 +446,7 @@ for (const kind of kinds) {
       const source = makeSource(t);
       const at = place();
       const outside = mkdtempSync(join(tmpdir(), 'lockstepd-outside-'));
-      t.after(() => rmSync(outside, { recursive: true, force: true }));
+      removeAtEnd(t, outside);
       writeFileSync(join(outside, 'victim'), 'untouched');
       symlinkSync(join(outside, 'victim'), join(at.root, 'a'));
       await open(t, at).put(source.root, [[source.add('a', 'mine')]], { signal: never });

@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
 import { followObservation } from '../../src/daemon/follow.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
+import { removeAtEnd } from '../support/remove-at-end.ts';
 
 test('what a mirror that pulls holds is what it serves whole; changes are remembered, a bounded number of them', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'lockstepd-follow-'));
-  t.after(() => rm(directory, { recursive: true }));
+  removeAtEnd(t, directory);
   const real = openStore(directory);
   t.after(() => real[Symbol.dispose]());
   const indexesAt = (at: number) => ['a', 'b'].map((repository) => ({ repository, file: 'x', sha256: `${at}` }));

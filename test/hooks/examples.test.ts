@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,12 +9,13 @@ import test, { type TestContext } from 'node:test';
 import { hookPayload } from '../../src/observe/hook-payload.ts';
 import type { EventFacts, PublishedFacts } from '../../src/store/events.ts';
 import { exec, type ExecResult } from '../../src/system/exec.ts';
+import { removeAtEnd } from '../support/remove-at-end.ts';
 
 const hooks = resolve(import.meta.dirname, '../../config/hooks');
 
 function scratch(t: TestContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'lockstepd-examples-'));
-  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  removeAtEnd(t, directory);
   return directory;
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, stat, writeFile } from 'node:fs/promises';
 import { Agent, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -12,6 +12,7 @@ import { statusView } from '../../src/observe/status.ts';
 import { exec } from '../../src/system/exec.ts';
 import { type Log, silentLog } from '../../src/system/log.ts';
 import { nowMs, statusFacts } from './facts.ts';
+import { removeAtEnd } from '../support/remove-at-end.ts';
 
 const tcp = { host: '127.0.0.1', port: 0 };
 /** A loopback address of this process alone: a port that was given back there is taken by nobody else. */
@@ -47,7 +48,7 @@ async function start(t: TestContext, options: StartOptions = {}): Promise<Runnin
 
 async function socketPath(t: TestContext): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'lockstepd-observe-'));
-  t.after(() => rm(directory, { recursive: true, force: true }));
+  removeAtEnd(t, directory);
   return join(directory, 'control.sock');
 }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
@@ -8,10 +8,11 @@ import { MirrorRecall } from '../../src/replicate/recall.ts';
 import type { Transport } from '../../src/replicate/transport.ts';
 import { silentLog } from '../../src/system/log.ts';
 import { graceMs, PublishWorld } from './world.ts';
+import { removeAtEnd } from '../support/remove-at-end.ts';
 
 async function start(t: TestContext): Promise<PublishWorld> {
   const directory = mkdtempSync(join(tmpdir(), 'lockstepd-recall-'));
-  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  removeAtEnd(t, directory);
   const world = new PublishWorld(directory);
   t.after(() => world[Symbol.dispose]());
   await world.publisher.recover();

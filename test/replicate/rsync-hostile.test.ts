@@ -1,7 +1,7 @@
 /** Our sender against other ends that are broken or hostile: each run ends, with words of its own, and holds little. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
@@ -14,6 +14,7 @@ import { systemClock } from '../../src/system/clock.ts';
 import type { SshCommand } from '../../src/system/ssh.ts';
 import { sayServer, startRsyncServer } from '../support/rsync-server.ts';
 import { missingProgram } from '../support/sshd.ts';
+import { removeAtEnd } from '../support/remove-at-end.ts';
 
 const waves: readonly Wave[] = [
   [{ path: 'd/a', size: 3, mtimeSeconds: 1 }],
@@ -26,7 +27,7 @@ const again = Buffer.from([0xfe, 0x80, 2, 0, 0]);
 
 function makeSource(t: TestContext): string {
   const source = mkdtempSync(join(tmpdir(), 'lockstepd-hostile-'));
-  t.after(() => rmSync(source, { recursive: true, force: true }));
+  removeAtEnd(t, source);
   mkdirSync(join(source, 'd'));
   for (const name of ['a', 'b']) writeFileSync(join(source, 'd', name), 'abc');
   return source;

@@ -10,6 +10,7 @@ import { TransportError } from '../../src/errors.ts';
 import { createRsyncTransport } from '../../src/replicate/rsync.ts';
 import type { PushFile, Transport } from '../../src/replicate/transport.ts';
 import { findProgram, missingProgram, startSshd } from '../support/sshd.ts';
+import { removeAtEnd } from '../support/remove-at-end.ts';
 
 const missing = missingProgram('sshd', 'rsync', 'ssh-keygen');
 const skip = missing ? `${missing} is absent` : false;
@@ -23,7 +24,7 @@ async function start(
   stallMs = 60_000,
 ): Promise<{ base: string; root: string; source: string; transport: Transport }> {
   const base = mkdtempSync(join(tmpdir(), 'lockstepd-rsync-'));
-  t.after(() => rmSync(base, { recursive: true, force: true }));
+  removeAtEnd(t, base);
   const [root, source, command] = [join(base, name), join(base, 'source'), join(base, 'command')];
   mkdirSync(root);
   mkdirSync(source);

@@ -1,7 +1,7 @@
 /** Pushes over several sessions of one connection, to servers that give as many as they like. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
@@ -13,6 +13,7 @@ import type { PushFile, Transport } from '../../src/replicate/transport.ts';
 import { ConfinedFiles } from '../../src/system/ssh-server-files.ts';
 import { serveSession } from '../../src/system/ssh-server-session.ts';
 import { createKeyPair } from '../../src/system/ssh-server.ts';
+import { removeAtEnd } from '../support/remove-at-end.ts';
 
 interface Far {
   readonly transport: Transport;
@@ -32,7 +33,7 @@ async function start(
   { most = 10, onChannel }: { most?: number; onChannel?: (channel: ServerChannel, n: number) => void } = {},
 ): Promise<Far> {
   const base = mkdtempSync(join(tmpdir(), 'lockstepd-sessions-'));
-  t.after(() => rmSync(base, { recursive: true, force: true }));
+  removeAtEnd(t, base);
   for (const name of ['root', 'source']) mkdirSync(join(base, name));
   const keys = createKeyPair();
   const identity = join(base, 'key');

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
@@ -7,6 +7,7 @@ import { TransportError } from '../../src/errors.ts';
 import { TriggerPush } from '../../src/replicate/trigger-push.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
 import { silentLog } from '../../src/system/log.ts';
+import { removeAtEnd } from '../support/remove-at-end.ts';
 
 interface World {
   readonly store: Store;
@@ -25,7 +26,7 @@ interface World {
 /** A clock that jumps from sleep to sleep, a mirror of which only the store knows what it was seen to serve. */
 async function world(t: TestContext): Promise<World> {
   const directory = await mkdtemp(join(tmpdir(), 'lockstepd-trigger-'));
-  t.after(() => rm(directory, { recursive: true }));
+  removeAtEnd(t, directory);
   const real = openStore(directory);
   t.after(() => real[Symbol.dispose]());
   real.mirrors.open('oslo', 'trigger');

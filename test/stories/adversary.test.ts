@@ -204,6 +204,7 @@ test('approving a batch lets out what is whole; what lacks a package waits for i
   assert.equal(answer.status, 200);
   assert.match(JSON.stringify(answer.body), /main\/armv7\/a-2\.0-r0\.apk must be completed first/);
   await primary.untilGeneration(generation + 1);
+  // At once: what is left is told before the other one goes out.
   const [rest] = (await primary.status()).batches.filter((b) => b.state === 'held');
   assert.deepEqual(
     rest?.reasons.map((r) => [r.code, r.path]),

@@ -8,7 +8,7 @@ import { Primary, snapshot } from '../support/primary.ts';
 const main = resolve(import.meta.dirname, '../../src/main.ts');
 
 test('a backup of the running daemon is whole, replaces nothing unasked, and can be put back', {
-  timeout: 60_000,
+  timeout: 300_000,
 }, async () => {
   await using primary = await Primary.create();
   const repository = primary.repository('main/x86_64');
@@ -21,7 +21,7 @@ test('a backup of the running daemon is whole, replaces nothing unasked, and can
   const backup = (...more: string[]) =>
     exec([process.execPath, main, 'backup', file, '--config', primary.configFile, ...more], {
       env: childEnvironment(),
-      timeoutMs: 20_000,
+      timeoutMs: 120_000,
     });
   await primary.start();
   await publish(1);
@@ -52,7 +52,7 @@ test('a backup of the running daemon is whole, replaces nothing unasked, and can
   assert.equal((await backup()).code, 0, 'without a daemon too');
   const nowhere = await exec([process.execPath, main, 'backup', '/nonexistent/x', '--config', primary.configFile], {
     env: childEnvironment(),
-    timeoutMs: 20_000,
+    timeoutMs: 120_000,
   });
   assert.equal(nowhere.code, 1);
   assert.match(nowhere.stderr, /^lockstepd: backup \/nonexistent\/x: \/nonexistent is no directory: make it first/);

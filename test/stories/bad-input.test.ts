@@ -1,18 +1,24 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
 import { appendFile, mkdir, readFile, rename, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { createSigningKey, type MadePackage } from '../../src/apk/make.ts';
 import { SampleRepository } from '../../src/cli/sample-builder.ts';
 import type { Status } from '../../src/observe/status.ts';
-import { Primary, snapshot } from '../support/primary.ts';
+import { kill } from '../support/child.ts';
+import { Primary, type PrimaryOptions, snapshot } from '../support/primary.ts';
 
 type Batch = Status['batches'][number];
 
-const inbox = '    settle: 300ms';
-const more = 'schedule: { rescan: 1s }';
+const settle = '300ms';
+const options = {
+  repositories: ['*/{arch}'],
+  inbox: `    settle: ${settle}`,
+  more: 'schedule: { rescan: 1s }',
+} satisfies PrimaryOptions;
 let versions = 0;
 /** No two cases share bytes: known ones would be taken from where they were published. */
 let seeds = 100;
@@ -37,6 +43,13 @@ class World {
     this.good.set({ name: 'good', version: `1.${versions++}-r0`, contentBytes: 1000, seed: versions });
     await this.good.write(this.primary.inbox);
     await this.primary.untilGeneration(generation + 1);
+  }
+
+  /** The inbox settles within `time` from now on. */
+  async settleWithin(time: string): Promise<void> {
+    await this.primary.configure({ ...options, inbox: `    settle: ${time}` });
+    const { status, body } = await this.primary.control('reload', {});
+    assert.equal(status, 200, JSON.stringify(body));
   }
 
   async untilBatch(state: string, isIt: (batch: Batch) => boolean): Promise<Batch> {
@@ -69,16 +82,16 @@ class World {
   }
 }
 
-async function start(t: TestContext, options: { readonly mount?: string } = {}): Promise<World | null> {
-  const primary = await Primary.create({ inbox, more, repositories: ['*/{arch}'] });
+async function start(t: TestContext, { mount }: { readonly mount?: string } = {}): Promise<World | null> {
+  const primary = await Primary.create(options);
   let mounted = false;
   t.after(async () => {
     await primary.stop();
-    if (mounted) spawnSync('umount', [primary.root]);
+    if (mounted) spawnSync('umount', ['-l', primary.root]);
     await primary[Symbol.asyncDispose]();
   });
-  if (options.mount !== undefined) {
-    const result = spawnSync('mount', ['-t', 'tmpfs', '-o', options.mount, 'tmpfs', primary.root]);
+  if (mount !== undefined) {
+    const result = spawnSync('mount', ['-t', 'tmpfs', '-o', mount, 'tmpfs', primary.root]);
     mounted = result.status === 0;
     if (!mounted) {
       t.skip(`no tmpfs can be mounted here: ${String(result.stderr).trim()}`);
@@ -90,7 +103,7 @@ async function start(t: TestContext, options: { readonly mount?: string } = {}):
   return new World(primary);
 }
 
-test('bad input ends in the right state, and the next good batch goes through', { timeout: 180_000 }, async (t) => {
+test('bad input ends in the right state, and the next good batch goes through', { timeout: 900_000 }, async (t) => {
   const world = await start(t);
   if (!world) return;
   const { primary } = world;
@@ -112,9 +125,12 @@ test('bad input ends in the right state, and the next good batch goes through', 
   await harm(
     'a truncated package waits, then is held with its name',
     async (name) => {
+      // Long enough for it to be seen, however slowly this is read.
+      await world.settleWithin('10m');
       await world.spoil(name, (path, made) => writeFile(path, made.bytes.subarray(0, 1000)));
       const path = `${name}/x86_64/spoilt-1.0-r0.apk`;
       const waiting = await world.untilReason('waiting', 'INCOMPLETE', path);
+      await world.settleWithin(settle);
       const held = await world.untilReason('held', 'INCOMPLETE', path);
       assert.equal(held.id, waiting.id);
       assert.match(held.reasons[0]?.detail ?? '', /^1000 bytes, expected \d+$/);
@@ -141,13 +157,11 @@ test('bad input ends in the right state, and the next good batch goes through', 
       await stranger.write(primary.inbox);
       const rejected = await world.untilReason('rejected', 'SIG_UNTRUSTED', `${name}/x86_64/APKINDEX.tar.gz`);
       const kept = join(primary.root, 'quarantine', rejected.id);
-      await primary.until('the quarantine', () => existsSync(join(kept, name, 'x86_64', 'APKINDEX.tar.gz')));
+      const uploaded = await readFile(world.inInbox(name, 'x86_64', 'APKINDEX.tar.gz'));
+      const copy = join(kept, name, 'x86_64', 'APKINDEX.tar.gz');
+      await primary.until('the quarantine', () => existsSync(copy) && readFileSync(copy).equals(uploaded));
       const reason = JSON.parse(await readFile(join(kept, 'reason.json'), 'utf8'));
       assert.equal(reason.reasons[0].code, 'SIG_UNTRUSTED');
-      assert.deepEqual(
-        await readFile(join(kept, name, 'x86_64', 'APKINDEX.tar.gz')),
-        await readFile(world.inInbox(name, 'x86_64', 'APKINDEX.tar.gz')),
-      );
     },
     'stranger',
   );
@@ -301,13 +315,17 @@ test('bad input ends in the right state, and the next good batch goes through', 
     const path = world.inInbox('restless', 'x86_64', made.file);
     await writeFile(path, made.bytes);
     const code = `const fs = require('node:fs'); const fd = fs.openSync(process.argv[1], 'r+'); const b = Buffer.alloc(1);
-      setInterval(() => { fs.readSync(fd, b, 0, 1, 5_000_000); fs.writeSync(fd, b, 0, 1, 5_000_000); }, 2);`;
-    writer = spawn(process.execPath, ['-e', code, path], { stdio: 'ignore' });
+      const write = () => { fs.readSync(fd, b, 0, 1, 5_000_000); fs.writeSync(fd, b, 0, 1, 5_000_000); };
+      write(); setInterval(write, 2); console.log('writing');`;
+    const restless = spawn(process.execPath, ['-e', code, path], { stdio: ['ignore', 'pipe', 'ignore'] });
+    writer = restless;
+    // A file that nobody changes yet would go out.
+    await once(restless.stdout, 'data');
     await writeFile(world.inInbox('restless', 'x86_64', 'APKINDEX.tar.gz'), repository.index());
     await world.untilReason('waiting', 'CHANGED_WHILE_READING', `restless/x86_64/${made.file}`);
     assert.deepEqual(await snapshot(primary.public), before);
     await world.publishGood();
-    writer.kill('SIGKILL');
+    await kill(restless);
     await world.untilBatch(
       'published',
       (b) => b.reasons.length === 0 && b.id.length > 0 && existsSync(join(primary.public, 'restless')),
@@ -333,7 +351,7 @@ test('bad input ends in the right state, and the next good batch goes through', 
   });
 });
 
-test('a full disk holds the batch, and it goes through when there is room', { timeout: 60_000 }, async (t) => {
+test('a full disk holds the batch, and it goes through when there is room', { timeout: 300_000 }, async (t) => {
   const world = await start(t, { mount: 'size=200m' });
   if (!world) return;
   const { primary } = world;

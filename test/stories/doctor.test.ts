@@ -70,7 +70,7 @@ test('mirrors of every kind are tried: each failure is told in words, nothing is
   const lockstepd = (...args: string[]) =>
     exec([process.execPath, main, ...args, '--config', primary.configFile], {
       env: childEnvironment(),
-      timeoutMs: 60_000,
+      timeoutMs: 240_000,
     });
 
   await primary.configure({ mirrors: good });

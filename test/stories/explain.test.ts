@@ -1,6 +1,6 @@
 /** The whole life of packages and batches as `lockstepd explain` tells it, and the same in `/history.json`: with the real daemon. */
 import assert from 'node:assert/strict';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'node:test';
 import type { Io } from '../../src/cli/command.ts';
@@ -41,7 +41,7 @@ async function story<K extends Story['kind']>(
 }
 
 test('explain tells who uploaded a package, what verified it, where it is since when and why not elsewhere', {
-  timeout: 120_000,
+  timeout: 600_000,
 }, async () => {
   await using primary = await Primary.create();
   const at = (name: string): string => join(primary.directory, 'mirrors', name);
@@ -69,9 +69,16 @@ test('explain tells who uploaded a package, what verified it, where it is since 
   await main.write(primary.inbox);
   await primary.untilGeneration(2);
   await primary.untilInSync('paris', 2);
+  await primary.untilInSync('edgy', 2);
   await primary.until('users to get it', async () => {
     const found = (await primary.status()).mirrors.find((m) => m.name === 'paris');
     return found?.observed_generation === 2;
+  });
+  // It is tried again and again, and tells why not between the tries.
+  const whyGone = /^(waits \([a-z-]+\), next try 2\S+Z|blocked|never reached yet): [a-z_]+: /;
+  await primary.until('the third one to be told about', async () => {
+    const { mirrors } = await story(primary, 'package', 'main/x86_64/hello-1.1-r0.apk');
+    return whyGone.test(mirrors.find((m) => m.name === 'gone')?.why ?? '');
   });
 
   // Served, on one mirror; another one takes something else, a third one is not there.
@@ -91,7 +98,6 @@ test('explain tells who uploaded a package, what verified it, where it is since 
   assert.deepEqual([paris?.state, edgy?.state, gone?.state], ['there', 'not taken', 'not yet']);
   assert.ok((paris?.confirmed_at ?? '') >= served.published.at && (paris?.observed_at ?? '') >= served.published.at);
   assert.deepEqual([paris?.why, edgy?.why, gone?.confirmed_at], [null, null, null]);
-  assert.match(gone?.why ?? '', /^(waits \([a-z-]+\), next try 2\S+Z|blocked|never reached yet): [a-z_]+: /);
 
   // The version before: kept for clients; one package by its name is both, newest first.
   const before = await story(primary, 'package', old.file);
@@ -126,7 +132,9 @@ test('explain tells who uploaded a package, what verified it, where it is since 
 
   // Held, for a file that does not come.
   main.set({ name: 'late', version: '1.0-r0', contentBytes: 500, seed: 4 });
-  await writeFile(join(primary.inbox, 'main/x86_64/APKINDEX.tar.gz'), main.index());
+  const newIndex = join(primary.inbox, 'main/x86_64/.APKINDEX.tar.gz.new');
+  await writeFile(newIndex, main.index());
+  await rename(newIndex, join(primary.inbox, 'main/x86_64/APKINDEX.tar.gz'));
   const held = await primary.untilBatch('held');
   const late = await story(primary, 'upload', 'late');
   assert.deepEqual([late.path, late.state, late.batch], ['main/x86_64/late-1.0-r0.apk', 'held', held.id]);
@@ -139,6 +147,8 @@ test('explain tells who uploaded a package, what verified it, where it is since 
   stranger.set({ name: 'evil', version: '6-r0', contentBytes: 500, seed: 5 });
   await stranger.write(primary.inbox);
   const rejected = await primary.untilBatch('rejected');
+  // Its files are put away once it is rejected.
+  await primary.until('the quarantine', async () => (await story(primary, 'batch', rejected.id)).quarantine !== null);
   const refused = await story(primary, 'batch', rejected.id);
   assert.equal(refused.reasons[0]?.code, 'SIG_UNTRUSTED');
   assert.equal(refused.quarantine?.path, join(primary.root, 'quarantine', rejected.id));
@@ -167,6 +177,11 @@ test('explain tells who uploaded a package, what verified it, where it is since 
   });
 
   // All of it is known after a restart.
+  const lagOfParis = async (): Promise<(number | null)[]> => {
+    const { lag: series } = (await askDaemon(primary.socket, '/history.json')).body as RecentHistory;
+    return (series.find((one) => one.mirror === 'paris')?.day ?? []).filter((one) => one !== null);
+  };
+  await primary.until('the lag to be noted', async () => (await lagOfParis()).length > 0);
   await primary.stop();
   await primary.start();
   const again = await story(primary, 'package', 'main/x86_64/hello-1.1-r0.apk');
@@ -182,7 +197,7 @@ test('explain tells who uploaded a package, what verified it, where it is since 
     ],
   );
   assert.deepEqual(known.propagation[2], propagation[1]);
-  assert.equal(typeof known.lag[0]?.day.at(-1), 'number', 'lag was kept over the restart');
+  assert.ok((await lagOfParis()).length > 0, 'lag was kept over the restart');
 
   // Nothing: what else there is.
   await assert.rejects(run(primary, 'hell'), /nothing is known of hell: expected .*; there is hello;/);

@@ -14,10 +14,11 @@ import type {
   VerifyIndexOptions,
   VerifyPackageOptions,
 } from '../../src/trust/verify.ts';
+import { removeAtEnd } from './remove-at-end.ts';
 
 export function temporaryDirectory(t: TestContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'lockstepd-test-'));
-  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  removeAtEnd(t, directory);
   return directory;
 }
 

@@ -1,10 +1,11 @@
 /** A host to try operators' commands on: this machine's own system below an overlay, with its own network, processes and names; needs root. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { TestContext } from 'node:test';
 import { findProgram } from './sshd.ts';
+import { removeAtEnd } from './remove-at-end.ts';
 
 const repository = resolve(import.meta.dirname, '../..');
 
@@ -128,7 +129,7 @@ export class ScratchHost implements Host {
     const missing = [...needed, ...programs].find((name) => findProgram(name) === undefined);
     if (missing !== undefined) return skip(t, `${missing} absent`);
     const directory = mkdtempSync(join(tmpdir(), 'lockstepd-host-'));
-    t.after(() => rmSync(directory, { recursive: true, force: true }));
+    removeAtEnd(t, directory);
     const flags = ['--mount', '--net', '--pid', '--fork', '--uts', '--kill-child'];
     const child = spawn('unshare', [...flags, 'sh', '-c', setUp, 'sh', directory, repository]);
     // unshare holds back TERM; its child goes with it.

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,13 +11,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import ssh2 from 'ssh2';
 import { SshConnection } from '../../src/system/ssh.ts';
 import { createKeyPair } from '../../src/system/ssh-server.ts';
+import { removeAtEnd } from '../support/remove-at-end.ts';
 
 /** Each takes 2 MiB before it must be read: together more than what two sockets on loopback hold back. */
 const channels = 12;
 
 test('a connection ends although its peer has stopped reading while much is on its way', async (t) => {
   const base = mkdtempSync(join(tmpdir(), 'lockstepd-ssh-'));
-  t.after(() => rmSync(base, { recursive: true, force: true }));
+  removeAtEnd(t, base);
   writeFileSync(join(base, 'key'), createKeyPair().privateKey, { mode: 0o600 });
   const hostKey = createKeyPair();
   const server = new ssh2.Server({ hostKeys: [hostKey.privateKey] }, (client) => {

@@ -1,7 +1,7 @@
 /** The connection and the embedded server against each other, and the server against what a client must not reach. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
@@ -12,12 +12,13 @@ import { SshConnection, type SshTarget } from '../../src/system/ssh.ts';
 import { createKeyPair, serveSftp } from '../../src/system/ssh-server.ts';
 import { openFlag, SftpStatusError } from '../../src/system/ssh-sftp-wire.ts';
 import { makeKeyFile, missingProgram } from '../support/sshd.ts';
+import { removeAtEnd } from '../support/remove-at-end.ts';
 
 const never = new AbortController().signal;
 
 async function start(t: TestContext): Promise<{ base: string; root: string; target: SshTarget }> {
   const base = mkdtempSync(join(tmpdir(), 'lockstepd-ssh-'));
-  t.after(() => rmSync(base, { recursive: true, force: true }));
+  removeAtEnd(t, base);
   const root = join(base, 'root');
   mkdirSync(join(root, 'd'), { recursive: true });
   writeFileSync(join(base, 'secret'), 'secret');
