@@ -100,7 +100,7 @@ const transports: readonly {
 
 for (const { name, needs, account, path } of transports) {
   test(`over ${name}: each batch of several architectures is one generation of the leaf, byte for byte, and its URL shows the lag`, {
-    timeout: 120_000,
+    timeout: 600_000,
   }, async (t) => {
     const missing = missingProgram(...needs);
     if (missing !== undefined) return t.skip(`${missing} absent`);
@@ -127,13 +127,18 @@ for (const { name, needs, account, path } of transports) {
         arches.every((arch) => existsSync(join(primary.public, 'main', arch, last))),
       );
       await untilEqual(primary, leaf);
-      // Long before it settles: the trace says that all is there.
+      // Long before it settles: the trace says that all is there. It is served a moment before that is on record.
+      await leaf.untilGeneration(n + 1);
       assert.equal((await leaf.status()).generation, n + 1, 'one generation for all architectures');
       await primary.until('the probe to see it at the leaf', async () => {
         const { generation, mirrors } = await primary.status();
         return mirrors[0]?.state === 'in-sync' && mirrors[0].observed_generation === generation;
       });
     }
+    await leaf.until(
+      'the whole to be on record',
+      async () => (await leaf.status()).upstreams[0]?.indexes_lacking === 0,
+    );
     const [told] = (await leaf.status()).upstreams;
     assert.deepEqual(
       [told?.builder, told?.indexes, told?.indexes_lacking, told?.generation, told?.upstream_generation],
@@ -161,7 +166,7 @@ async function bring(primary: Primary, leaf: Primary, wanted: (path: string) => 
 const never = '    settle: 1d';
 
 test('nothing goes out before everything that the trace names is there; temporary files and the trace itself are nothing to publish', {
-  timeout: 60_000,
+  timeout: 600_000,
 }, async (t) => {
   const primary = await Primary.create({ more: settings });
   t.after(() => primary[Symbol.asyncDispose]());
@@ -211,7 +216,7 @@ function traceOf(sha256: string): string {
   return JSON.stringify({ version: 1, generation: 99, published_at: '2026-01-01T00:00:00Z', repositories });
 }
 
-test('a trace that is missing or lies costs the settle time and nothing else', { timeout: 90_000 }, async (t) => {
+test('a trace that is missing or lies costs the settle time and nothing else', { timeout: 600_000 }, async (t) => {
   const primary = await Primary.create({ more: settings });
   t.after(() => primary[Symbol.asyncDispose]());
   await primary.start();
@@ -223,12 +228,12 @@ test('a trace that is missing or lies costs the settle time and nothing else', {
     await lie(leaf.inbox);
     await bring(primary, leaf, (path) => !path.endsWith('.json'));
     await untilEqual(primary, leaf);
-    assert.ok((await leaf.status()).generation > 0, what);
+    await leaf.until(`a generation in spite of ${what}`, async () => (await leaf.status()).generation > 0);
   }
 });
 
 test('an upstream that rolls back is held by the leaf as a replay until somebody approves; it never goes back by itself', {
-  timeout: 120_000,
+  timeout: 600_000,
 }, async (t) => {
   const { primary, leaf } = await pair(t);
   await upload(primary, '1-r0');
@@ -257,7 +262,7 @@ test('an upstream that rolls back is held by the leaf as a replay until somebody
     /replaced after \d+; approve only if the operator of the upstream says that it was rolled back there/,
   );
   assert.deepEqual(await contentOf(leaf.public), served, 'it serves on what it has');
-  assert.equal((await leaf.status()).upstreams[0]?.indexes_lacking, 3);
+  await leaf.until('three indexes to lack', async () => (await leaf.status()).upstreams[0]?.indexes_lacking === 3);
   await leaf.stop();
   await leaf.start();
   const again = await heldFor(leaf, 'REPLAY');
@@ -282,7 +287,7 @@ test('an upstream that rolls back is held by the leaf as a replay until somebody
 });
 
 test('what an upstream prunes or recalls is not taken from the leaf; only an index, or a recall there, does that', {
-  timeout: 120_000,
+  timeout: 600_000,
 }, async (t) => {
   const { primary, leaf } = await pair(t, { upstream: 'publish: { grace: 0 }', leaf: 'publish: { grace: 7d }' });
   await upload(primary, '1-r0', ['extra']);
@@ -292,7 +297,7 @@ test('what an upstream prunes or recalls is not taken from the leaf; only an ind
   await untilThere(primary, 'hello-2-r0.apk');
   await untilEqual(primary, leaf);
   const old = (directory: string): boolean => existsSync(join(directory, 'main/x86_64/hello-1-r0.apk'));
-  await primary.until('the prune of the inbox', () => !old(leaf.inbox), 60_000);
+  await primary.until('the prune of the inbox', () => !old(leaf.inbox), 240_000);
   assert.ok(old(leaf.public), 'the leaf has a grace of its own');
 
   const recalled = 'main/x86_64/extra-1-r0.apk';
@@ -313,7 +318,7 @@ async function untilThere(primary: Primary, file: string): Promise<void> {
   await primary.until(file, () => arches.every((arch) => existsSync(join(primary.public, 'main', arch, file))));
 }
 
-test('a repository that leaves at the upstream waits at the leaf for a person', { timeout: 120_000 }, async (t) => {
+test('a repository that leaves at the upstream waits at the leaf for a person', { timeout: 600_000 }, async (t) => {
   const { primary, leaf } = await pair(t);
   await upload(primary, '1-r0');
   await untilThere(primary, 'hello-1-r0.apk');
