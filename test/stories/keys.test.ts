@@ -26,9 +26,9 @@ function keyFile(primary: Primary, name: string): string {
 }
 
 /** At once: a daemon that looks meanwhile would read half of it. */
-async function put(file: string, text: string): Promise<void> {
+async function put(file: string, content: string | Buffer): Promise<void> {
   const hidden = join(dirname(file), '.new');
-  await writeFile(hidden, text);
+  await writeFile(hidden, content);
   await rename(hidden, file);
 }
 
