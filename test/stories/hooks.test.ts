@@ -48,7 +48,7 @@ test('a hook is told of a generation, a held and a rejected batch, a mirror that
     // It writes before it ends, and only its end counts.
     await primary.until('the hook to end', async () => (await primary.status()).hooks[0]?.pending === 0);
     const all = await told();
-    assert.equal(all.length, count);
+    assert.equal(all.length, count, JSON.stringify(all, null, 1));
     return all[count - 1] as Told;
   };
   const { at, batch, primary: name, ...published } = await untilTold(1);
