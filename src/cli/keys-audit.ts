@@ -125,6 +125,7 @@ async function auditRepository(
       sourceFd: handle.fd,
       arch,
       keyring,
+      ignoreLinks: true,
       onEntries: (slice) => void entries.push(...slice),
       signal,
     });

@@ -51,6 +51,7 @@ export async function verifyFile(
             arch: archOf(real),
             ...(isIndexFileName(name) ? { fileName: name } : {}),
             keyring,
+            ignoreLinks: true,
             onEntries,
             signal,
           })
@@ -59,6 +60,7 @@ export async function verifyFile(
             entry,
             keyring,
             packageSignatures,
+            ignoreLinks: true,
             inflate: true,
             explainSize: true,
             signal,

@@ -98,6 +98,7 @@ async function hashOne(
       entry: row.identity === '' ? null : { ...row, buildTime: null },
       keyring: { keys: [] },
       packageSignatures: 'ignore',
+      ignoreLinks: true,
       inflate: false,
       signal,
     });

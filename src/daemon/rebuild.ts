@@ -186,6 +186,7 @@ async function verifyServed(
       fileName: place.file,
       keyring: keyringOf(keyring(owner.inbox.builder), place.repository, clock.now()),
       acceptEmpty: true,
+      ignoreLinks: true,
       onEntries: (entries) => {
         store.staging.add(candidate, entries);
         onProgress?.();

@@ -170,6 +170,7 @@ async function copyVerified(
     entry: null,
     keyring: { keys: [] },
     packageSignatures: 'ignore',
+    ignoreLinks: true,
     inflate: false,
     signal,
   });

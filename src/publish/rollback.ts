@@ -173,6 +173,7 @@ class Preparation {
       fileName: file,
       keyring: keyringOf(inbox.keyring, repository, this.#deps.clock.now()),
       acceptEmpty: true,
+      ignoreLinks: true,
       onEntries: (entries) => store.staging.add(candidate, entries),
     });
     if (verdict.verdict !== 'accepted' || verdict.index.sha256 !== sha256) {
@@ -266,6 +267,7 @@ class Preparation {
       entry: row.entry,
       keyring: keyringOf(keyring, index.repository, this.#deps.clock.now()),
       packageSignatures: config.packageSignatures,
+      ignoreLinks: destination === undefined,
       inflate: destination !== undefined,
     });
   }

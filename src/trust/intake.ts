@@ -14,6 +14,8 @@ export interface SourceState {
   readonly size: number;
   readonly mtimeSeconds: number;
   readonly fingerprint: string;
+  /** Another one: its attributes were changed, or a hard link to it was made or removed. */
+  readonly ctimeNs: bigint;
 }
 
 export function stateOf(fd: number): SourceState {
@@ -22,7 +24,8 @@ export function stateOf(fd: number): SourceState {
     isFile: stats.isFile(),
     size: Number(stats.size),
     mtimeSeconds: Number(stats.mtimeNs / 1_000_000_000n),
-    fingerprint: [stats.dev, stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join(' '),
+    fingerprint: [stats.dev, stats.ino, stats.size, stats.mtimeNs].join(' '),
+    ctimeNs: stats.ctimeNs,
   };
 }
 

@@ -15,6 +15,8 @@ export interface PassOptions {
   readonly sourceFd: number;
   readonly destination: string | undefined;
   readonly state: SourceState;
+  /** Hard links to the source may come and go meanwhile. */
+  readonly ignoreLinks: boolean;
   /** Told before the destination is made, so that somebody can remove it should this thread die. */
   readonly onCreate: () => void;
   /** Throws once the result is no longer wanted. */
@@ -58,7 +60,9 @@ export class Workbench {
     try {
       const outcome = await readThrough(intake, check);
       const after = stateOf(sourceFd);
-      if (after.fingerprint !== state.fingerprint || (outcome.whole && intake.position !== state.size)) {
+      const isSame =
+        after.fingerprint === state.fingerprint && (options.ignoreLinks || after.ctimeNs === state.ctimeNs);
+      if (!isSame || (outcome.whole && intake.position !== state.size)) {
         await intake.close();
         return reject('CHANGED_WHILE_READING', 'the file changed while it was read');
       }

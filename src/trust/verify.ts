@@ -33,6 +33,11 @@ interface VerifyOptions {
   readonly destination?: string;
   /** As `keyringAt` makes it for the file's repository and the present instant. */
   readonly keyring: Keyring;
+  /**
+   * True for a file in one of our trees, to which the publisher makes and removes hard links: that is no change of it. Otherwise,
+   * as with any change of its attributes, it is CHANGED_WHILE_READING.
+   */
+  readonly ignoreLinks?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -95,7 +100,9 @@ export class Verifier implements AsyncDisposable {
   async verifyIndex(options: VerifyIndexOptions): Promise<IndexVerdict> {
     const { sourceFd, destination, arch, fileName = null, keyring, acceptEmpty = false, signal } = options;
     const id = this.#nextId++;
-    const job: IndexJob = { kind: 'index', id, sourceFd, destination, arch, fileName, keyring, acceptEmpty };
+    const { ignoreLinks = false } = options;
+    const source = { sourceFd, destination, ignoreLinks };
+    const job: IndexJob = { kind: 'index', id, ...source, arch, fileName, keyring, acceptEmpty };
     const outcome = await this.#run(job, options.onEntries, signal);
     if (outcome.verdict !== 'accepted') return outcome;
     if (!('warning' in outcome))
@@ -111,12 +118,14 @@ export class Verifier implements AsyncDisposable {
   /** Verifies a package, against its index entry or alone. Throws as `verifyIndex` does. */
   async verifyPackage(options: VerifyPackageOptions): Promise<PackageVerdict> {
     const { sourceFd, destination, entry, keyring, packageSignatures, inflate, explainSize = false } = options;
+    const { ignoreLinks = false } = options;
     const id = this.#nextId++;
     const job: PackageJob = {
       kind: 'package',
       id,
       sourceFd,
       destination,
+      ignoreLinks,
       entry,
       keyring,
       packageSignatures,

@@ -15,6 +15,7 @@ interface JobBase {
   readonly sourceFd: number;
   readonly destination: string | undefined;
   readonly keyring: Keyring;
+  readonly ignoreLinks: boolean;
 }
 export interface PackageJob extends JobBase {
   readonly kind: 'package';
@@ -128,7 +129,8 @@ function begin(job: Job): PassOptions | Rejection {
   };
   checkWanted();
   const onCreate = (): void => send({ kind: 'creating' });
-  return { sourceFd: job.sourceFd, destination: job.destination, state, checkWanted, onCreate };
+  const { sourceFd, destination, ignoreLinks } = job;
+  return { sourceFd, destination, ignoreLinks, state, checkWanted, onCreate };
 }
 
 /** Sends one slice and waits until the other side wants more. */

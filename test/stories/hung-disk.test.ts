@@ -7,12 +7,12 @@ import { Primary, snapshot } from '../support/primary.ts';
 import { missingProgram } from '../support/sshd.ts';
 
 async function run(...argv: [string, ...string[]]): Promise<string | null> {
-  const result = await exec(argv, { env: childEnvironment(), timeoutMs: 20_000 });
+  const result = await exec(argv, { env: childEnvironment(), timeoutMs: 120_000 });
   return result.code === 0 ? null : `${argv.join(' ')}: ${result.stderr.trim()}`;
 }
 
 test('directory mirrors whose file system hangs delay nobody, and catch up when it answers again', {
-  timeout: 120_000,
+  timeout: 600_000,
 }, async (t) => {
   const missing = missingProgram('mkfs.ext4', 'mount', 'umount', 'fsfreeze');
   if (missing) return t.skip(`${missing} is not installed`);

@@ -13,7 +13,7 @@ async function push(sshd: Sshd, directory: string): Promise<void> {
   // Two indexes of one size made within a second are one to rsync's quick check.
   const result = await exec(['rsync', '-rtc', '-e', ssh, `${directory}/`, `${sshd.user}@127.0.0.1:/`], {
     env: childEnvironment(),
-    timeoutMs: 60_000,
+    timeoutMs: 300_000,
   });
   assert.equal(result.code, 0, result.stderr);
 }

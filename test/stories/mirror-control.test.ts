@@ -15,7 +15,7 @@ async function mirrorOf(primary: Primary, name: string): Promise<Mirror> {
 }
 
 test('a block by hand outlives a restart, and the mirror catches up once it is over; a part is all that a mirror gets', {
-  timeout: 120_000,
+  timeout: 600_000,
 }, async () => {
   await using primary = await Primary.create();
   const at = (name: string): string => join(primary.directory, 'mirrors', name);

@@ -36,7 +36,7 @@ test('mirrors that refuse, hang, lie about their key or are away delay nobody, s
   for (const name of ['good', 'changed', 'hangs', 'refuses']) await mkdir(at(name));
   await using sshd = await startSshd({ good: 'internal-sftp', rrsync: `rrsync -wo ${at('refuses')}` });
   const ssh = (o: { port?: number; key?: string }): string =>
-    `host: 127.0.0.1, port: ${o.port ?? sshd.port}, user: ${sshd.user}, identity: ${sshd.identity('good')}, host_key: "${o.key ?? sshd.hostKeyFingerprint}", timeout: 2s`;
+    `host: 127.0.0.1, port: ${o.port ?? sshd.port}, user: ${sshd.user}, identity: ${sshd.identity('good')}, host_key: "${o.key ?? sshd.hostKeyFingerprint}", timeout: 5s`;
   const wrongKey = 'SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA';
   const mirrors = (mended: boolean): string =>
     [
@@ -64,7 +64,7 @@ test('mirrors that refuse, hang, lie about their key or are away delay nobody, s
     away: /^not_found: /,
   };
   for (const [name, reason] of Object.entries(expected))
-    await primary.until(`the reason of ${name}`, async () => reason.test(await errorOf(name)), 60_000);
+    await primary.until(`the reason of ${name}`, async () => reason.test(await errorOf(name)), 240_000);
   const states = Object.fromEntries((await primary.status()).mirrors.map((m) => [m.name, m.state]));
   assert.equal(states.changed, 'blocked', 'another host key waits for a person');
   assert.equal(states.good, 'in-sync');
@@ -103,7 +103,7 @@ test('a mirror that fills up keeps what it served, the others go on, and it catc
   for (const path of [small, usb]) await mkdir(path);
   const mount = await exec(['mount', '-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', small], {
     env: childEnvironment(),
-    timeoutMs: 10_000,
+    timeoutMs: 120_000,
   });
   if (mount.code !== 0) return t.skip(`a small tmpfs cannot be mounted here: ${mount.stderr.trim()}`);
   try {
@@ -134,7 +134,7 @@ test('a mirror that fills up keeps what it served, the others go on, and it catc
     for (const [path, file] of before) assert.deepEqual(full.get(path), file, `${path} is served as before`);
     const remount = await exec(['mount', '-o', 'remount,size=64m', small], {
       env: childEnvironment(),
-      timeoutMs: 10_000,
+      timeoutMs: 120_000,
     });
     assert.equal(remount.code, 0, remount.stderr);
     await primary.control('push', { mirror: 'small' });
@@ -142,7 +142,7 @@ test('a mirror that fills up keeps what it served, the others go on, and it catc
     const after = await snapshot(small);
     for (const [path, file] of await snapshot(usb)) assert.deepEqual(after.get(path), file, path);
   } finally {
-    await exec(['umount', '-l', small], { env: childEnvironment(), timeoutMs: 10_000 });
+    await exec(['umount', '-l', small], { env: childEnvironment(), timeoutMs: 120_000 });
     await rm(small, { recursive: true, force: true });
   }
 });

@@ -32,7 +32,7 @@ function signedIndex(primary: Primary, stanza: string): Buffer {
   return Buffer.concat([storedGzip([signature]), member]);
 }
 
-test('nothing that an uploader names is shown as it is, wherever it is shown', { timeout: 120_000 }, async (t) => {
+test('nothing that an uploader names is shown as it is, wherever it is shown', { timeout: 600_000 }, async (t) => {
   const primary = await Primary.create({
     repositories: ['*/{arch}'],
     inbox: '    settle: 300ms',
@@ -111,7 +111,7 @@ test('nothing that an uploader names is shown as it is, wherever it is shown', {
     ['check', '--config', join(primary.directory, evil.replaceAll('/', '|'))],
   ]) {
     const { stdout, stderr } = await exec([process.execPath, main, ...args], {
-      timeoutMs: 30_000,
+      timeoutMs: 300_000,
       env: childEnvironment(),
     });
     assert.ok(stdout.length + stderr.length > 0, args[0]);

@@ -90,7 +90,7 @@ async function start(t: TestContext, options: PrimaryOptions = {}): Promise<Worl
 
 const usb = (directory: string): string => `  - name: usb\n    transport: { type: directory, path: ${directory} }\n`;
 
-test('fifty replays of the last fifty indexes are fifty times refused', { timeout: 180_000 }, async (t) => {
+test('fifty replays of the last fifty indexes are fifty times refused', { timeout: 600_000 }, async (t) => {
   const { primary, untilReason } = bound(await start(t, { inbox: '    settle: 50ms' }));
   const repository = primary.repository('main/x86_64');
   const index = join(primary.inbox, 'main/x86_64/APKINDEX.tar.gz');
@@ -122,7 +122,7 @@ test('fifty replays of the last fifty indexes are fifty times refused', { timeou
 });
 
 test('a downgrade is held, previewed, approved by name, published and in the history', {
-  timeout: 60_000,
+  timeout: 600_000,
 }, async (t) => {
   const world = await start(t);
   const { primary } = world;
@@ -196,7 +196,7 @@ test('a downgrade is held, previewed, approved by name, published and in the his
   assert.match(table.out, /^ {2}by alice: firefox 121 crashes \\u\{202e\} \(DOWNGRADE, REBUILT\)$/m);
 });
 
-test('an approval is for one index and what was shown of it', { timeout: 60_000 }, async (t) => {
+test('an approval is for one index and what was shown of it', { timeout: 600_000 }, async (t) => {
   const world = await start(t);
   const { primary } = world;
   const repository = primary.repository('main/x86_64');
@@ -233,7 +233,7 @@ test('an approval is for one index and what was shown of it', { timeout: 60_000 
   assert.deepEqual(newest?.kind === 'decision' && [newest.decision, newest.why], ['rejected', 'enough']);
 });
 
-test('what cannot be verified cannot be approved', { timeout: 60_000 }, async (t) => {
+test('what cannot be verified cannot be approved', { timeout: 600_000 }, async (t) => {
   const world = await start(t, { inbox: `${settle}\n    approval: required` });
   const { primary } = world;
   const repository = primary.repository('main/x86_64');
@@ -252,7 +252,7 @@ test('what cannot be verified cannot be approved', { timeout: 60_000 }, async (t
   await world.untilPublished(held.id);
 });
 
-test('every batch of an inbox may have to wait for a person', { timeout: 60_000 }, async (t) => {
+test('every batch of an inbox may have to wait for a person', { timeout: 600_000 }, async (t) => {
   const world = await start(t, { inbox: `${settle}\n    approval: required` });
   const { primary } = world;
   const repository = primary.repository('main/x86_64');
@@ -270,7 +270,7 @@ test('every batch of an inbox may have to wait for a person', { timeout: 60_000 
   }
 });
 
-test('an index that empties its repository is held, and published once approved', { timeout: 60_000 }, async (t) => {
+test('an index that empties its repository is held, and published once approved', { timeout: 600_000 }, async (t) => {
   const world = await start(t);
   const { primary } = world;
   const repository = primary.repository('main/x86_64');
@@ -291,7 +291,7 @@ test('an index that empties its repository is held, and published once approved'
   assert.ok(existsSync(join(primary.public, 'main/x86_64/a-1-r0.apk')), 'it stays for the grace period');
 });
 
-test('an older index is held, whatever is in it', { timeout: 60_000 }, async (t) => {
+test('an older index is held, whatever is in it', { timeout: 600_000 }, async (t) => {
   const world = await start(t);
   const { primary } = world;
   const repository = primary.repository('main/x86_64');
@@ -309,7 +309,7 @@ test('an older index is held, whatever is in it', { timeout: 60_000 }, async (t)
 });
 
 test('a repository that vanishes is held; approved, it leaves the primary and its mirrors; it may come back', {
-  timeout: 90_000,
+  timeout: 600_000,
 }, async (t) => {
   const world = await start(t, { repositories: ['*/{arch}'] });
   const { primary } = world;
@@ -371,7 +371,7 @@ test('a repository that vanishes is held; approved, it leaves the primary and it
 });
 
 test('staging repositories leave and come back without asking; an absent inbox makes nothing vanish', {
-  timeout: 90_000,
+  timeout: 600_000,
 }, async (t) => {
   const options: PrimaryOptions = {
     inbox: settle,

@@ -32,7 +32,7 @@ function children(parent: number): number[] {
 
 test('a mirror over WebDAV: two batches, indexes last, prune, and a killed rclone', {
   skip,
-  timeout: 180_000,
+  timeout: 600_000,
 }, async () => {
   await using primary = await Primary.create();
   const far = join(primary.directory, 'mirrors/dav');
@@ -42,7 +42,8 @@ test('a mirror over WebDAV: two batches, indexes last, prune, and a killed rclon
   await server.writeConfig(config);
   await primary.configure({
     repositories: ['main/{arch}'],
-    mirrors: `  - name: dav\n    transport: { type: rclone, remote: "dav:repository", config: ${config} }`,
+    // The large file takes some seconds: its rclone can be met while it runs.
+    mirrors: `  - name: dav\n    transport: { type: rclone, remote: "dav:repository", config: ${config} }\n    bandwidth: 8MiB`,
     more: 'publish: { grace: 1s }',
   });
   const repository = primary.repository('main/x86_64');
@@ -100,12 +101,12 @@ test('a mirror over WebDAV: two batches, indexes last, prune, and a killed rclon
   assert.deepEqual([report.corrupt, report.repaired, report.damaged], [2, 2, []], primary.log.slice(-3000));
   const mended = await contents(primary.public);
   for (const [path, content] of served) assert.equal(mended.get(path), content, path);
-  assert.match(primary.log, /"event":"scrub_repaired".*"from":"mirror dav"/);
+  await primary.until('the log to tell', () => /"event":"scrub_repaired".*"from":"mirror dav"/.test(primary.log));
 });
 
 test('a server that is away, one that is frozen and a wrong remote: each its line', {
   skip,
-  timeout: 120_000,
+  timeout: 600_000,
 }, async () => {
   await using primary = await Primary.create();
   const far = join(primary.directory, 'mirrors/dav');
@@ -114,7 +115,7 @@ test('a server that is away, one that is frozen and a wrong remote: each its lin
   const config = join(primary.directory, 'rclone.conf');
   await server.writeConfig(config);
   const mirror = (name: string, remote: string): string =>
-    `  - { name: ${name}, transport: { type: rclone, remote: "${remote}", config: ${config}, timeout: 2s } }`;
+    `  - { name: ${name}, transport: { type: rclone, remote: "${remote}", config: ${config}, timeout: 5s } }`;
   await primary.configure({
     mirrors: [mirror('dav', 'dav:'), mirror('typo', 'dva:'), mirror('nowhere', 'dav:no/such')].join('\n'),
   });
@@ -126,7 +127,7 @@ test('a server that is away, one that is frozen and a wrong remote: each its lin
   await primary.start();
   await repository.write(primary.inbox);
   const says = async (name: string, pattern: RegExp): Promise<void> =>
-    primary.until(`${name}: ${pattern.source}`, async () => pattern.test(await errorOf(name)), 60_000);
+    primary.until(`${name}: ${pattern.source}`, async () => pattern.test(await errorOf(name)), 240_000);
   await says('dav', /^refused: rclone ended with 1: nothing listens there/);
   await says('typo', /^local: rclone ended with 1: the configuration of rclone has no remote of that name/);
   await server.start();

@@ -10,7 +10,7 @@ const main = resolve(import.meta.dirname, '../../src/main.ts');
 const size = { contentBytes: 500, seed: 1 };
 
 test('a recall says which packages need what goes, escaped; an index that cannot be read does not stop it', {
-  timeout: 60_000,
+  timeout: 600_000,
 }, async (t) => {
   const primary = await Primary.create({
     inbox: '    settle: 200ms',
@@ -45,6 +45,7 @@ test('a recall says which packages need what goes, escaped; an index that cannot
       existsSync(join(primary.public, path)),
     ),
   );
+  await primary.until('both to be on record', async () => (await primary.status()).repositories.length === 2);
 
   const dry = await recall('libfoo', '--dry-run');
   assert.equal(dry.code, 0);

@@ -31,9 +31,10 @@ async function create(mirrors: readonly string[]): Promise<Primary> {
 }
 
 test('a push in hand survives a reload that changes everything around it, and each change is applied', {
-  timeout: 60_000,
+  timeout: 600_000,
 }, async () => {
   await using primary = await create(['slow', 'changed', 'gone', 'new']);
+  // Ten seconds: what a slow machine needs for the reload must fit in.
   const slow = mirror(primary, 'slow', ', bandwidth: 64KiB');
   const first = { inbox: '    settle: 200ms' };
   await primary.configure({
@@ -43,7 +44,7 @@ test('a push in hand survives a reload that changes everything around it, and ea
   });
   await primary.start();
   const repository = primary.repository('main/x86_64');
-  repository.set({ name: 'a', version: '1-r0', contentBytes: 250_000, seed: 1 });
+  repository.set({ name: 'a', version: '1-r0', contentBytes: 600_000, seed: 1 });
   await repository.write(primary.inbox);
   await primary.untilInSync('changed', 1);
   await primary.untilInSync('gone', 1);
@@ -116,24 +117,25 @@ test('a push in hand survives a reload that changes everything around it, and ea
   await primary.untilBatch('held');
   await primary.until('the hook', () => events(primary, 'hook_ended').length === 1);
   await readFile(marker);
-  assert.ok(events(primary, 'inbox_looked').length > 0);
+  await primary.until('the log to tell more', () => events(primary, 'inbox_looked').length > 0);
   const [batch] = (await primary.status()).batches.filter(({ state }) => state === 'held');
   await primary.control('approve', { batch: batch?.id, who: 'ops', why: '' });
   await primary.untilInSync('new', 2);
-  assert.equal((await stateOf('changed'))?.waits_for, 'quiet');
+  await primary.until('the window to count', async () => (await stateOf('changed'))?.waits_for === 'quiet');
   assert.equal(await primary.stop(), 0);
 });
 
 test('a bad file or an unusable key keeps the old configuration, and log, metric, status and page say so', {
-  timeout: 60_000,
+  timeout: 600_000,
 }, async () => {
   await using primary = await create(['one']);
   const good: PrimaryOptions = { mirrors: mirror(primary, 'one') };
   await primary.configure(good);
+  const startedAt = Date.now() / 1000;
   await primary.start();
   const loadedAt = (await primary.status()).config?.loaded_at;
   const succeededAt = await metric(primary, 'lockstep_config_last_reload_success_timestamp_seconds');
-  assert.ok(Math.abs(succeededAt - Date.now() / 1000) < 60);
+  assert.ok(succeededAt >= Math.floor(startedAt) && succeededAt <= Date.now() / 1000, String(succeededAt));
   const key = join(primary.directory, 'keys/second.rsa.pub');
   const bad: readonly (readonly [string, () => Promise<void>, RegExp])[] = [
     [
@@ -176,12 +178,12 @@ test('a bad file or an unusable key keeps the old configuration, and log, metric
   const page = await askDaemon(primary.socket, '/');
   assert.match((page.body as { message: string }).message, /the reload .* was refused; in use is the configuration/);
   const told = await exec([process.execPath, 'src/main.ts', 'reload', '--config', primary.configFile], {
-    timeoutMs: 20_000,
+    timeoutMs: 300_000,
   });
   assert.deepEqual([told.code, told.stdout], [78, '']);
   assert.match(told.stderr, /identity: .*cannot be read/);
   const shown = await exec([process.execPath, 'src/main.ts', 'status', '--config', primary.configFile], {
-    timeoutMs: 20_000,
+    timeoutMs: 300_000,
   });
   assert.match(shown.stdout, /was refused; in use is the configuration that was read .*\n {2}.*identity: /);
 
@@ -193,7 +195,7 @@ test('a bad file or an unusable key keeps the old configuration, and log, metric
 });
 
 test('a reload while the state cannot be written does what it can, and the rest when it can', {
-  timeout: 60_000,
+  timeout: 600_000,
 }, async (t) => {
   await using primary = await create(['old', 'new', 'later']);
   const state = join(primary.directory, 'state');
@@ -225,7 +227,9 @@ test('a reload while the state cannot be written does what it can, and the rest 
     await primary.untilInSync('new', 1);
     await primary.untilInSync('later', 1);
     await primary.until('the hooks', async () => (await primary.status()).hooks.length === 1);
-    assert.deepEqual((await primary.status()).config?.problems, []);
+    const problems = async () => (await primary.status()).config?.problems.length;
+    await primary.until('nothing to be left', async () => (await problems()) === 0);
+    await primary.until('the log to tell of both', () => events(primary, 'reload_finished').length === 2);
     assert.deepEqual(
       events(primary, 'reload_finished').map(({ what }) => what),
       ['mirrors', 'hooks'],

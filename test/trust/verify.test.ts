@@ -5,11 +5,13 @@ import {
   appendFileSync,
   constants,
   existsSync,
+  linkSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   statSync,
   truncateSync,
+  unlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -200,6 +202,28 @@ test('an index that changes while it is read is refused', async (t) => {
   const onEntries = (): void => utimesSync(path, 1, 1);
   const verdict = await verifier.verifyIndex({ sourceFd: file.fd, arch: null, keyring, onEntries });
   assert.equal(word(verdict), 'CHANGED_WHILE_READING');
+});
+
+test('a hard link that is made while an index is read counts as a change only where nobody but its writer may touch it', async (t) => {
+  const path = join(temporaryDirectory(t), 'index');
+  writeFileSync(path, makeIndex([makePackage(spec, null).entry], key));
+  await using verifier = new Verifier({ workers: 1 });
+  for (const [ignoreLinks, expected] of [
+    [false, 'CHANGED_WHILE_READING'],
+    [true, 'accept'],
+  ] as const) {
+    await using file = await open(path);
+    const before = statSync(path, { bigint: true }).ctimeNs;
+    const onEntries = (): void => {
+      // The clock of the file system goes in steps: until it has moved nothing is to be seen.
+      while (statSync(path, { bigint: true }).ctimeNs === before) {
+        linkSync(path, `${path}.link`);
+        unlinkSync(`${path}.link`);
+      }
+    };
+    const verdict = await verifier.verifyIndex({ sourceFd: file.fd, arch: null, keyring, ignoreLinks, onEntries });
+    assert.equal(word(verdict), expected);
+  }
 });
 
 test('a full disk is an error that says so, leaves no copy, and the next job goes well', async (t) => {
