@@ -89,14 +89,14 @@ const table: readonly (readonly [what: string, said: readonly Buffer[], code: nu
 ];
 
 for (const [what, said, code, words] of table) {
-  test(`an other end that says ${what}`, { timeout: 10_000 }, async (t) => {
+  test(`an other end that says ${what}`, { timeout: 120_000 }, async (t) => {
     const result = await send(sayServer(said, 0).remote, makeSource(t));
     assert.equal(result.code, code);
     assert.match(result.said, words);
   });
 }
 
-test('what has broken off is not waited for, whatever it goes on to say', { timeout: 20_000 }, async (t) => {
+test('what has broken off is not waited for, whatever it goes on to say', { timeout: 120_000 }, async (t) => {
   const server = sayServer([Buffer.from('Welcome to the mirror\n')]);
   const timer = setInterval(() => server.say(Buffer.alloc(60_000, 'x')), 1);
   t.after(() => clearInterval(timer));
@@ -132,7 +132,7 @@ test('messages without an end are kept by their last 16 KiB, and escapes in them
   assert.ok(result.said.length < 17_000, `${result.said.length} characters`);
 });
 
-test('a real run that is cut after any byte ends at once, and as a failure', { timeout: 60_000 }, async (t) => {
+test('a real run that is cut after any byte ends at once, and as a failure', { timeout: 300_000 }, async (t) => {
   if (missingProgram('rsync')) return t.skip('rsync is absent');
   const source = makeSource(t);
   const root = makeSource(t);
