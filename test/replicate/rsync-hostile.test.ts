@@ -104,6 +104,14 @@ test('what has broken off is not waited for, whatever it goes on to say', { time
   assert.equal(result.code, 2);
 });
 
+test('what it has said before it shut its channel is told, though we had not said a word', async (t) => {
+  const { remote } = sayServer([Buffer.from('Welcome to the mirror\n')], 0);
+  remote.stream.end();
+  const result = await send(remote, makeSource(t));
+  assert.equal(result.code, 2);
+  assert.match(result.said, /is your shell clean\?/);
+});
+
 test('sums beyond our file are not kept, however many are said', async () => {
   const count = 100_000;
   let said = data(first, transfer, sums(count, 700, 16, 0)).subarray(4);
