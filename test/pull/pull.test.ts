@@ -143,10 +143,10 @@ test(
     await using world = await World.create();
     await world.trees.publish(names(0, 30));
     assert.equal((await world.pull()).code, 0);
-    const until = performance.now() + 8_000;
+    const endsAt = performance.now() + 8_000;
     let [reads, killed] = [0, 0];
     // On a busy machine a pull takes longer: then fewer of them are killed in that time.
-    const running = (): boolean => performance.now() < until || killed <= 3 || reads < 5000;
+    const running = (): boolean => performance.now() < endsAt || killed <= 3 || reads < 5000;
     const publishing = (async () => {
       for (let n = 1; running(); n++) {
         // What leaves stays for a while, as in the grace period: a reader goes through one index in far less.
