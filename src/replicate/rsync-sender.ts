@@ -154,16 +154,22 @@ class Sender {
 
   async #greet(): Promise<{ version: number; seed: number }> {
     // All that the other side has to know first, before it has said a word: what it may answer changes none of it.
-    await this.#output.write([int32(protocolVersion), ...frame(message.data, fileList(this.#delivery.list))]);
+    const first = [int32(protocolVersion), ...frame(message.data, fileList(this.#delivery.list))];
+    // One that has shut its channel by then may have said why.
+    const shut = await this.#output.write(first).then(
+      () => null,
+      (error: unknown) => error as Error,
+    );
     const version = (await this.#reader.read(4)).readInt32LE(0);
     // In the words of rsync, which whoever looks for them will find.
     if (version < 1 || version > newestProtocol)
       throw new RunEnded(protocolError, 'says no protocol version -- is your shell clean?');
     if (version < oldestProtocol)
       throw new RunEnded(protocolError, `speaks version ${version} of the protocol, from before rsync 3.0`);
+    if (shut !== null) throw shut;
     // Flags of what both can: nothing that matters to a sender.
-    const [first] = (await this.#reader.read(1)) as unknown as [number];
-    await this.#reader.read(varintExtra(first));
+    const [flags] = (await this.#reader.read(1)) as unknown as [number];
+    await this.#reader.read(varintExtra(flags));
     const seed = (await this.#reader.read(4)).readInt32LE(0);
     this.#hasBegun = true;
     this.#reader.startFrames();

@@ -3,6 +3,7 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Readable, Writable } from 'node:stream';
 import type { Again, Opened, Order } from './driver.ts';
 import type { Report } from './scenes.ts';
@@ -12,7 +13,7 @@ export interface Died {
   readonly died: string;
 }
 
-const answerMs = 30_000;
+const answerMs = 180_000;
 
 export class DriverProcess {
   readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
@@ -39,6 +40,15 @@ export class DriverProcess {
   /** How many descriptors it has open. */
   countDescriptors(): number {
     return readdirSync(`/proc/${this.pid}/fd`).length;
+  }
+
+  /** How many more descriptors than `before` stay open: what is being closed gets the time for it. */
+  async untilClosed(before: number): Promise<number> {
+    for (let tries = 0; ; tries++) {
+      const more = this.countDescriptors() - before;
+      if (more <= 0 || tries === 100) return more;
+      await sleep(20);
+    }
   }
 
   get isAlive(): boolean {

@@ -108,7 +108,7 @@ export class FaultHarness implements AsyncDisposable {
       if (died) violations.push(`crashed: ${gone.died}`);
       else {
         violations.push(...judgeWords(point, gone));
-        const leaked = driver.process.countDescriptors() - descriptors;
+        const leaked = await driver.process.untilClosed(descriptors);
         if (leaked > 0 && point.call !== 'close') violations.push(`${leaked} descriptors leaked`);
       }
     }

@@ -35,7 +35,7 @@ const samples: readonly { scene: SceneName; fault: Fault; always?: (point: Point
 
 test('killed or failing at a system call, the old state or the new one is served, and the next start finishes the work', {
   skip,
-  timeout: 240_000,
+  timeout: 1_200_000,
 }, async (t) => {
   await using harness = await FaultHarness.create();
   const next = random(seed);
@@ -59,7 +59,7 @@ test('killed or failing at a system call, the old state or the new one is served
 });
 
 for (const variant of variants) {
-  test(`teeth: ${variant.name}: found out`, { skip, timeout: 120_000 }, async () => {
+  test(`teeth: ${variant.name}: found out`, { skip, timeout: 600_000 }, async () => {
     assert.notDeepEqual(await findBroken(variant), []);
   });
 }

@@ -26,7 +26,20 @@ export function makeImage(path: string, kind: Kind, bytes = kinds[kind].bytes): 
 /** Mounts it until disposed. Throws what mount(8) says of one that cannot be. */
 export function mounted(image: string, kind: Kind, at: string): Disposable {
   run('mount', '-o', `loop,${kinds[kind].options}`, image, at);
-  return { [Symbol.dispose]: () => run('umount', at) };
+  return { [Symbol.dispose]: () => unmount(at) };
+}
+
+/** The loop device of what was mounted in it, and a process that was killed, let it go a little later. */
+function unmount(at: string): void {
+  for (let left = 300; ; left--) {
+    try {
+      run('umount', at);
+      return;
+    } catch (error) {
+      if (left === 0) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+    }
+  }
 }
 
 /** Copies what has reached the block device, at one instant: both lie on a file system with reflinks. */

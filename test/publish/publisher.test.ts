@@ -315,7 +315,7 @@ test('a disk that fills up while links are made: nothing is recorded, and the ne
   t.after(async () => {
     await world.publisher.stop();
     world[Symbol.dispose]();
-    spawnSync('umount', [root]);
+    spawnSync('umount', ['-l', root]);
     rmSync(directory, { recursive: true });
   });
   await world.publisher.recover();

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { childEnvironment, exec, type ExecResult } from '../../src/system/exec.ts';
 import { snapshot } from '../support/primary.ts';
 import { type Rsyncd, startRsyncd } from '../support/rsyncd.ts';
-import { missingProgram } from '../support/sshd.ts';
+import { findProgram, missingProgram } from '../support/sshd.ts';
 import { packageBody, readIndex, Trees } from '../support/trees.ts';
 
 const script = resolve(import.meta.dirname, '../../config/pull/lockstep-pull');
@@ -50,12 +50,32 @@ class World implements AsyncDisposable {
   }
 
   pull(...args: readonly string[]): Promise<ExecResult> {
-    return exec([script, '--config', this.config, ...args], { env: childEnvironment(), timeoutMs: 60_000 });
+    return exec([script, '--config', this.config, ...args], { env: childEnvironment(), timeoutMs: 300_000 });
   }
 
   /** The script as a process group of its own, to be killed. */
   start(): ChildProcess {
     return spawn(script, ['--config', this.config, '--foreground'], { detached: true, stdio: 'ignore' });
+  }
+
+  /** Makes pulls slow enough to be held, by a configuration that notes the process of each rsync. */
+  async slowDown(): Promise<void> {
+    const bin = join(this.directory, 'bin');
+    await mkdir(bin);
+    const notes = join(this.directory, 'rsyncs');
+    const wrapper = `#!/bin/sh\necho $$ >> ${notes}\nexec ${findProgram('rsync')} "$@"\n`;
+    await writeFile(join(bin, 'rsync'), wrapper, { mode: 0o755 });
+    // Each file is 2 to 3 kB: the pull takes some seconds.
+    await this.configure('BWLIMIT=100', `PATH=${bin}:$PATH`);
+  }
+
+  /** Stops a slow pull where it has begun to fetch: from then on one tree is its own. Returns what lets it go on. */
+  async hold(): Promise<() => void> {
+    const staged = join(this.mirror, '.lockstep-pull/new/main');
+    await until('the pull does not begin', async () => (await readdir(staged).catch(() => [])).length > 0);
+    const [pid] = (await readFile(join(this.directory, 'rsyncs'), 'utf8')).split('\n').map(Number) as [number];
+    process.kill(pid, 'SIGSTOP');
+    return () => void process.kill(pid, 'SIGCONT');
   }
 
   async assertInStep(): Promise<void> {
@@ -84,6 +104,11 @@ async function readAsUser(mirror: string): Promise<number> {
     }
   }
   return reads;
+}
+
+async function until(otherwise: string, holds: () => Promise<boolean>): Promise<void> {
+  for (const deadline = performance.now() + 120_000; !(await holds()); await sleep(10))
+    assert.ok(performance.now() < deadline, otherwise);
 }
 
 const names = (from: number, to: number): string[] =>
@@ -118,10 +143,10 @@ test(
     await using world = await World.create();
     await world.trees.publish(names(0, 30));
     assert.equal((await world.pull()).code, 0);
-    const until = performance.now() + 8_000;
+    const endsAt = performance.now() + 8_000;
     let [reads, killed] = [0, 0];
     // On a busy machine a pull takes longer: then fewer of them are killed in that time.
-    const running = (): boolean => performance.now() < until || killed <= 3 || reads < 5000;
+    const running = (): boolean => performance.now() < endsAt || killed <= 3 || reads < 5000;
     const publishing = (async () => {
       for (let n = 1; running(); n++) {
         // What leaves stays for a while, as in the grace period: a reader goes through one index in far less.
@@ -163,11 +188,11 @@ test(
 test('a slow pull gets one generation although the link moves on under it', options, async () => {
   await using world = await World.create();
   await world.trees.publish(names(0, 60));
-  // Each file is 2 to 3 kB: the pull takes some seconds.
-  await world.configure('BWLIMIT=100');
+  await world.slowDown();
   const pulling = world.pull();
-  await sleep(700);
+  const goOn = await world.hold();
   await world.trees.publish(names(30, 90), names(0, 30));
+  goOn();
   const { code, stdout } = await pulling;
   assert.equal(code, 0);
   assert.match(stdout, /generation 1\n.*the primary has gone on/s);
@@ -184,22 +209,29 @@ test(
   async () => {
     await using world = await World.create();
     await world.trees.publish(names(0, 60));
-    await world.configure('BWLIMIT=100');
+    await world.slowDown();
     const env = childEnvironment({ SSH_ORIGINAL_COMMAND: 'rm -rf / ; lockstep-pull' });
-    const ask = (): Promise<ExecResult> => exec([script, '--config', world.config], { env, timeoutMs: 5000 });
+    const ask = (): Promise<ExecResult> => exec([script, '--config', world.config], { env, timeoutMs: 60_000 });
     const first = await ask();
     assert.deepEqual([first.code, first.stdout], [0, 'started\n']);
-    await sleep(500);
+    const goOn = await world.hold();
     await world.trees.publish(names(0, 61));
     assert.equal((await world.pull()).code, 75, 'another run is at work');
     assert.equal((await ask()).code, 0);
+    const refused = async (): Promise<boolean> =>
+      (await readFile(join(world.directory, 'log'), 'utf8')).includes('another run is at work');
+    await until('the second one is not taken along', refused);
+    goOn();
     const generation = async (): Promise<number> =>
       (await readIndex(join(world.mirror, 'main/x86_64/APKINDEX.tar.gz')).catch(() => ({ generation: 0 }))).generation;
-    for (let tries = 0; tries < 300 && (await generation()) < 2; tries++) await sleep(50);
-    assert.equal(await generation(), 2);
-    await world.configure();
-    for (let tries = 0; tries < 100 && (await world.pull()).code === 75; tries++) await sleep(50);
+    await until('the second generation does not come', async () => (await generation()) === 2);
+    // Another pull would only be taken along: this looks whether it has ended.
+    const lock = ['flock', '-n', join(world.mirror, '.lockstep-pull/lock'), 'true'] as const;
+    const ended = async (): Promise<boolean> =>
+      (await exec([...lock], { env: childEnvironment(), timeoutMs: 60_000 })).code === 0;
+    await until('the run does not end', ended);
     await world.assertInStep();
+    assert.equal((await world.pull()).code, 0);
   },
 );
 

@@ -25,7 +25,7 @@ for (const kind of kinds.filter(
   ({ name }) => name === 'directory' || name === 'rsync to rrsync' || name === 'sftp to sshd',
 )) {
   test(`${kind.name}: a large file whose size and time are right is compared when they prove nothing`, {
-    timeout: 60_000,
+    timeout: 300_000,
   }, async (t) => {
     if (kind.missing !== undefined) return t.skip(kind.missing);
     const source = mkdtempSync(join(tmpdir(), 'lockstepd-anew-'));

@@ -62,7 +62,7 @@ async function cutAfterPuts(base: string, kind: Kind, type: 'rsync' | 'sftp', fs
 for (const type of ['rsync', 'sftp'] as const)
   for (const kind of ['ext4', 'xfs'] as const)
     test(`${type} on ${kind}: what was put survives a power cut in the next instant, and does not without syncs`, {
-      timeout: 120_000,
+      timeout: 600_000,
     }, async (t) => {
       if (!loops) return t.skip(missing === undefined ? 'needs root and loop devices' : `${missing} is absent`);
       for (const fsync of [true, false]) {

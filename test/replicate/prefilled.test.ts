@@ -65,7 +65,7 @@ const bounds: Readonly<Record<string, readonly [same: number, other: number]>> =
 
 for (const kind of kinds) {
   test(`${kind.name}: a mirror that another tool has filled is brought in without sending what it holds`, {
-    timeout: 60_000,
+    timeout: 300_000,
   }, async (t) => {
     if (kind.missing !== undefined) {
       t.skip(kind.missing);

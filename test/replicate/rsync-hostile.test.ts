@@ -90,19 +90,27 @@ const table: readonly (readonly [what: string, said: readonly Buffer[], code: nu
 ];
 
 for (const [what, said, code, words] of table) {
-  test(`an other end that says ${what}`, { timeout: 10_000 }, async (t) => {
+  test(`an other end that says ${what}`, { timeout: 120_000 }, async (t) => {
     const result = await send(sayServer(said, 0).remote, makeSource(t));
     assert.equal(result.code, code);
     assert.match(result.said, words);
   });
 }
 
-test('what has broken off is not waited for, whatever it goes on to say', { timeout: 20_000 }, async (t) => {
+test('what has broken off is not waited for, whatever it goes on to say', { timeout: 120_000 }, async (t) => {
   const server = sayServer([Buffer.from('Welcome to the mirror\n')]);
   const timer = setInterval(() => server.say(Buffer.alloc(60_000, 'x')), 1);
   t.after(() => clearInterval(timer));
   const result = await send(server.remote, makeSource(t));
   assert.equal(result.code, 2);
+});
+
+test('what it has said before it shut its channel is told, though we had not said a word', async (t) => {
+  const { remote } = sayServer([Buffer.from('Welcome to the mirror\n')], 0);
+  remote.stream.end();
+  const result = await send(remote, makeSource(t));
+  assert.equal(result.code, 2);
+  assert.match(result.said, /is your shell clean\?/);
 });
 
 test('sums beyond our file are not kept, however many are said', async () => {
@@ -133,7 +141,7 @@ test('messages without an end are kept by their last 16 KiB, and escapes in them
   assert.ok(result.said.length < 17_000, `${result.said.length} characters`);
 });
 
-test('a real run that is cut after any byte ends at once, and as a failure', { timeout: 60_000 }, async (t) => {
+test('a real run that is cut after any byte ends at once, and as a failure', { timeout: 300_000 }, async (t) => {
   if (missingProgram('rsync')) return t.skip('rsync is absent');
   const source = makeSource(t);
   const root = makeSource(t);

@@ -42,7 +42,7 @@ test('what the other side leaves as it is keeps the next wave back, without an e
 
 test('packages that fail when they have been sent end the run, not its patience', {
   skip,
-  timeout: 20_000,
+  timeout: 120_000,
 }, async (t) => {
   const world = makeWorld(t);
   writeFileSync(join(world.root, 'APKINDEX.tar.gz'), 'old');

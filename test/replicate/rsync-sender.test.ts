@@ -59,7 +59,11 @@ test('no index lies there before the gate opens, and the packages do', { skip },
   const [index, one] = [world.add('r/APKINDEX.tar.gz', 'new'), world.add('r/p.apk', 'package')];
   const gate = Promise.withResolvers<void>();
   const sending = world.send([[one], [index]], { gate: gate.promise });
-  await sleep(500);
+  for (let tries = 0; !existsSync(join(world.root, 'r/p.apk')); tries++) {
+    assert.ok(tries < 6000, 'the package does not come');
+    await sleep(10);
+  }
+  await sleep(300);
   assert.deepEqual(readdirSync(join(world.root, 'r')), ['p.apk']);
   gate.resolve();
   assertGood(await sending);

@@ -14,7 +14,7 @@ import { findProgram, makeKeyFile, missingProgram, startSshd } from '../support/
 
 const never = new AbortController().signal;
 
-async function reasonOf(config: TransportConfig, deadlineMs = 20_000): Promise<string> {
+async function reasonOf(config: TransportConfig, deadlineMs = 120_000): Promise<string> {
   try {
     return (await tryMirror(config, { clock: systemClock, signal: never, deadlineMs })).worked;
   } catch (error) {
@@ -35,7 +35,7 @@ test('a directory is tried without a change; one that is missing or a file is to
 
 test('a file system that does not answer is left to a child, which is ended', async (t) => {
   const directory = temporaryDirectory(t);
-  await writeFile(join(directory, 'stat'), '#!/bin/sh\nexec sleep 60\n');
+  await writeFile(join(directory, 'stat'), '#!/bin/sh\nexec sleep 600\n');
   await chmod(join(directory, 'stat'), 0o755);
   const path = process.env.PATH;
   process.env.PATH = `${directory}:${path}`;
@@ -108,7 +108,7 @@ test('a lock of rrsync that is held for a moment is waited for, one that stays i
     deadlineMs: 60_000,
     fsync: 'always',
   };
-  const other = spawn('flock', ['--no-fork', '-x', mirror, 'sh', '-c', 'echo held; exec sleep 60'], {
+  const other = spawn('flock', ['--no-fork', '-x', mirror, 'sh', '-c', 'echo held; exec sleep 600'], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   t.after(() => other.kill());
@@ -126,7 +126,7 @@ test('a lock of rrsync that is held for a moment is waited for, one that stays i
       },
     };
     try {
-      return `${(await tryMirror(config, { clock, signal: never, deadlineMs: 30_000 })).worked}, ${pauses}`;
+      return `${(await tryMirror(config, { clock, signal: never, deadlineMs: 120_000 })).worked}, ${pauses}`;
     } catch (error) {
       assert.ok(error instanceof TransportError, String(error));
       return `${error.reason}, ${pauses}`;

@@ -65,7 +65,9 @@ export function farTransport(mirror: FarMirror, deps: FarDeps): Transport {
   return {
     list: (directory, options) =>
       call(options, {}, async (link) => {
-        if (directory !== '.') mirror.isTampered = false;
+        // A comparison begins; whoever only looks for what a push has left behind learns nothing of what is gone.
+        const compares = directory !== '.' && primary.store.mirrors.get(mirror.name).confirmed === null;
+        if (compares) mirror.isTampered = false;
         const found = new Map(mirror.directories.get(directory));
         await link.pause(rttMs);
         return found;

@@ -29,19 +29,23 @@ export class Findings {
   readonly backwards: string[] = [];
 }
 
-/** Reads one place again and again until aborted. `numberOf`: the upload that an index belongs to, undefined for an unknown one. */
+/**
+ * Reads one place again and again until aborted. `numberOf`: the upload that an index belongs to, undefined for an unknown one.
+ * A look of `graceMs` or longer proves nothing: packages of an index that was replaced stay no longer.
+ */
 export async function readForEver(
   { name, directory }: Place,
   findings: Findings,
   numberOf: (sha256: string) => number | undefined,
-  signal: AbortSignal,
+  { graceMs, signal }: { readonly graceMs: number; readonly signal: AbortSignal },
 ): Promise<void> {
   findings.reads[name] = 0;
   let newest = 0;
   while (!signal.aborted) {
+    const beganAt = performance.now();
     const look = await readOnce(directory);
     findings.reads[name] += look.reads;
-    if (look.torn !== null) findings.torn.push(`${name}: ${look.torn}`);
+    if (look.torn !== null && performance.now() - beganAt < graceMs) findings.torn.push(`${name}: ${look.torn}`);
     if (look.index !== null) {
       const number = numberOf(look.index);
       if (number === undefined) findings.torn.push(`${name}: an index that was never uploaded`);

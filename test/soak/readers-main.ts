@@ -20,7 +20,7 @@ const report = await soak({
   quietSeconds: seconds / 3,
   batchEveryMs: 3000,
   killEveryMs: 20_000,
-  grace: '20s',
+  graceSeconds: 20,
   env: unitEnvironment,
 });
 print(report);

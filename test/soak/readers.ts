@@ -16,8 +16,8 @@ export interface SoakOptions {
   readonly quietSeconds: number;
   readonly batchEveryMs: number;
   readonly killEveryMs: number;
-  /** How long packages of older indexes stay, as the configuration says it. */
-  readonly grace: string;
+  /** How long packages of older indexes stay. */
+  readonly graceSeconds: number;
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -47,7 +47,7 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
   await primary.configure({
     inbox,
     mirrors: fleet.yaml,
-    more: `publish: { grace: ${options.grace}, keep_trees_for: 0s, max_trees: 3 }\nguards: { downgrade: allow, rebuilt: allow }`,
+    more: `publish: { grace: ${options.graceSeconds}s, keep_trees_for: 0s, max_trees: 3 }\nguards: { downgrade: allow, rebuilt: allow }`,
   });
   const places = [['public', primary.public] as const, ...fleet.directories].map(
     ([name, directory]): Place => ({ name, directory: join(directory, repositoryPath) }),
@@ -56,10 +56,12 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
   await run.begin();
   const findings = new Findings();
   const stop = new AbortController();
-  const readers = places.map((place) => readForEver(place, findings, (sha256) => run.uploads.get(sha256), stop.signal));
+  const reading = { graceMs: options.graceSeconds * 1000, signal: stop.signal };
+  const readers = places.map((place) => readForEver(place, findings, (sha256) => run.uploads.get(sha256), reading));
   try {
     await run.untilOver();
-    const lost = await untilEverywhere(places, run.repository, 60_000);
+    const lost = await untilEverywhere(places, run.repository, 120_000);
+    await untilRead(findings, 60_000);
     const { batches, kills, pruned, samples, state } = run;
     const { reads, torn, backwards } = findings;
     return { reads, torn, backwards, batches, kills, pruned, lost, missing: fleet.missing, samples, state };
@@ -179,6 +181,12 @@ async function untilEverywhere(
   const deadline = performance.now() + timeoutMs;
   while (behind().length > 0 && performance.now() < deadline) await sleep(100);
   return behind();
+}
+
+/** What has come in the last moment is read too. */
+async function untilRead({ reads }: Findings, timeoutMs: number): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  while (Object.values(reads).includes(0) && performance.now() < deadline) await sleep(50);
 }
 
 function isThere(directory: string, index: Buffer): boolean {

@@ -10,10 +10,10 @@ import { exec } from '../../src/system/exec.ts';
 import { type Log, silentLog } from '../../src/system/log.ts';
 import { createNotifier } from '../../src/system/notify.ts';
 
-/** Prints each datagram as one line; the barrier of systemd-notify ends when its descriptor is dropped. Ends after 60 s. */
+/** Prints each datagram as one line; the barrier of systemd-notify ends when its descriptor is dropped. Ends after ten minutes. */
 const receiver = `
 import signal, socket, sys
-signal.alarm(60)
+signal.alarm(600)
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 s.bind(sys.argv[1])
 print("bound", flush=True)

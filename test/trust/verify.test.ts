@@ -248,7 +248,7 @@ test('a full disk is an error that says so, leaves no copy, and the next job goe
     );
     assert.deepEqual(readdirSync(small), []);
   } finally {
-    tool('umount', small);
+    tool('umount', '-l', small);
   }
   assert.equal(
     word(await verifyPackageAt(verifier, path, { keyring, destination: join(directory, 'copy') })),
