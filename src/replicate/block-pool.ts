@@ -10,22 +10,31 @@ export class BlockPool {
   readonly #fullLength: number;
   readonly #spare: WriteBlock[] = [];
   #free = maxBytes;
-  #waiting: { readonly length: number; readonly go: () => void }[] = [];
+  /** The first file's first. */
+  #waiting: { readonly file: number; readonly length: number; readonly go: () => void }[] = [];
 
   constructor(fullLength: number) {
     this.#fullLength = fullLength;
   }
 
-  /** A block for the next of `left` bytes, as soon as there is room. */
-  async take(left: number, signal: AbortSignal): Promise<WriteBlock> {
+  /**
+   * A block for the next of `left` bytes of a file, as soon as there is room. Files with a low number come first, so that the mirror
+   * syncs one while the next is on its way, and not all of them at the end.
+   */
+  async take(file: number, left: number, signal: AbortSignal): Promise<WriteBlock> {
     const length = Math.min(left, this.#fullLength);
     if (this.#waiting.length > 0 || this.#free < length) {
-      await abortable(new Promise<void>((go) => this.#waiting.push({ length, go })), signal);
+      await abortable(new Promise<void>((go) => this.#wait({ file, length, go })), signal);
     } else {
       this.#free -= length;
     }
     const spare = length === this.#fullLength ? this.#spare.pop() : undefined;
     return spare ?? createWriteBlock(length);
+  }
+
+  #wait(one: { readonly file: number; readonly length: number; readonly go: () => void }): void {
+    const behind = this.#waiting.findIndex(({ file }) => file > one.file);
+    this.#waiting.splice(behind < 0 ? this.#waiting.length : behind, 0, one);
   }
 
   /** Takes the memory of a block back: its data has left. */

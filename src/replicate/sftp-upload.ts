@@ -55,7 +55,7 @@ export async function uploadFiles(upload: Upload): Promise<void> {
     for (let one = files[next++]; one && !stop.aborted; one = files[next++]) {
       // The one that is renamed last, as a rule, is synced behind the renames: in one session without waiting for their answers.
       const writer = one === files.at(-1) ? spread.takeFirst() : spread.take();
-      await new FileUpload(upload, writer, one.file, sources, stop, places).run(makeDirectory, one.turn);
+      await new FileUpload(upload, writer, one, sources, stop, places).run(makeDirectory, one.turn);
       spread.give(writer);
       one.placed();
     }
@@ -72,6 +72,7 @@ export async function uploadFiles(upload: Upload): Promise<void> {
 
 interface OrderedFile {
   readonly file: PushFile;
+  readonly number: number;
   /** Resolves when every file of the waves before is in its place. */
   readonly turn: Promise<void>;
   /** To be called when this one is. */
@@ -80,6 +81,7 @@ interface OrderedFile {
 
 function inOrder(waves: readonly Wave[], gate: Promise<void> | undefined): OrderedFile[] {
   let turn = Promise.resolve();
+  let number = 0;
   return waves.flatMap((wave, n) => {
     const before = gate && n === waves.length - 1 ? bothOf(turn, gate) : turn;
     // Whoever waits for it hears of a failure; when nobody does any more, it is of no account.
@@ -92,7 +94,7 @@ function inOrder(waves: readonly Wave[], gate: Promise<void> | undefined): Order
       left -= 1;
       if (left === 0) resolve();
     };
-    return wave.map((file) => ({ file, turn: before, placed }));
+    return wave.map((file) => ({ file, number: number++, turn: before, placed }));
   });
 }
 
@@ -111,6 +113,8 @@ class FileUpload {
   /** The session that its handle belongs to. */
   readonly #writer: SftpSession;
   readonly #file: PushFile;
+  /** Its place in the upload. */
+  readonly #number: number;
   readonly #finalPath: string;
   readonly #temporaryPath: string;
   readonly #sources: Sources;
@@ -124,7 +128,7 @@ class FileUpload {
   constructor(
     upload: Upload,
     writer: SftpSession,
-    file: PushFile,
+    { file, number }: OrderedFile,
     sources: Sources,
     stop: AbortSignal,
     places: { left: number },
@@ -132,6 +136,7 @@ class FileUpload {
     this.#upload = upload;
     this.#writer = writer;
     this.#file = file;
+    this.#number = number;
     this.#finalPath = posix.join(upload.root, file.path);
     this.#temporaryPath = posix.join(posix.dirname(this.#finalPath), temporaryName(posix.basename(file.path)));
     this.#sources = sources;
@@ -226,7 +231,7 @@ class FileUpload {
   async #readBlock(source: { handle?: FileHandle }, offset: number): Promise<WriteBlock> {
     const { sourceRoot, pace, onBytes } = this.#upload;
     const { pool, quick } = this.#sources;
-    const block = await pool.take(this.#file.size - offset, this.#stop);
+    const block = await pool.take(this.#number, this.#file.size - offset, this.#stop);
     const isWhole = block.data.length === this.#file.size;
     if (!isWhole || !quick.read(sourceRoot, this.#file, block.data)) {
       source.handle ??= await openSource(sourceRoot, this.#file);

@@ -1,5 +1,6 @@
 /** Makes the AES-GCM ciphers of an ssh2 client cheaper, packet by packet the same bytes on the wire; decides nothing about keys or algorithms. */
 import { type CipherGCMTypes, createCipheriv, createSecretKey, randomFillSync } from 'node:crypto';
+import type { Writable } from 'node:stream';
 
 /** The outbound cipher of ssh2 1.17, as far as it is changed here. */
 interface Cipher {
@@ -31,17 +32,21 @@ const tagLength = 16;
  * us. The fields are private ones of ssh2 1.17: where they are not as expected, as after a new key exchange, all works as
  * before. Call it once the client is ready.
  */
-export function easeCiphers(client: object): void {
+export function easeCiphers(client: object, socket: Pick<Writable, 'cork' | 'uncork'>): void {
   const protocol = fieldOf(client, '_protocol');
   const decipher = fieldOf(protocol, '_decipher');
   const decipherKey = fieldOf(decipher, '_decipherKey');
   if (Buffer.isBuffer(decipherKey)) Reflect.set(decipher as object, '_decipherKey', createSecretKey(decipherKey));
   const cipher = fieldOf(protocol, '_cipher');
   const fields = gcmFieldsOf(cipher);
-  if (fields) easeOutbound(cipher as Cipher, fields);
+  if (fields) easeOutbound(cipher as Cipher, fields, socket);
 }
 
-function easeOutbound(cipher: Cipher, { algorithm, key: keyBytes, iv, write }: GcmFields): void {
+function easeOutbound(
+  cipher: Cipher,
+  { algorithm, key: keyBytes, iv, write }: GcmFields,
+  socket: Pick<Writable, 'cork' | 'uncork'>,
+): void {
   const key = createSecretKey(keyBytes);
   const padding = Buffer.allocUnsafeSlow(paddingStock);
   let paddingUsed = paddingStock;
@@ -77,9 +82,12 @@ function easeOutbound(cipher: Cipher, { algorithm, key: keyBytes, iv, write }: G
     if (body.length < reusedFrom) {
       write(Buffer.concat([head, body, tag], 4 + body.length + tagLength));
     } else {
+      // One system call for the three.
+      socket.cork();
       write(Buffer.from(head));
       write(body);
       write(tag);
+      socket.uncork();
     }
     nextIv(iv);
     cipher.outSeqno = (cipher.outSeqno + 1) >>> 0;

@@ -184,7 +184,7 @@ export class SshConnection {
       client.on('error', fail);
       client.on('ready', () => {
         if (link.failure) return;
-        easeCiphers(client);
+        easeCiphers(client, socket);
         this.#standing = link;
         resolve(link);
       });

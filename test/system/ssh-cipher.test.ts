@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { createDecipheriv, randomBytes } from 'node:crypto';
+import { PassThrough } from 'node:stream';
 import test from 'node:test';
 import { easeCiphers } from '../../src/system/ssh-cipher.ts';
 
@@ -19,8 +20,13 @@ function cipherLike(more: Readonly<Record<string, unknown>> = {}) {
     encrypt: unchanged as (packet: Buffer) => void,
     ...more,
   };
-  easeCiphers({ ['_protocol']: { ['_cipher']: fields, ['_decipher']: {} } });
-  return { cipher: fields, written, unchanged };
+  const corks: string[] = [];
+  const socket = {
+    cork: () => void corks.push(`cork at ${written.length}`),
+    uncork: () => void corks.push(`uncork at ${written.length}`),
+  };
+  easeCiphers({ ['_protocol']: { ['_cipher']: fields, ['_decipher']: {} } }, socket);
+  return { cipher: fields, written, unchanged, corks };
 }
 
 /** What the other side makes of the bytes: the payloads. Throws for a wrong tag. */
@@ -74,7 +80,15 @@ test('another cipher, or another ssh2, is left as it is', () => {
     assert.equal(cipher.encrypt, unchanged);
     assert.equal(cipher.allocPacket, unchanged);
   }
-  assert.doesNotThrow(() => easeCiphers({}));
+  assert.doesNotThrow(() => easeCiphers({}, new PassThrough()));
+});
+
+test('the pieces of a long packet leave together, a short packet is one', () => {
+  const { cipher, written, corks } = cipherLike();
+  cipher.encrypt(cipher.allocPacket(100));
+  assert.deepEqual([written.length, corks], [1, []]);
+  cipher.encrypt(cipher.allocPacket(30_000));
+  assert.deepEqual([written.length, corks], [4, ['cork at 1', 'uncork at 4']]);
 });
 
 test('nothing is written once the cipher is dead', () => {

@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
+import { BlockPool } from '../../src/replicate/block-pool.ts';
+
+const block = 256 * 1024;
+const { signal } = new AbortController();
+
+test('who waits for room gets it in the order of the files, and of one file in the order of its blocks', async () => {
+  const pool = new BlockPool(block);
+  const taken: string[] = [];
+  const take = async (file: number, name: string): Promise<void> => {
+    await pool.take(file, block, signal);
+    taken.push(name);
+  };
+  // 4 MiB are on their way.
+  await Promise.all(Array.from({ length: 16 }, () => take(0, 'first')));
+  const waiting = [take(3, '3a'), take(1, '1a'), take(2, '2a'), take(1, '1b'), take(0, '0a'), take(3, '3b')];
+  await turn();
+  assert.equal(taken.length, 16, 'there is no room for more');
+  const order: string[] = [];
+  for (const _ of waiting) {
+    pool.settle(block);
+    await turn();
+    order.push(taken.at(-1) ?? '');
+  }
+  assert.deepEqual(order, ['0a', '1a', '1b', '2a', '3a', '3b']);
+  await Promise.all(waiting);
+});
