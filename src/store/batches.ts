@@ -48,18 +48,22 @@ export class BatchStore {
 
   /**
    * Records a batch in its present state, under the id it already has when the newest batch of that key is not published.
-   * `changed` is false when state and reasons were known already.
+   * `changed` is false when state and reasons were known already, or when it is held for what it was held for before: a held batch
+   * waits for a moment whenever something is uploaded.
    */
   record(batch: NewBatch): { readonly id: string; readonly changed: boolean } {
     return this.#db.transaction(() => {
-      const recorded = this.#record(batch);
-      if (recorded.changed) this.#tell(recorded.id, batch);
-      return recorded;
+      const { id, changed } = this.#record(batch);
+      return { id, changed: changed && this.#tell(id, batch) };
     });
   }
 
-  #tell(id: string, { state, builder, repositories, reasons, updatedAtMs }: NewBatch): void {
-    if (state !== 'held' && state !== 'rejected') return;
+  /** False when it is known already. */
+  #tell(id: string, { state, builder, repositories, reasons, updatedAtMs }: NewBatch): boolean {
+    if (state !== 'held' && state !== 'rejected') return true;
+    const held = state === 'held' ? JSON.stringify([repositories, reasons]) : null;
+    const { changes } = this.#db.run('UPDATE batch SET told = ? WHERE id = ? AND told IS NOT ?', held, id, held);
+    if (held !== null && changes === 0) return false;
     this.#events.add(updatedAtMs, {
       event: state,
       batch: id,
@@ -68,6 +72,7 @@ export class BatchStore {
       reasons: reasons.slice(0, toldOfEach),
       reasonsTotal: reasons.length,
     });
+    return true;
   }
 
   #record(batch: NewBatch): { readonly id: string; readonly changed: boolean } {

@@ -88,7 +88,9 @@ export const migrations: readonly string[] = [
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     repositories TEXT NOT NULL,
-    reasons TEXT NOT NULL
+    reasons TEXT NOT NULL,
+    -- What it was held for when that was told last.
+    told TEXT
   ) STRICT;
   CREATE INDEX batch_key ON batch (key);
   CREATE INDEX batch_updated ON batch (updated_at);

@@ -3,13 +3,13 @@ import test from 'node:test';
 import { broken } from './broken.ts';
 import { simulate } from './simulate.ts';
 
-/** `SIM_SEED=N` plays the story of a seed that was printed again, in place of a new one. */
-const drawn = Number(process.env.SIM_SEED ?? Math.floor(Math.random() * 2 ** 31));
+/** One that broke a rule once. `SIM_SEED=N` plays another; `npm run sim` draws new ones. */
+const sixty = Number(process.env.SIM_SEED ?? 1003);
 
 for (const { seed, mirrors, days, name } of [
   { seed: 20_261_123, mirrors: 10, days: 30, name: 'a month of ten mirrors' },
   { seed: 2, mirrors: 10, days: 6, name: 'six days with a clock that is set back' },
-  { seed: drawn, mirrors: 60, days: 4, name: `four days of sixty mirrors, seed ${drawn}` },
+  { seed: sixty, mirrors: 60, days: 4, name: `four days of sixty mirrors, seed ${sixty}` },
 ]) {
   test(name, async (t) => {
     const { violations, ...rest } = await simulate({ seed, mirrors, days });

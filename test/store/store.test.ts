@@ -257,6 +257,23 @@ test('a batch keeps its id through waiting, held, rejected and waiting again; on
   assert.notEqual(batches.record(batch('k', 'waiting')).id, id);
 });
 
+test('what a batch is held for is told once, though it waits for a moment in between; what is new is told', (t) => {
+  const { batches } = open(t);
+  const told = (state: NewBatch['state'], detail: string): boolean =>
+    batches.record(batch('k', state, { reasons: [{ code: 'INCOMPLETE', path: 'a', detail }] })).changed;
+  assert.ok(told('held', 'b is missing'));
+  assert.ok(told('waiting', 'b is missing'));
+  assert.ok(!told('held', 'b is missing'));
+  assert.equal(batches.recent(10)[0]?.state, 'held');
+  assert.ok(told('waiting', 'b is missing'));
+  assert.ok(told('held', 'c is missing'));
+  assert.ok(told('waiting', 'c is missing'));
+  assert.ok(told('rejected', 'c is missing'));
+  assert.ok(told('waiting', 'c is missing'));
+  assert.ok(told('rejected', 'c is missing'), 'another upload that is refused');
+  assert.ok(told('held', 'c is missing'));
+});
+
 test('of the batches of one builder only the open ones stay open', (t) => {
   const { batches } = open(t);
   const ids = ['w1', 'w2', 'h1', 'h2'].map(

@@ -66,7 +66,9 @@ CREATE TABLE batch (
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     repositories TEXT NOT NULL,
-    reasons TEXT NOT NULL
+    reasons TEXT NOT NULL,
+    -- What it was held for when that was told last.
+    told TEXT
   ) STRICT;
 CREATE TABLE decision (
     id INTEGER PRIMARY KEY,
@@ -225,8 +227,8 @@ INSERT INTO package (id, repository, index_file, file, name, version, identity, 
 INSERT INTO package (id, repository, index_file, file, name, version, identity, size, sha256, mtime, arch, signed_by, present, added, removed, removed_at, pruned, source) VALUES (2, 'main/x86_64', 'APKINDEX.tar.gz', 'b-1-r0.apk', 'b', '1-r0', '5cb138284d431abd6a053a56625ec088bfb88912', 3, '3e744b9dc39389baf0c5a0660589b8402f3dbb49b89b3e75f2c9355852a3c677', 1600000000, 'x86_64', null, 1, 1, null, null, 0, 'ingest/b/2.apk');
 INSERT INTO package (id, repository, index_file, file, name, version, identity, size, sha256, mtime, arch, signed_by, present, added, removed, removed_at, pruned, source) VALUES (3, 'main/x86_64', 'APKINDEX.tar.gz', 'a-2-r0.apk', 'a', '2-r0', '70c881d4a26984ddce795f6f71817c9cf4480e79', 4, '61be55a8e2f6b4e172338bddf184d6dbee29c98853e0a0485ecee7f27b9af0b4', 1600000000, 'x86_64', null, 1, 2, null, null, 0, 'ingest/b/3.apk');
 INSERT INTO package (id, repository, index_file, file, name, version, identity, size, sha256, mtime, arch, signed_by, present, added, removed, removed_at, pruned, source) VALUES (4, 'main/aarch64', 'APKINDEX.tar.gz', 'c-1-r0.apk', 'c', '1-r0', 'bdb480de655aa6ec75ca058c849c4faf3c0f75b1', 2, '355b1bbfc96725cdce8f4a2708fda310a80e6d13315aec4e5eed2a75fe8032ce', 1600000000, 'x86_64', null, 1, 2, null, null, 0, 'ingest/b/4.apk');
-INSERT INTO batch (id, key, builder, state, generation, superseded, created_at, updated_at, repositories, reasons) VALUES ('20231114T221320-b-key 0', 'key 0', 'b', 'published', 1, 0, 1700000000000, 1700000000000, '[{"path":"main/x86_64","index":"main/x86_64/APKINDEX.tar.gz","sha256":"c296aca2494df3f59c21dfcb40a67be765a025f3aa50c4b90e3317cf6316dfdb","base":null}]', '[]');
-INSERT INTO batch (id, key, builder, state, generation, superseded, created_at, updated_at, repositories, reasons) VALUES ('20231114T221420-b-key 1', 'key 1', 'b', 'published', 2, 0, 1700000060000, 1700000060000, '[{"path":"main/x86_64","index":"main/x86_64/APKINDEX.tar.gz","sha256":"8c1eeacea242cc62db1b6d157204fff8490bbcb63280847b0fb06ddf53a39bd2","base":1},{"path":"main/aarch64","index":"main/aarch64/APKINDEX.tar.gz","sha256":"cc1a79776ede64dae54588a6b2d45178b311e808c309bbe7e3dd0250f668ddfb","base":null}]', '[]');
+INSERT INTO batch (id, key, builder, state, generation, superseded, created_at, updated_at, repositories, reasons, told) VALUES ('20231114T221320-b-key 0', 'key 0', 'b', 'published', 1, 0, 1700000000000, 1700000000000, '[{"path":"main/x86_64","index":"main/x86_64/APKINDEX.tar.gz","sha256":"c296aca2494df3f59c21dfcb40a67be765a025f3aa50c4b90e3317cf6316dfdb","base":null}]', '[]', null);
+INSERT INTO batch (id, key, builder, state, generation, superseded, created_at, updated_at, repositories, reasons, told) VALUES ('20231114T221420-b-key 1', 'key 1', 'b', 'published', 2, 0, 1700000060000, 1700000060000, '[{"path":"main/x86_64","index":"main/x86_64/APKINDEX.tar.gz","sha256":"8c1eeacea242cc62db1b6d157204fff8490bbcb63280847b0fb06ddf53a39bd2","base":1},{"path":"main/aarch64","index":"main/aarch64/APKINDEX.tar.gz","sha256":"cc1a79776ede64dae54588a6b2d45178b311e808c309bbe7e3dd0250f668ddfb","base":null}]', '[]', null);
 INSERT INTO decision (id, batch, builder, decision, who, why, at) VALUES (1, 'x', 'b', 'rejected', 'ops', 'it''s wrong', 1700000060000);
 INSERT INTO decided_index (decision, path, sha256, base, reasons) VALUES (1, 'main/x86_64/APKINDEX.tar.gz', 'f00', 1, '[]');
 INSERT INTO mirror (name, target, confirmed, serves, recalled, pruned_until, last_success_at, observed, observed_at, unknown_content, ahead, taken_over_at, staged, part) VALUES ('paris', 'sftp:paris', 2, 2, 0, 0, 1700000060000, null, null, 0, 0, null, null, '');
