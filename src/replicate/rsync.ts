@@ -34,6 +34,9 @@ const allWays: readonly Way[] = [true, false].flatMap((confirms) =>
   [true, false].map((fsync) => ({ fsync, confirms })),
 );
 
+/** Each name of the directories there is held against each rule. */
+const rulesInARun = 500;
+
 /** A listing longer than this is no package directory. */
 const listingLimit = 64 * 1024 * 1024;
 
@@ -42,13 +45,14 @@ const listingLimit = 64 * 1024 * 1024;
  * the disk in the order of their changes (ext4, xfs) and its rsync knows --fsync (3.2.4). A removal may be undone.
  * `list` needs an account that may read: behind `rrsync -wo` it is refused (`option_refused`, permanent); then put everything,
  * rsync itself leaves out what is there. `remove` is refused behind `rrsync -no-del`. rrsync lets in one run at a time: a
- * second one is `busy`. Symbolic links to directories are followed where rsync at the mirror does; rrsync confines them to its
- * directory. A put needs rsync 3.0 or newer there. Throws TypeError for a target without a valid host key pin.
+ * second one is `busy`. Symbolic links to directories are followed where rsync at the mirror does; rrsync 3.5 confines them to
+ * its directory. A put needs rsync 3.0 or newer there. Throws TypeError for a target without a valid host key pin.
  */
 export function createRsyncTransport(options: SshTransportOptions): Transport {
   const { root, at, run, send: transfer, check, close } = createRsyncRunner(options);
   /** Those that the account has not refused yet. */
   let ways = allWays.filter(({ fsync }) => !fsync || (options.fsync ?? true));
+  let removesByName = true;
 
   async function put(sourceRoot: string, waves: readonly Wave[], callOptions: PutOptions): Promise<void> {
     let refusal: TransportError | undefined;
@@ -125,6 +129,44 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
     });
   }
 
+  /**
+   * What is named and missing from the source `empty` is deleted at the mirror; `--existing` keeps rsync from making a directory that
+   * the mirror has not. False where the rsync there takes such names for a broken protocol: 3.4.3, and Debian's 3.2.7 and 3.4.1 with
+   * its patches.
+   */
+  async function removeByName(
+    paths: readonly string[],
+    empty: string,
+    callOptions: TransportOptions,
+  ): Promise<boolean> {
+    const request = {
+      args: [...fromNames, '--existing', '--delete-missing-args', './', root],
+      cwd: empty,
+      input: paths.map((one) => `${one}\0`).join(''),
+    };
+    let isBroken = false;
+    await run(callOptions, request, (result) => {
+      isBroken = /invalid file mode 00 for /.test(saidBy(result));
+      return isBroken;
+    });
+    return !isBroken;
+  }
+
+  /** The rsync there looks through the directories: what no rule includes is kept, and no more than was named is deleted. */
+  async function removeByRules(paths: readonly string[], empty: string, callOptions: TransportOptions): Promise<void> {
+    for (let start = 0; start < paths.length; start += rulesInARun) {
+      const some = paths.slice(start, start + rulesInARun);
+      const rules = ['--from0', '--include-from=-', '--exclude=*', '--recursive', '--existing', '--delete'];
+      await run(callOptions, {
+        args: [...rules, `--max-delete=${some.length}`, './', root],
+        cwd: empty,
+        input: includeRules(some)
+          .map((rule) => `${rule}\0`)
+          .join(''),
+      });
+    }
+  }
+
   return {
     list: async (directory, callOptions) => {
       const chunks: Buffer[] = [];
@@ -162,18 +204,15 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
     },
     remove: async (paths, callOptions) => {
       if (paths.length === 0) return;
-      // What is named and missing from this source of empty directories is deleted at the mirror; `--existing` keeps rsync
-      // from making a directory that the mirror has not.
       const empty = await mkdtemp(join(tmpdir(), 'lockstepd-empty-'));
       try {
         for (const directory of new Set(paths.map((one) => posix.dirname(one)))) {
           await mkdir(join(empty, directory), { recursive: true });
         }
-        await run(callOptions, {
-          args: [...fromNames, '--existing', '--delete-missing-args', './', root],
-          cwd: empty,
-          input: paths.map((one) => `${one}\0`).join(''),
-        });
+        if (!removesByName || !(await removeByName(paths, empty, callOptions))) {
+          removesByName = false;
+          await removeByRules(paths, empty, callOptions);
+        }
       } finally {
         await rm(empty, { recursive: true, force: true });
       }
@@ -189,6 +228,19 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
  */
 function smallestOf(wave: Wave): PushFile {
   return wave.reduce((least, file) => (file.size < least.size ? file : least));
+}
+
+/** Include rules for these files, and for the directories that lead to them. */
+function includeRules(paths: readonly string[]): string[] {
+  const directories = new Set<string>();
+  for (const path of paths)
+    for (let at = path.indexOf('/'); at >= 0; at = path.indexOf('/', at + 1)) directories.add(path.slice(0, at));
+  return [...[...directories].map((one) => `/${literal(one)}/`), ...paths.map((one) => `/${literal(one)}`)];
+}
+
+/** A backslash escapes only in a pattern with a wildcard (FILTER RULES of rsync(1)). */
+function literal(path: string): string {
+  return /[*?[]/.test(path) ? path.replace(/[*?[\\]/g, '\\$&') : path;
 }
 
 /**

@@ -1,9 +1,19 @@
 /** What only the rsync transport does: older rsyncs at the mirror, comparing without sending, nothing left running. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TransportError } from '../../src/errors.ts';
@@ -56,6 +66,59 @@ test('an rsync that does not know --fsync is used without it', { skip }, async (
     [true, false, false],
   );
 });
+
+test('an rsync that takes missing names for a broken protocol is told by rules what to remove, and removes nothing else', {
+  skip,
+}, async (t) => {
+  // What 3.4.3 says, and Debian's 3.2.7 and 3.4.1 with its patches of May 2026.
+  const broken = `case "$SSH_ORIGINAL_COMMAND" in *--delete-missing-args*)
+    cat > /dev/null &
+    echo "invalid file mode 00 for d/a [Receiver]" >&2
+    echo "rsync error: protocol incompatibility (code 2) at flist.c(874) [Receiver=3.2.7]" >&2
+    exit 2 ;;
+  esac`;
+  const { base, root, transport } = await start(t, `${note}\n${broken}\nexec sh -c "$SSH_ORIGINAL_COMMAND"`);
+  const gone = [
+    'a',
+    'd/a',
+    'd/x*',
+    'd/e[1]?',
+    'd/back\\slash',
+    'd/back\\*',
+    'd/e/new\nline',
+    'd/ space',
+    'd/#a',
+    'd/- a',
+  ];
+  const stays = ['b', 'd/b', 'd/xy', 'd/e12', 'd/e/a', 'd/f/a', 'da', 'd/back', 'd/back\\x', 'd/e/new', 'o/a'];
+  for (const directory of ['d/e', 'd/f', 'o']) mkdirSync(join(root, directory), { recursive: true });
+  for (const path of [...gone, ...stays]) writeFileSync(join(root, path), path);
+  const before = everythingIn(root);
+  await transport.remove([...gone, 'd/absent', 'absent/a'], { signal: never });
+  assert.deepEqual(
+    everythingIn(root),
+    before.filter((path) => !gone.includes(path)),
+  );
+  await transport.remove(['d/b'], { signal: never });
+  const asked = readFileSync(join(base, 'log'), 'utf8').trim().split('\n');
+  assert.deepEqual(
+    asked.map((line) => line.includes('--delete-missing-args')),
+    [true, false, false],
+    'it is asked once',
+  );
+  const many = Array.from({ length: 1200 }, (_, n) => `o/many-${n}`);
+  for (const path of many) writeFileSync(join(root, path), path);
+  await transport.remove(many, { signal: never });
+  assert.deepEqual(readdirSync(join(root, 'o')), ['a']);
+});
+
+/** Paths of all files below a directory, sorted. */
+function everythingIn(directory: string): string[] {
+  return readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((one) => one.isFile())
+    .map((one) => relative(directory, join(one.parentPath, one.name)))
+    .sort();
+}
 
 test('a mirror that ends with an error after all is no success', { skip }, async (t) => {
   const { source, transport } = await start(t, 'sh -c "$SSH_ORIGINAL_COMMAND"; exit 23');
