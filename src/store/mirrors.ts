@@ -24,8 +24,13 @@ export interface MirrorRow {
   readonly staged: number | null;
 }
 
+/** A sight that tells nothing new is written down this rarely: many mirrors are looked at each minute, and the disk shall rest. */
+const sameSightMs = 10 * 60_000;
+
 export class MirrorStore {
   readonly #db: Database;
+  /** When a mirror was seen as it is on record, later than that says. */
+  readonly #seenAgainAtMs = new Map<string, number>();
 
   constructor(db: Database) {
     this.#db = db;
@@ -64,12 +69,12 @@ export class MirrorStore {
   get(name: string): MirrorRow {
     const row = this.#db.get('SELECT * FROM mirror WHERE name = ?', name);
     if (!row) throw new RangeError(`no mirror ${name} in the store`);
-    return toMirror(row);
+    return this.#toMirror(row);
   }
 
   /** Every mirror that was ever opened, by name. */
   all(): ReadonlyMap<string, MirrorRow> {
-    return new Map(this.#db.all('SELECT * FROM mirror').map((row) => [String(row.name), toMirror(row)]));
+    return new Map(this.#db.all('SELECT * FROM mirror').map((row) => [String(row.name), this.#toMirror(row)]));
   }
 
   /** The mirror holds `generation`, as far as we can tell. */
@@ -124,27 +129,41 @@ export class MirrorStore {
       .map((row) => ({ repository: String(row.repository), generation: Number(row.first) }));
   }
 
+  /** What was seen of a mirror. Of what is on record only the time is new: that is known until the next restart, and written now and then. */
   observe(
     name: string,
     observation: { readonly generation: number | null; readonly unknownContent: boolean; readonly ahead?: boolean },
     nowMs: number,
   ): void {
-    const { generation } = observation;
+    const { generation, unknownContent, ahead = false } = observation;
+    const known = this.#db.get('SELECT * FROM mirror WHERE name = ?', name);
+    const row = known && toMirror(known, undefined);
+    const isSame = row?.observed === generation && row.unknownContent === unknownContent && row.ahead === ahead;
+    const ageMs = nowMs - (row?.observedAtMs ?? Number.NEGATIVE_INFINITY);
+    if (isSame && ageMs >= 0 && ageMs < sameSightMs) {
+      this.#seenAgainAtMs.set(name, nowMs);
+      return;
+    }
     this.#db.transaction(() => {
       this.#db.run(
         'UPDATE mirror SET observed = ?, unknown_content = ?, ahead = ?, observed_at = ? WHERE name = ?',
         generation,
-        observation.unknownContent ? 1 : 0,
-        observation.ahead ? 1 : 0,
+        unknownContent ? 1 : 0,
+        ahead ? 1 : 0,
         nowMs,
         name,
       );
       if (generation !== null) noteReached(this.#db, 'observed', { mirror: name, generation, atMs: nowMs });
     });
+    this.#seenAgainAtMs.delete(name);
+  }
+
+  #toMirror(row: Row): MirrorRow {
+    return toMirror(row, this.#seenAgainAtMs.get(String(row.name)));
   }
 }
 
-function toMirror(row: Row): MirrorRow {
+function toMirror(row: Row, seenAgainAtMs: number | undefined): MirrorRow {
   return {
     name: String(row.name),
     confirmed: row.confirmed === null ? null : Number(row.confirmed),
@@ -153,7 +172,7 @@ function toMirror(row: Row): MirrorRow {
     prunedUntilMs: Number(row.pruned_until),
     lastSuccessAtMs: row.last_success_at === null ? null : Number(row.last_success_at),
     observed: row.observed === null ? null : Number(row.observed),
-    observedAtMs: row.observed_at === null ? null : Number(row.observed_at),
+    observedAtMs: row.observed_at === null ? null : (seenAgainAtMs ?? Number(row.observed_at)),
     unknownContent: Number(row.unknown_content) === 1,
     ahead: Number(row.ahead) === 1,
     takenOverAtMs: row.taken_over_at === null ? null : Number(row.taken_over_at),

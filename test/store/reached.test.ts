@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import test, { type TestContext } from 'node:test';
 import { openStore, type Store } from '../../src/store/store.ts';
 import { temporaryDirectory } from '../support/apk.ts';
@@ -30,6 +32,41 @@ test('the first time at which a mirror was confirmed or seen is what is kept', (
     { mirror: 'paris', generation: 3, confirmedAtMs: 700, observedAtMs: null },
   ]);
   assert.equal(store.reached.since(2).length, 1);
+});
+
+test('a mirror that is seen as before is not written down each time, and what is new at once', (t) => {
+  const directory = temporaryDirectory(t);
+  const store = openStore(directory);
+  t.after(() => store[Symbol.dispose]());
+  const minute = 60_000;
+  const at = (): number | null => store.mirrors.get('paris').observedAtMs;
+  const written = (): unknown => {
+    using db = new DatabaseSync(join(directory, 'state.db'), { readOnly: true });
+    return db.prepare('SELECT observed_at FROM mirror').get()?.['observed_at'];
+  };
+  store.mirrors.open('paris', 'sftp:paris');
+  store.mirrors.observe('paris', seen(1), minute);
+  store.mirrors.observe('paris', seen(1), 10 * minute);
+  assert.deepEqual(
+    [at(), store.mirrors.all().get('paris')?.observedAtMs, written()],
+    [10 * minute, 10 * minute, minute],
+  );
+  store.mirrors.observe('paris', seen(1), 11 * minute);
+  assert.deepEqual([at(), written()], [11 * minute, 11 * minute], 'now and then');
+  store.mirrors.observe('paris', seen(1), 12 * minute);
+  for (const [n, more] of [seen(2), seen(null), { ...seen(2), ahead: true }, seen(2)].entries()) {
+    store.mirrors.observe('paris', more, (13 + n) * minute);
+    assert.deepEqual([at(), written()], [(13 + n) * minute, (13 + n) * minute], `what is new, ${n}`);
+  }
+  store.mirrors.observe('paris', seen(2), 2 * minute);
+  assert.deepEqual([at(), written()], [2 * minute, 2 * minute], 'a clock that was set back');
+  store.mirrors.observe('paris', seen(2), 3 * minute);
+  store.mirrors.unobserve('paris');
+  assert.equal(at(), null);
+  store.mirrors.observe('paris', seen(2), 4 * minute);
+  store.mirrors.observe('paris', seen(2), 5 * minute);
+  store.mirrors.open('paris', 'sftp:elsewhere');
+  assert.equal(at(), null);
 });
 
 test('of where a mirror was before nothing is told', (t) => {
