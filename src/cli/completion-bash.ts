@@ -1,8 +1,8 @@
 /** Writes the completions for bash: a table of what each form of a command takes, and one function that reads it. Asks nobody. */
-import type { ArgumentSpec, CommandSpec, OptionSpec, SyntaxSpec } from './spec.ts';
+import type { ArgumentSpec, OptionSpec, SyntaxSpec, TypedSpec } from './spec.ts';
 
 /** A script that bash reads by `source`, or as a file of bash-completion. */
-export function bashCompletion(specs: readonly CommandSpec[]): string {
+export function bashCompletion(specs: readonly TypedSpec[]): string {
   const forms = specs.flatMap((spec): [string, SyntaxSpec][] => {
     const subs = Object.entries(spec.subcommands ?? {});
     return [

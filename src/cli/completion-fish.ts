@@ -1,8 +1,8 @@
 /** Writes the completions for fish: one line for each command, option and argument. Asks nobody. */
-import type { ArgumentSpec, CommandSpec, OptionSpec, SyntaxSpec, ValueKind } from './spec.ts';
+import type { ArgumentSpec, OptionSpec, SyntaxSpec, TypedSpec, ValueKind } from './spec.ts';
 
 /** A file for $fish_complete_path. */
-export function fishCompletion(specs: readonly CommandSpec[]): string {
+export function fishCompletion(specs: readonly TypedSpec[]): string {
   const taking = new Set<string>();
   for (const spec of specs)
     for (const syntax of [spec, ...Object.values(spec.subcommands ?? {})])
@@ -51,7 +51,7 @@ ${specs.flatMap(linesOf).join('\n')}
 `;
 }
 
-function linesOf(spec: CommandSpec): string[] {
+function linesOf(spec: TypedSpec): string[] {
   const lines = [`complete -c lockstepd -n '__lockstepd_at 0' -a ${spec.name} -d ${quoted(spec.summary)}`];
   if (spec.subcommands === undefined) return [...lines, ...syntaxLines(spec.name, spec)];
   const subs = Object.entries(spec.subcommands).flatMap(([sub, syntax]) => [

@@ -1,8 +1,8 @@
 /** Writes the completions for zsh, in the words of its own _arguments. Asks nobody. */
-import type { ArgumentSpec, CommandSpec, OptionSpec, SyntaxSpec, ValueKind } from './spec.ts';
+import type { ArgumentSpec, OptionSpec, SyntaxSpec, TypedSpec, ValueKind } from './spec.ts';
 
 /** A file for $fpath that can be read by `source` too. */
-export function zshCompletion(specs: readonly CommandSpec[]): string {
+export function zshCompletion(specs: readonly TypedSpec[]): string {
   return `#compdef lockstepd
 # Completions of lockstepd for zsh, made by: lockstepd completion zsh
 
@@ -36,7 +36,7 @@ fi
 
 const help = `'(-h --help)'{-h,--help}'[print help]'`;
 
-function commandCase(spec: CommandSpec): string {
+function commandCase(spec: TypedSpec): string {
   if (spec.subcommands === undefined) return `    ${spec.name}) ${argumentsCall(spec)} ;;`;
   const subs = Object.entries(spec.subcommands);
   return `    ${spec.name})

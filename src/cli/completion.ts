@@ -8,11 +8,29 @@ import { type Command, exitCode, type Io } from './command.ts';
 import { bashCompletion } from './completion-bash.ts';
 import { fishCompletion } from './completion-fish.ts';
 import { zshCompletion } from './completion-zsh.ts';
+import type { TypedSpec } from './spec.ts';
 import { specs } from './specs/all.ts';
 import { spec } from './specs/completion.ts';
 import { isStatus } from './status.ts';
 
 export const command: Command = { spec, run };
+
+/** `help` is no command of its own, but typed as one. */
+export const typedSpecs: readonly TypedSpec[] = [
+  ...specs,
+  {
+    name: 'help',
+    summary: 'print the help of a command',
+    arguments: [
+      {
+        name: 'COMMAND',
+        kind: 'text',
+        choices: Object.fromEntries(specs.map(({ name }) => [name, ''])),
+        optional: true,
+      },
+    ],
+  },
+];
 
 /** Who waits for a completion presses the key again sooner. */
 const answerMs = 1000;
@@ -21,7 +39,9 @@ const plainName = /^[\w./@+~-]+$/;
 
 async function run(args: readonly string[], io: Io): Promise<number> {
   const asked = readSubcommand(spec, args);
-  io.out(asked.name === 'names' ? await names(asked.operands[0], asked.values.config, io) : scripts[asked.name](specs));
+  io.out(
+    asked.name === 'names' ? await names(asked.operands[0], asked.values.config, io) : scripts[asked.name](typedSpecs),
+  );
   return exitCode.ok;
 }
 

@@ -76,6 +76,9 @@ export interface CommandSpec extends SyntaxSpec {
   readonly examples: readonly Example[];
 }
 
+/** What completions need to know of a command. */
+export type TypedSpec = SyntaxSpec & Pick<CommandSpec, 'name' | 'summary' | 'subcommands'>;
+
 export const defaultConfigFile = '/etc/lockstepd/lockstepd.yaml';
 
 /** `--config`, as every command has it that needs the configuration. */

@@ -4,6 +4,7 @@ import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import test, { type TestContext } from 'node:test';
+import { typedSpecs } from '../../src/cli/completion.ts';
 import { bashCompletion } from '../../src/cli/completion-bash.ts';
 import { fishCompletion } from '../../src/cli/completion-fish.ts';
 import { zshCompletion } from '../../src/cli/completion-zsh.ts';
@@ -19,7 +20,10 @@ type Offers = (line: string) => Promise<string[]>;
 
 /** What every shell must offer, with a `lockstepd` in the path whose names are those of `stub`. */
 const lines: [string, readonly string[]][] = [
-  ['lockstepd ', names],
+  ['lockstepd ', [...names, 'help']],
+  ['lockstepd help ', names],
+  ['lockstepd help pr', ['preview', 'prune']],
+  ['lockstepd help push ', []],
   ['lockstepd pr', ['preview', 'prune']],
   ['lockstepd push ', ['paris', 'prague', 'rome']],
   ['lockstepd push pr', ['prague']],
@@ -71,7 +75,7 @@ async function offersEach(t: TestContext, offers: Offers): Promise<void> {
 test('bash completes', async (t) => {
   const { directory, env } = await world(t);
   const file = join(directory, 'completion.bash');
-  await writeFile(file, bashCompletion(specs));
+  await writeFile(file, bashCompletion(typedSpecs));
   const offers: Offers = async (line) => {
     const words = line.split(' ');
     const script =
@@ -97,7 +101,7 @@ test('fish completes', async (t) => {
   if (!existsSync('/usr/bin/fish')) return t.skip('fish absent');
   const { directory, env } = await world(t);
   const file = join(directory, 'lockstepd.fish');
-  await writeFile(file, fishCompletion(specs));
+  await writeFile(file, fishCompletion(typedSpecs));
   await offersEach(t, async (line) => {
     const { code, stdout, stderr } = await exec(
       ['fish', '--no-config', '-c', 'source $argv[1]; complete -C $argv[2]', file, line],
@@ -137,7 +141,7 @@ test('zsh completes', async (t) => {
   if (!existsSync('/usr/bin/zsh')) return t.skip('zsh absent');
   const { directory, env } = await world(t);
   const file = join(directory, '_lockstepd');
-  await writeFile(file, zshCompletion(specs));
+  await writeFile(file, zshCompletion(typedSpecs));
   const { stdout, stderr } = await exec(['zsh', '-f', '-c', zshCapture, 'zsh', file, ...lines.map(([line]) => line)], {
     env,
     timeoutMs: 300_000,
@@ -175,9 +179,9 @@ test('names are those of the daemon, and nothing where none answers', async () =
 
 test('the command prints each script', async () => {
   for (const [shell, script] of [
-    ['bash', bashCompletion(specs)],
-    ['zsh', zshCompletion(specs)],
-    ['fish', fishCompletion(specs)],
+    ['bash', bashCompletion(typedSpecs)],
+    ['zsh', zshCompletion(typedSpecs)],
+    ['fish', fishCompletion(typedSpecs)],
   ] as const) {
     const { stdout } = await exec([process.execPath, main, 'completion', shell], {
       env: childEnvironment(),
