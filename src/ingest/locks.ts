@@ -1,17 +1,27 @@
 /** Sees whether an upload is running: `rrsync` holds an exclusive flock on its directory, which the kernel lists in /proc/locks. */
-import { readFile, stat } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { placeOf } from './walk.ts';
 
 /** Which directory `path` names now (null: none), and whether an upload holds its lock. */
 export async function seeUpload(path: string): Promise<{ readonly place: string | null; readonly uploading: boolean }> {
   const facts = await stat(path, { bigint: true }).catch(() => null);
   if (facts === null) return { place: null, uploading: false };
-  return { place: placeOf(facts), uploading: await isLocked(facts.dev, facts.ino) };
+  return { place: placeOf(facts), uploading: isLocked(facts.dev, facts.ino) };
 }
 
 /** True when somebody holds an exclusive flock on the file with this device and inode. A kernel without the list says false. */
-export async function isLocked(device: bigint, inode: bigint): Promise<boolean> {
-  return hasLock(await readFile('/proc/locks', 'latin1').catch(() => ''), device, inode);
+export function isLocked(device: bigint, inode: bigint): boolean {
+  return hasLock(locksOfKernel(), device, inode);
+}
+
+/** Made by the kernel in microseconds: to have a thread do it would cost twenty times that, many times a second. */
+function locksOfKernel(): string {
+  try {
+    return readFileSync('/proc/locks', 'latin1');
+  } catch {
+    return '';
+  }
 }
 
 /** True when somebody holds an exclusive flock on the file with this device and inode, by the text of /proc/locks. */

@@ -45,17 +45,17 @@ test('a lock of this kernel is seen while it is held, and not afterwards', async
   }
   const directory = temporaryDirectory(t);
   const { dev, ino } = await stat(directory, { bigint: true });
-  assert.equal(await isLocked(dev, ino), false);
+  assert.equal(isLocked(dev, ino), false);
   const holder = spawn('flock', ['--exclusive', directory, 'sh', '-c', 'echo held; read end'], {
     stdio: ['pipe', 'pipe', 'ignore'],
   });
   t.after(() => holder.kill('SIGKILL'));
   await new Promise((resolve) => holder.stdout.once('data', resolve));
-  assert.equal(await isLocked(dev, ino), true);
+  assert.equal(isLocked(dev, ino), true);
   const ended = new Promise((resolve) => holder.once('close', resolve));
   holder.stdin.end('\n');
   await ended;
-  assert.equal(await isLocked(dev, ino), false);
+  assert.equal(isLocked(dev, ino), false);
 });
 
 test('/proc/locks: the holder of a lock of either kind is told', () => {

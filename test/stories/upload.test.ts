@@ -95,7 +95,7 @@ test('what is whole before the upload is over waits for its end, and all of it g
       () => false,
     ),
   );
-  assert.equal(await isLocked(dev, ino), true, 'this kernel shows the lock of rrsync');
+  assert.equal(isLocked(dev, ino), true, 'this kernel shows the lock of rrsync');
   await primary.until('the daemon to see that it waits', async () =>
     (await primary.status()).batches.some((b) => b.state === 'waiting'),
   );
