@@ -1,4 +1,4 @@
-/** A first sync of 1 GiB by each transport, against `rsync -a` over ssh with the same cipher. */
+/** A first sync of 1 GiB by each transport, against `rsync -a` over ssh with the same cipher, and against one that syncs its files as we do. */
 import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -43,26 +43,34 @@ export async function benchBulk(rounds: number): Promise<string> {
       await run(['sync']);
       return timed(work);
     };
-    const rows: { plain: number; sftp: number; rsync: number }[] = [];
+    const rsync = (...options: readonly string[]): Promise<void> =>
+      run(['rsync', '-a', ...options, '-e', sshCommand(sshd, port), `${source}/`, `${user}@127.0.0.1:${target}/`]);
+    const rows: { plain: number; synced: number; sftp: number; rsync: number }[] = [];
     for (let round = 0; round <= rounds; round++) {
       const row = {
-        plain: await measure(() =>
-          run(['rsync', '-a', '-e', sshCommand(sshd, port), `${source}/`, `${user}@127.0.0.1:${target}/`]),
-        ),
+        plain: await measure(() => rsync()),
+        synced: await measure(() => rsync('--fsync')),
         sftp: await measure(() => put(ours.sftp, source, files)),
         rsync: await measure(() => put(ours.rsync, source, files)),
       };
       if (round > 0) rows.push(row);
     }
     for (const transport of Object.values(ours)) await transport.close();
-    const lines = (['plain', 'sftp', 'rsync'] as const).map((key) => {
-      const speed = (fileBytes * fileCount) / 1e3 / median(rows.map((row) => row[key]));
-      const ratio = median(rows.map((row) => row.plain / row[key]));
-      return key === 'plain'
-        ? `| rsync -a over ssh | ${speed.toFixed(0)} | |`
-        : `| ${key} | ${speed.toFixed(0)} | ${against(ratio, 0.8, 'least', { digits: 2 })} |`;
-    });
-    return ['| way | MB/s | against rsync -a |', '|---|---|---|', ...lines].join('\n');
+    const times = (of: keyof (typeof rows)[number], than: 'plain' | 'synced'): number =>
+      median(rows.map((row) => row[than] / row[of]));
+    const speed = (of: keyof (typeof rows)[number]): string =>
+      ((fileBytes * fileCount) / 1e3 / median(rows.map((row) => row[of]))).toFixed(0);
+    const lines = (['sftp', 'rsync'] as const).map(
+      (of) =>
+        `| ${of} | ${speed(of)} | ${against(times(of, 'plain'), 0.8, 'least', { digits: 2 })} | ${times(of, 'synced').toFixed(2)} |`,
+    );
+    return [
+      '| way | MB/s | against rsync -a | against rsync -a --fsync |',
+      '|---|---|---|---|',
+      `| rsync -a over ssh | ${speed('plain')} | | |`,
+      `| rsync -a --fsync over ssh | ${speed('synced')} | ${times('synced', 'plain').toFixed(2)} | |`,
+      ...lines,
+    ].join('\n');
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
