@@ -35,8 +35,8 @@ export interface ProbeDeps {
   readonly vouch?: Vouch;
 }
 
-/** What a probe saw again and again is not looked into more often: a cache before the mirror may show old indexes for hours. */
-const sameDriftMs = 3_600_000;
+/** What a probe sees again and again is looked into more and more rarely: a cache before the mirror may show old indexes for hours. */
+const [firstDriftMs, longestDriftMs] = [10 * 60_000, 3_600_000];
 
 /** What signatures said of an index is asked again after this long: a key may have come or gone. */
 const standingMs = 10 * 60_000;
@@ -55,7 +55,7 @@ export class ProbeService {
   #clockSkewSeconds: number | null = null;
   /** Since the first probe that was not answered; `since` is monotonic. */
   #unanswered: { readonly since: number; readonly detail: string } | null = null;
-  readonly #drift = new DriftWatch(sameDriftMs);
+  readonly #drift = new DriftWatch(firstDriftMs, longestDriftMs);
   /** By path of the index: one entry each. */
   readonly #standings = new Map<
     string,
