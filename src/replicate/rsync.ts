@@ -155,6 +155,7 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
   /**
    * The rsync there looks through one directory at a time: what no rule includes is kept, and no more than was named is deleted. Named
    * by its path, a directory may be a symbolic link; as part of a run over the root, rsync would put a directory in the link's place.
+   * Directories are repositories, whose names have no wildcard (template.ts): an old rrsync would expand it.
    */
   async function removeByRules(paths: readonly string[], empty: string, callOptions: TransportOptions): Promise<void> {
     let isAbsent = false;
