@@ -158,7 +158,7 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
    * Directories are repositories, whose names have no wildcard (template.ts): an old rrsync would expand it.
    */
   async function removeByRules(paths: readonly string[], empty: string, callOptions: TransportOptions): Promise<void> {
-    let isAbsent = false;
+    const absent = new Set<string>();
     const removeIn = (directory: string, names: readonly string[], accept: typeof isAbsentTarget): Promise<void> => {
       const rules = ['--from0', '--exclude=*/', '--include-from=-', '--exclude=*', '--dirs', '--existing', '--delete'];
       const request = {
@@ -173,14 +173,14 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
       const names = inIt.map((path) => posix.basename(path));
       for (let start = 0; start < names.length; start += rulesInARun) {
         await removeIn(directory, names.slice(start, start + rulesInARun), (result) => {
-          const isThis = directory !== '.' && isAbsentTarget(result);
-          isAbsent ||= isThis;
-          return isThis;
+          if (directory === '.' || !isAbsentTarget(result)) return false;
+          absent.add(directory);
+          return true;
         });
       }
     }
     // Nothing is deleted: a root that is missing is an error, for instance a disk that is not mounted.
-    if (isAbsent) await removeIn('.', [], () => false);
+    if (absent.size > 0) await removeIn('.', [], () => false);
   }
 
   return {
