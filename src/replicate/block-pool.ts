@@ -4,6 +4,14 @@ import { createWriteBlock, type WriteBlock } from '../system/ssh-sftp-wire.ts';
 
 /** File bytes that were read and are not yet confirmed: no server's window may make them more. */
 const maxBytes = 4 * 1024 * 1024;
+/** Of one file while others wait: what a session of OpenSSH lets be on its way (CHAN_SES_WINDOW_DEFAULT), so that a second session is in use. */
+const fileBytes = 2 * 1024 * 1024;
+
+interface Waiting {
+  readonly file: number;
+  readonly length: number;
+  readonly go: () => void;
+}
 
 /** A block that is taken and then not sent, because its file could not be read, is not given back: the upload ends then. */
 export class BlockPool {
@@ -11,7 +19,9 @@ export class BlockPool {
   readonly #spare: WriteBlock[] = [];
   #free = maxBytes;
   /** The first file's first. */
-  #waiting: { readonly file: number; readonly length: number; readonly go: () => void }[] = [];
+  #waiting: Waiting[] = [];
+  /** Of each file, what was taken and is not settled. */
+  readonly #taken = new Map<number, number>();
 
   constructor(fullLength: number) {
     this.#fullLength = fullLength;
@@ -19,20 +29,20 @@ export class BlockPool {
 
   /**
    * A block for the next of `left` bytes of a file, as soon as there is room. Files with a low number come first, so that the mirror
-   * syncs one while the next is on its way, and not all of them at the end.
+   * syncs one while the next is on its way, and not all of them at the end; but none has everything while others wait.
    */
   async take(file: number, left: number, signal: AbortSignal): Promise<WriteBlock> {
     const length = Math.min(left, this.#fullLength);
     if (this.#waiting.length > 0 || this.#free < length) {
       await abortable(new Promise<void>((go) => this.#wait({ file, length, go })), signal);
     } else {
-      this.#free -= length;
+      this.#count(file, length);
     }
     const spare = length === this.#fullLength ? this.#spare.pop() : undefined;
     return spare ?? createWriteBlock(length);
   }
 
-  #wait(one: { readonly file: number; readonly length: number; readonly go: () => void }): void {
+  #wait(one: Waiting): void {
     const behind = this.#waiting.findIndex(({ file }) => file > one.file);
     this.#waiting.splice(behind < 0 ? this.#waiting.length : behind, 0, one);
   }
@@ -42,13 +52,26 @@ export class BlockPool {
     if (block.data.length === this.#fullLength) this.#spare.push(block);
   }
 
-  /** So many bytes are confirmed, or lost. */
-  settle(length: number): void {
-    this.#free += length;
-    for (let first = this.#waiting[0]; first && first.length <= this.#free; first = this.#waiting[0]) {
-      this.#free -= first.length;
-      this.#waiting.shift();
-      first.go();
+  /** So many bytes of a file are confirmed, or lost. */
+  settle(file: number, length: number): void {
+    this.#count(file, -length);
+    for (let next = this.#next(); next && next.length <= this.#free; next = this.#next()) {
+      this.#count(next.file, next.length);
+      this.#waiting.splice(this.#waiting.indexOf(next), 1);
+      next.go();
     }
+  }
+
+  #next(): Waiting | undefined {
+    return (
+      this.#waiting.find(({ file, length }) => (this.#taken.get(file) ?? 0) + length <= fileBytes) ?? this.#waiting[0]
+    );
+  }
+
+  #count(file: number, length: number): void {
+    this.#free -= length;
+    const taken = (this.#taken.get(file) ?? 0) + length;
+    if (taken === 0) this.#taken.delete(file);
+    else this.#taken.set(file, taken);
   }
 }

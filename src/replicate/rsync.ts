@@ -34,7 +34,7 @@ const allWays: readonly Way[] = [true, false].flatMap((confirms) =>
   [true, false].map((fsync) => ({ fsync, confirms })),
 );
 
-/** Each name of the directories there is held against each rule. */
+/** Each name of the directory there is held against each rule. */
 const rulesInARun = 500;
 
 /** A listing longer than this is no package directory. */
@@ -152,19 +152,35 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
     return !isBroken;
   }
 
-  /** The rsync there looks through the directories: what no rule includes is kept, and no more than was named is deleted. */
+  /**
+   * The rsync there looks through one directory at a time: what no rule includes is kept, and no more than was named is deleted. Named
+   * by its path, a directory may be a symbolic link; as part of a run over the root, rsync would put a directory in the link's place.
+   * Directories are repositories, whose names have no wildcard (template.ts): an old rrsync would expand it.
+   */
   async function removeByRules(paths: readonly string[], empty: string, callOptions: TransportOptions): Promise<void> {
-    for (let start = 0; start < paths.length; start += rulesInARun) {
-      const some = paths.slice(start, start + rulesInARun);
-      const rules = ['--from0', '--include-from=-', '--exclude=*', '--recursive', '--existing', '--delete'];
-      await run(callOptions, {
-        args: [...rules, `--max-delete=${some.length}`, './', root],
+    const absent = new Set<string>();
+    const removeIn = (directory: string, names: readonly string[], accept: typeof isAbsentTarget): Promise<void> => {
+      const rules = ['--from0', '--exclude=*/', '--include-from=-', '--exclude=*', '--dirs', '--existing', '--delete'];
+      const request = {
+        args: [...rules, `--max-delete=${names.length}`, './', directory === '.' ? root : `${at(directory)}/.`],
         cwd: empty,
-        input: includeRules(some)
-          .map((rule) => `${rule}\0`)
-          .join(''),
-      });
+        input: names.map((name) => `/${literal(name)}\0`).join(''),
+      };
+      return run(callOptions, request, accept);
+    };
+    const within = Map.groupBy(paths, (path) => posix.dirname(path));
+    for (const [directory, inIt] of within) {
+      const names = inIt.map((path) => posix.basename(path));
+      for (let start = 0; start < names.length; start += rulesInARun) {
+        await removeIn(directory, names.slice(start, start + rulesInARun), (result) => {
+          if (directory === '.' || !isAbsentTarget(result)) return false;
+          absent.add(directory);
+          return true;
+        });
+      }
     }
+    // Nothing is deleted: a root that is missing is an error, for instance a disk that is not mounted.
+    if (absent.size > 0) await removeIn('.', [], () => false);
   }
 
   return {
@@ -230,17 +246,9 @@ function smallestOf(wave: Wave): PushFile {
   return wave.reduce((least, file) => (file.size < least.size ? file : least));
 }
 
-/** Include rules for these files, and for the directories that lead to them. */
-function includeRules(paths: readonly string[]): string[] {
-  const directories = new Set<string>();
-  for (const path of paths)
-    for (let at = path.indexOf('/'); at >= 0; at = path.indexOf('/', at + 1)) directories.add(path.slice(0, at));
-  return [...[...directories].map((one) => `/${literal(one)}/`), ...paths.map((one) => `/${literal(one)}`)];
-}
-
 /** A backslash escapes only in a pattern with a wildcard (FILTER RULES of rsync(1)). */
-function literal(path: string): string {
-  return /[*?[]/.test(path) ? path.replace(/[*?[\\]/g, '\\$&') : path;
+function literal(name: string): string {
+  return /[*?[]/.test(name) ? name.replace(/[*?[\\]/g, '\\$&') : name;
 }
 
 /**
@@ -262,6 +270,12 @@ function isAbsentDirectory(result: SplicedResult): boolean {
     (codes.includes(23) && /change_dir ".*" failed: No such file or directory/.test(said)) ||
     (codes.includes(12) && /rrsync error: post-realpath open failed .*No such file or directory/.test(said))
   );
+}
+
+/** As above, of a directory that would be written to: there rsync ends with 3. A file may lie in the place of the directory, or of one above. */
+function isAbsentTarget(result: SplicedResult): boolean {
+  const cannot = /change_dir(?:#\d)? ".*" failed: No such file|cannot stat destination ".*": Not a directory/;
+  return isAbsentDirectory(result) || ([result.code, result.remoteCode].includes(3) && cannot.test(saidBy(result)));
 }
 
 /** What is read is not there; rrsync 3.5 looks for its directory itself. */

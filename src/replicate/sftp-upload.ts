@@ -194,7 +194,7 @@ class FileUpload {
       if (length === 0) break;
       const written = writer.write(handle, offset, block, () => pool.give(block)).then(() => onBytes(length));
       // Settled after a failure too: we may be waiting for room, and must come to see the failure.
-      answers.add(written.finally(() => pool.settle(length)));
+      answers.add(written.finally(() => pool.settle(this.#number, length)));
       offset += length;
     }
     answers.add(writer.setHandleAttributes(handle, { permissions: fileMode, mtimeSeconds }));

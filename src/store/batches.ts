@@ -129,10 +129,19 @@ export class BatchStore {
     return [...open, ...ended].map(toBatch);
   }
 
-  /** Only the batches of these keys are open now: others of `builder` that waited are forgotten, held ones are not open any more. */
+  /**
+   * Only the batches of these keys are open now: others of `builder` that waited are forgotten, held ones are not open any more. One
+   * that waits for a moment is still a held one: together with what is uploaded it is for that moment part of another batch.
+   */
   supersede(builder: string, openKeys: readonly string[]): void {
     const others = 'key NOT IN (SELECT value FROM json_each(?))';
     const keys = JSON.stringify(openKeys);
+    this.#db.run(
+      `UPDATE batch SET state = 'held', repositories = told -> 0, reasons = told -> 1
+         WHERE builder = ? AND state = 'waiting' AND told IS NOT NULL AND ${others}`,
+      builder,
+      keys,
+    );
     this.#db.run(`DELETE FROM batch WHERE builder = ? AND state = 'waiting' AND ${others}`, builder, keys);
     this.#db.run(
       `UPDATE batch SET superseded = 1 WHERE builder = ? AND state = 'held' AND superseded = 0 AND ${others}`,

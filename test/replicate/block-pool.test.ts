@@ -14,16 +14,36 @@ test('who waits for room gets it in the order of the files, and of one file in t
     taken.push(name);
   };
   // 4 MiB are on their way.
-  await Promise.all(Array.from({ length: 16 }, () => take(0, 'first')));
+  await Promise.all(Array.from({ length: 16 }, (_, n) => take(10 + n, 'first')));
   const waiting = [take(3, '3a'), take(1, '1a'), take(2, '2a'), take(1, '1b'), take(0, '0a'), take(3, '3b')];
   await turn();
   assert.equal(taken.length, 16, 'there is no room for more');
   const order: string[] = [];
-  for (const _ of waiting) {
-    pool.settle(block);
+  for (const n of waiting.keys()) {
+    pool.settle(10 + n, block);
     await turn();
     order.push(taken.at(-1) ?? '');
   }
   assert.deepEqual(order, ['0a', '1a', '1b', '2a', '3a', '3b']);
+  await Promise.all(waiting);
+});
+
+test('a file that has half of the room lets others have the rest while they wait, and takes it when nobody does', async () => {
+  const pool = new BlockPool(block);
+  const taken: string[] = [];
+  const take = async (file: number): Promise<void> => {
+    await pool.take(file, block, signal);
+    taken.push(String(file));
+  };
+  await Promise.all(Array.from({ length: 16 }, () => take(0)));
+  taken.splice(0);
+  const waiting = [take(0), take(0), take(1), take(2)];
+  const order: string[] = [];
+  for (const _ of waiting) {
+    pool.settle(0, block);
+    await turn();
+    order.push(taken.at(-1) ?? '');
+  }
+  assert.deepEqual(order, ['1', '2', '0', '0']);
   await Promise.all(waiting);
 });

@@ -274,6 +274,25 @@ test('what a batch is held for is told once, though it waits for a moment in bet
   assert.ok(told('held', 'c is missing'));
 });
 
+test('a held batch that waits for a moment together with another upload is the same afterwards, and not told anew', (t) => {
+  const { batches } = open(t);
+  const reasons = [{ code: 'INCOMPLETE' as const, path: 'a', detail: 'b is missing' }];
+  const { id } = batches.record(batch('a', 'held', { reasons }));
+  // An upload begins, then its index is there, then it is over.
+  batches.record(batch('a', 'waiting'));
+  batches.supersede('b', ['a and b']);
+  assert.deepEqual(batches.get(id)?.reasons, reasons);
+  batches.record(batch('a and b', 'waiting', { reasons }));
+  assert.deepEqual(
+    batches.recent(10).map(({ state }) => state),
+    ['waiting'],
+    'it is not open beside the other one',
+  );
+  batches.supersede('b', ['a', 'b']);
+  assert.deepEqual(batches.record(batch('a', 'held', { reasons })), { id, changed: false });
+  assert.ok(batches.record(batch('a', 'held')).changed, 'what is new is told');
+});
+
 test('of the batches of one builder only the open ones stay open', (t) => {
   const { batches } = open(t);
   const ids = ['w1', 'w2', 'h1', 'h2'].map(
