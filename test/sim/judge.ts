@@ -88,7 +88,7 @@ export class Judge implements Watcher {
   }
 
   renamed(mirror: FarMirror, path: string, file: Stored): void {
-    if (isIndex(path) && !this.#isExcused(mirror)) this.#requirePackages(mirror, path, file);
+    if (isIndex(path) && !this.isExcused(mirror)) this.#requirePackages(mirror, path, file);
     if (!isIndex(path) && !isTrace(path)) return;
     const { newest } = this.#recordOf(mirror);
     const [before, since] = [newest.get(path) ?? 0, file.since ?? 0];
@@ -98,7 +98,7 @@ export class Judge implements Watcher {
 
   removed(mirror: FarMirror, path: string): void {
     const [repository, name] = partsOf(path);
-    if (this.#isExcused(mirror) || !mirror.indexOf(repository)?.index?.packages.has(name)) return;
+    if (this.isExcused(mirror) || !mirror.indexOf(repository)?.index?.packages.has(name)) return;
     this.violate('index after packages', `${mirror.name}: ${path} was removed, the index there names it`);
   }
 
@@ -230,7 +230,7 @@ export class Judge implements Watcher {
   }
 
   /** Where a look costs as much as a push, or none is possible, what others do there is known when a probe has seen it. */
-  #isExcused({ isTampered, traits }: FarMirror): boolean {
+  isExcused({ isTampered, traits }: FarMirror): boolean {
     return isTampered && (traits.kind === 'rsync' || traits.kind === 'blind');
   }
 

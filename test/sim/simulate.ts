@@ -252,6 +252,8 @@ class SimFleet implements Disposable {
     const kept = (repository: string, file: string): boolean =>
       store.generations.isWanted(repository, file, newest.generation, keepAfterMs);
     for (const mirror of this.#mirrors) {
+      // Emptied, and brought new indexes before a probe had seen it: the scrub's to find.
+      if (this.#judge.isExcused(mirror)) continue;
       const all = differences(mirror, newest, kept);
       // A backup whose indexes were the present ones brings what was pruned meanwhile: only a scrub sees that.
       const found = !mirror.wasRestored && !mirror.isTampered ? all : all.filter((one) => !one.startsWith('has '));
