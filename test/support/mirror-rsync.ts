@@ -13,6 +13,11 @@ export function mirrorRsyncVersion(): number {
   return Number(major) * 100 + Number(minor);
 }
 
+/** True if that rsync has the option: `--fsync` came with 3.2.4. */
+export function rsyncKnows(option: string): boolean {
+  return spawnSync(mirrorRsync, ['--help'], { encoding: 'utf8' }).stdout.includes(`${option} `);
+}
+
 /** True if that rrsync, a script, has the option: that of 3.2.3 knows `-ro` and `-wo` alone, -no-overwrite came after 3.2.7. */
 export function rrsyncKnows(option: string): boolean {
   return mirrorRrsync !== undefined && readFileSync(mirrorRrsync, 'utf8').includes(`'${option}'`);
