@@ -55,6 +55,7 @@ async function tryAll(names: readonly string[], directory: string): Promise<void
     for (const name of outcome.skipped) say(`  skipped: ${name}`);
     if (outcome.failed.length > 0 || outcome.passed === 0) process.exitCode = 1;
     rows.push(rowOf(one, outcome));
+    say(`\n${rows.at(-1)}`);
   }
   if (all.length > 0) process.stdout.write(`\n${rows.join('\n')}\n`);
   else say('SKIPPED: no rsync of any release was tried');
