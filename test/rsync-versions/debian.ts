@@ -54,7 +54,10 @@ export async function fetchRelease(release: string, archive: Archive, directory:
   for (const [version, suites] of found) {
     const root = join(directory, version);
     await download(options, version, root);
-    all.push({ version, suites, bin: wrap(root) });
+    const bin = wrap(root);
+    // What does not run at all would fail in a hundred tests.
+    await tool([join(bin, 'rsync'), '--version'], root);
+    all.push({ version, suites, bin });
   }
   return all.toReversed();
 }
@@ -80,17 +83,21 @@ function configureApt(release: string, { main, security }: Archive, directory: s
   ].flatMap((option) => ['-o', option]);
 }
 
-/** Unpacks that rsync and the libraries that it depends on into `root`. */
+/** Unpacks that rsync and the libraries that it depends on, and those that they depend on, into `root`. */
 async function download(options: readonly string[], version: string, root: string): Promise<void> {
   mkdirSync(root);
-  const get = (...packages: readonly string[]): Promise<string> =>
-    patiently(['apt-get', ...options, 'download', ...packages], root);
-  await get(`rsync=${version}`);
-  const [rsync = ''] = globSync('rsync_*.deb', { cwd: root });
-  const depends = await tool(['dpkg-deb', '--field', rsync, 'Depends'], root);
-  const names = depends.split(',').map((one) => one.trim().split(/[ |:(]/)[0] ?? '');
-  await get(...names.filter((name) => /^(?:lib|zlib)/.test(name)));
-  for (const file of globSync('*.deb', { cwd: root })) await tool(['dpkg-deb', '-x', file, root], root);
+  const asked = new Set(['rsync']);
+  for (let wanted = [`rsync=${version}`]; wanted.length > 0; ) {
+    const before = globSync('*.deb', { cwd: root });
+    await patiently(['apt-get', ...options, 'download', ...wanted], root);
+    wanted = [];
+    for (const file of globSync('*.deb', { cwd: root }).filter((one) => !before.includes(one))) {
+      await tool(['dpkg-deb', '-x', file, root], root);
+      const depends = await tool(['dpkg-deb', '--field', file, 'Depends'], root);
+      const names = depends.split(',').map((one) => one.trim().split(/[ |:(]/)[0] ?? '');
+      wanted.push(...names.filter((name) => /^(?:lib|zlib)/.test(name) && !asked.has(name) && asked.add(name)));
+    }
+  }
 }
 
 /** Writes the programs of an unpacked release, each with the loader, the libraries and the paths of that release. */
