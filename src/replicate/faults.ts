@@ -111,7 +111,8 @@ const rsyncRules: readonly Rule[] = [
   { says: /Another instance of rrsync/, cause: lockHeld },
   { says: /No space left on device|Disk quota exceeded/, cause: diskFull },
   { says: /Read-only file system/, cause: readOnly },
-  { says: /(?:reading from write-only|sending to read-only) server is not allowed/, cause: oneWay },
+  // The rrsync of 3.2.3, a Perl script, says it without `is`.
+  { says: /(?:reading from write-only|sending to read-only) server (?:is )?not allowed/, cause: oneWay },
   {
     says: /has been disabled on this server|invalid rsync-command|do not use \.\.|unsafe arg|unknown option/,
     cause: refusedOption,

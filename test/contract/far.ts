@@ -10,8 +10,9 @@ import { createSftpTransport } from '../../src/replicate/sftp.ts';
 import type { Transport } from '../../src/replicate/transport.ts';
 import type { SshTarget } from '../../src/system/ssh.ts';
 import { createKeyPair, serveSftp } from '../../src/system/ssh-server.ts';
+import { mirrorRrsync, mirrorRsyncVersion, rrsyncKnows } from '../support/mirror-rsync.ts';
 import { serveS3 } from '../support/s3.ts';
-import { findProgram, missingProgram, type Sshd, startSshd } from '../support/sshd.ts';
+import { missingProgram, type Sshd, startSshd } from '../support/sshd.ts';
 import { Webdav } from '../support/webdav.ts';
 
 /** What this far side cannot promise, and what the suite then looks for instead. */
@@ -128,7 +129,7 @@ function overSshd(
   command: (base: string) => string | null,
   create: typeof createSftpTransport,
   pathOf: (base: string, name: string) => string,
-  more: { readonly lists: boolean; readonly locks?: boolean },
+  more: { readonly lists: boolean; readonly locks?: boolean; readonly lacks?: Lacks },
 ): Kind {
   const missing = missingProgram('sshd', 'ssh-keygen', ...programs);
   return {
@@ -143,6 +144,7 @@ function overSshd(
         lists: more.lists,
         sshd,
         ...(more.locks ? { locked: base } : {}),
+        ...(more.lacks ? { lacks: more.lacks } : {}),
         ssh: { target, make: (other, limits) => create({ target: other, path: pathOf(base, '.'), ...limits }) },
         place: (one) => {
           const root = makeRoot(base, one);
@@ -226,8 +228,11 @@ const rcloneKinds: readonly Kind[] = [
   ),
 ];
 
-const rrsync = findProgram('rrsync') ?? 'rrsync';
+const rrsync = mirrorRrsync ?? 'rrsync';
+const locks = rrsyncKnows('-no-lock');
 const insideRoot = (_base: string, name: string): string => `/${name}`;
+/** rsync before 3.5 follows links that lie in the root of the mirror, behind rrsync too. */
+const lacks: Lacks = mirrorRsyncVersion() < 305 ? { confinement: true } : {};
 
 export const kinds: readonly Kind[] = [
   directory,
@@ -241,13 +246,15 @@ export const kinds: readonly Kind[] = [
     insideRoot,
     {
       lists: false,
-      locks: true,
+      locks,
+      lacks,
     },
   ),
   overSshd('rsync to rrsync', ['rsync', 'rrsync'], (base) => `${rrsync} ${base}`, createRsyncTransport, insideRoot, {
     lists: true,
-    locks: true,
+    locks,
+    lacks,
   }),
-  overSshd('rsync to a plain account', ['rsync'], () => null, createRsyncTransport, join, { lists: true }),
+  overSshd('rsync to a plain account', ['rsync'], () => null, createRsyncTransport, join, { lists: true, lacks }),
   ...rcloneKinds,
 ];

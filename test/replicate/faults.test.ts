@@ -7,6 +7,8 @@ const runs: readonly [number | null, number | null, string, string, string][] = 
   [12, 1, '/usr/bin/rrsync error: Another instance of rrsync is already accessing this directory.', 'busy', 'busy'],
   [12, 1, 'rrsync error: option --delete has been disabled on this server.', 'option_refused', 'permanent'],
   [12, 1, 'rrsync error: reading from write-only server is not allowed', 'option_refused', 'permanent'],
+  [12, 13, '/usr/bin/rrsync reading from write-only server not allowed', 'option_refused', 'permanent'],
+  [12, 13, '/usr/bin/rrsync sending to read-only server not allowed', 'option_refused', 'permanent'],
   [12, 1, 'rrsync error: sending to read-only server is not allowed', 'option_refused', 'permanent'],
   [12, 1, 'rrsync error: do not use .. in arg (anchor the path at the root)', 'option_refused', 'permanent'],
   [12, 1, "rrsync error: unsafe arg: /x ['/srv/x', '/x']", 'option_refused', 'permanent'],

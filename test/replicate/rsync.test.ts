@@ -21,7 +21,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { TransportError } from '../../src/errors.ts';
 import { createRsyncTransport } from '../../src/replicate/rsync.ts';
 import type { PushFile, Transport } from '../../src/replicate/transport.ts';
-import { findProgram, missingProgram, startSshd } from '../support/sshd.ts';
+import { mirrorRrsync as rrsync, rrsyncKnows } from '../support/mirror-rsync.ts';
+import { missingProgram, startSshd } from '../support/sshd.ts';
 import { removeAtEnd } from '../support/remove-at-end.ts';
 
 const missing = missingProgram('sshd', 'rsync', 'ssh-keygen');
@@ -222,10 +223,14 @@ test('an account that prints at login, or has no rsync, says so', { skip }, asyn
   );
 });
 
-const rrsync = findProgram('rrsync');
+/** Why a test with such an rrsync cannot run here. */
+const without = (option: string): string | false => {
+  if (skip || rrsync === undefined) return skip || 'rrsync is absent';
+  return !rrsyncKnows(option) && `known: rrsync has no ${option}`;
+};
 
-test('what an rrsync may refuse: -no-del costs a run for each wave, -no-overwrite is told, -munge is nothing', {
-  skip: skip || (rrsync === undefined && 'rrsync is absent'),
+test('what an rrsync may refuse: -no-del costs a run for each wave, -munge is nothing', {
+  skip: without('-no-del'),
 }, async (t) => {
   for (const [options, runs] of [
     ['-wo -munge', 1],
@@ -249,6 +254,9 @@ test('what an rrsync may refuse: -no-del costs a run for each wave, -no-overwrit
     assert.equal(readFileSync(join(base, 'log'), 'utf8').trim().split('\n').length, runs, options);
     assert.equal(readFileSync(join(root, 'index'), 'utf8'), 'second');
   }
+});
+
+test('an rrsync that keeps what is there is told', { skip: without('-no-overwrite') }, async (t) => {
   const { root, source, transport } = await start(t, `exec ${rrsync} -wo -no-overwrite "$1/root"`, '/');
   for (const name of ['p.apk', 'index']) writeFileSync(join(source, name), 'new');
   writeFileSync(join(root, 'p.apk'), 'old');

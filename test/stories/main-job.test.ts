@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { childEnvironment, exec } from '../../src/system/exec.ts';
 import { Primary, snapshot } from '../support/primary.ts';
-import { missingProgram, type Sshd, startSshd } from '../support/sshd.ts';
+import { findProgram, missingProgram, type Sshd, startSshd } from '../support/sshd.ts';
 
 const programs = ['sshd', 'ssh', 'rsync', 'rrsync', 'ssh-keygen'];
 
@@ -32,7 +32,8 @@ test('two batches through rrsync reach an rrsync-only, an sftp-only and a direct
   const at = (name: string): string => join(primary.directory, 'mirrors', name);
   for (const name of ['rrsync', 'sftp', 'usb']) await mkdir(at(name));
   await using sshd = await startSshd({
-    builder: `rrsync -wo -munge -no-del ${primary.inbox}`,
+    // The primary's own, also where the mirrors have another.
+    builder: `${findProgram('rrsync')} -wo -munge -no-del ${primary.inbox}`,
     rrsync: `rrsync -wo ${at('rrsync')}`,
     sftp: 'internal-sftp',
   });

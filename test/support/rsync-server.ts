@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { Duplex, PassThrough } from 'node:stream';
 import type { SshCommand } from '../../src/system/ssh.ts';
+import { mirrorRsync } from './mirror-rsync.ts';
 
 /** The arguments that the transport gives the rsync of a mirror. */
 const serverArguments = ['--server', '-tpIRe.LsfxC', '--timeout=60', '--no-implied-dirs', '--remove-source-files', '.'];
@@ -16,7 +17,7 @@ export interface Tapped {
 /** Starts `rsync ...serverArguments ...more root/.`, without some of them. */
 export function startRsyncServer(root: string, more: readonly string[] = [], without: readonly string[] = []): Tapped {
   const [first, ...rest] = serverArguments.filter((one) => !without.includes(one)) as [string, ...string[]];
-  const child = spawn('rsync', [first, ...more, ...rest, `${root}/.`], { stdio: 'pipe' });
+  const child = spawn(mirrorRsync, [first, ...more, ...rest, `${root}/.`], { stdio: 'pipe' });
   const closed = new Promise<number | null>((resolve) => child.once('close', (code) => resolve(code)));
   const [heard, told]: [Buffer[], Buffer[]] = [[], []];
   child.stdout.on('data', (chunk: Buffer) => heard.push(chunk));

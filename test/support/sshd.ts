@@ -30,9 +30,14 @@ export interface Sshd extends AsyncDisposable {
   freezeSessions(): void;
 }
 
+const ownPath = process.env.PATH ?? '';
+
+/** Where a mirror looks for its rsync and rrsync: `npm run rsync:versions` puts those of another release before ours. */
+export const mirrorPath = [process.env.LOCKSTEPD_MIRROR_PATH ?? [], ownPath].flat().join(delimiter);
+
 /** The path of a program, or undefined; sbin directories are looked at too. */
-export function findProgram(name: string): string | undefined {
-  const directories = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin', '/usr/local/sbin'];
+export function findProgram(name: string, searchPath = ownPath): string | undefined {
+  const directories = [...searchPath.split(delimiter), '/usr/sbin', '/sbin', '/usr/local/sbin'];
   return directories
     .map((directory) => join(directory, name))
     .find((path) => {
@@ -142,7 +147,7 @@ function sshdConfig(port: number, home: string, hostKey: string): string[] {
     'LogLevel INFO',
     'MaxStartups 100',
     // Shell start-up files of whoever runs the tests must have no say (they may print, and take longer than rsync).
-    `SetEnv HOME=${home}`,
+    `SetEnv HOME=${home}${process.env.LOCKSTEPD_MIRROR_PATH === undefined ? '' : ` "PATH=${mirrorPath}"`}`,
     'Subsystem sftp internal-sftp',
   ];
 }
