@@ -139,6 +139,9 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
     empty: string,
     callOptions: TransportOptions,
   ): Promise<boolean> {
+    for (const directory of new Set(paths.map((one) => posix.dirname(one)))) {
+      await mkdir(join(empty, directory), { recursive: true });
+    }
     const request = {
       args: [...fromNames, '--existing', '--delete-missing-args', './', root],
       cwd: empty,
@@ -222,9 +225,6 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
       if (paths.length === 0) return;
       const empty = await mkdtemp(join(tmpdir(), 'lockstepd-empty-'));
       try {
-        for (const directory of new Set(paths.map((one) => posix.dirname(one)))) {
-          await mkdir(join(empty, directory), { recursive: true });
-        }
         if (!removesByName || !(await removeByName(paths, empty, callOptions))) {
           removesByName = false;
           await removeByRules(paths, empty, callOptions);

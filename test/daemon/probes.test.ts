@@ -41,22 +41,23 @@ test('a probe whose result cannot be written down does not end the daemon: the n
   }
 });
 
+/** Probes paris once a minute; `deps`: what the test is about. */
+function serviceOn(clock: VirtualClock, deps: object): ProbeService {
+  const quiet = { metrics: { probed: () => {} }, random: () => 0.5, log: silentLog };
+  const all = { ...quiet, clock, everyMs: () => 60_000, takes: () => true, ...deps };
+  return new ProbeService('paris', 'http://127.0.0.1:9/', all as unknown as ProbeDeps);
+}
+
 test('for how long no probe was answered is known, and forgotten with the next answer', async () => {
   const clock = new VirtualClock();
   let answer: object = { success: false, indexes: new Map([['main/x86_64/APKINDEX.tar.gz', { failed: 'HTTP 502' }]]) };
-  const service = new ProbeService('paris', 'http://127.0.0.1:9/', {
+  const service = serviceOn(clock, {
     store: {
       generations: { current: () => ({ number: 1 }), indexesAt: () => [] },
       mirrors: { get: () => ({ confirmed: null }), observe: () => {} },
     },
     prober: { probe: () => Promise.resolve(answer) },
-    metrics: { probed: () => {} },
-    clock,
-    random: () => 0.5,
-    log: silentLog,
-    everyMs: () => 60_000,
-    takes: () => true,
-  } as unknown as ProbeDeps);
+  });
   const stop = new AbortController();
   const running = service.run(stop.signal).catch(() => {});
   assert.equal(service.unanswered, null, 'nothing was asked yet');
@@ -94,17 +95,11 @@ test('what was strange is somebody we know once a key has come; until then it is
   };
   let reads = 0;
   let known = false;
-  const service = new ProbeService('paris', 'http://127.0.0.1:9/', {
+  const service = serviceOn(clock, {
     store: { generations, mirrors },
     prober: { probe: () => Promise.resolve(answer), read: () => Promise.resolve((reads++, bytes)) },
-    metrics: { probed: () => {} },
-    clock,
-    random: () => 0.5,
-    log: silentLog,
-    everyMs: () => 60_000,
-    takes: () => true,
     vouch: () => Promise.resolve(known ? 'newer' : 'untrusted'),
-  } as unknown as ProbeDeps);
+  });
   const stop = new AbortController();
   const running = service.run(stop.signal).catch(() => {});
   await clock.advance(5 * 60_000);
