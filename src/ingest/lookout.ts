@@ -1,11 +1,13 @@
 /** Decides when an inbox is looked at: sleeps until something wakes it, an upload ends, time is over or the inbox is made anew. */
 import type { Clock } from '../system/clock.ts';
 import { Wake } from '../system/limit.ts';
-import { seeUpload } from './locks.ts';
+import { isAlive, seeUpload } from './locks.ts';
 
-/** How often the lock of a quiet inbox is looked at, and of one that is being written to. Reading /proc/locks costs microseconds. */
-const quietPollMs = 50;
+/** How often the lock of a quiet inbox is looked at: events say when an index changes, this finds what they miss. */
+const quietPollMs = 500;
+/** How often it is asked whether the uploader is still there, and its lock is looked at all the same. */
 const uploadPollMs = 8;
+const lockPollMs = 250;
 /** However often something wakes it, an inbox full of junk is not looked at all the time. */
 const longestPaceMs = 2000;
 
@@ -21,7 +23,9 @@ export class Lookout {
   readonly #path: string;
   readonly #clock: Clock;
   readonly #wake = new Wake();
-  #uploading = false;
+  /** The process that held the lock of the inbox when that was looked at last; null: none. */
+  #uploader: number | null = null;
+  #seenAt: number;
   #announced = false;
   #changedAt: number;
   #progressAt: number;
@@ -33,11 +37,12 @@ export class Lookout {
     this.#clock = clock;
     this.#changedAt = clock.monotonic();
     this.#progressAt = clock.monotonic();
+    this.#seenAt = clock.monotonic();
   }
 
   /** An upload held the lock of the inbox when that was looked at last. */
   get uploading(): boolean {
-    return this.#uploading;
+    return this.#uploader !== null;
   }
 
   /** When something last got anywhere, on the monotonic clock: proof of life. */
@@ -78,9 +83,11 @@ export class Lookout {
 
   /** Where the inbox is now; notes whether an upload holds its lock. */
   async seeUpload(): Promise<string | null> {
-    const { place, uploading } = await seeUpload(this.#path);
-    if (uploading !== this.#uploading) this.changed();
-    this.#uploading = uploading;
+    const { place, uploader } = await seeUpload(this.#path);
+    const before = this.uploading;
+    this.#uploader = uploader;
+    if (before !== this.uploading) this.changed();
+    this.#seenAt = this.#clock.monotonic();
     return place;
   }
 
@@ -93,19 +100,26 @@ export class Lookout {
     for (;;) {
       this.beat();
       const left = until - this.#clock.monotonic();
-      const step = this.#uploading ? uploadPollMs : Math.min(quietPollMs, Math.max(left, 1));
+      const step = this.uploading ? uploadPollMs : Math.min(quietPollMs, Math.max(left, 1));
       const woken = await this.#wake.wait((stop) =>
         this.#clock.sleep(step, { signal: AbortSignal.any([signal, stop]) }),
       );
       signal.throwIfAborted();
-      const before = this.#uploading;
+      if (!woken && this.#uploadGoesOn()) continue;
+      const before = this.#uploader;
       const now = await this.seeUpload();
-      if (before && !this.#uploading) return;
+      if (before !== null && !this.uploading) return;
       const early = woken ? this.#pacedUntil - this.#clock.monotonic() : 0;
       if (early > 0) await this.#clock.sleep(early, { signal });
       if (woken || now !== place) return;
-      if (this.#uploading) continue;
+      if (this.uploading) continue;
       if (this.#clock.monotonic() >= until || (await meanwhile())) return;
     }
+  }
+
+  /** While the uploader is there its lock need not be asked for each time: that costs, see `locks.ts`. */
+  #uploadGoesOn(): boolean {
+    const seenMs = this.#clock.monotonic() - this.#seenAt;
+    return this.#uploader !== null && seenMs < lockPollMs && isAlive(this.#uploader);
   }
 }
