@@ -4,7 +4,7 @@ import { posix } from 'node:path';
 import { abortable } from '../system/abortable.ts';
 import type { Clock } from '../system/clock.ts';
 import type { SftpSession } from '../system/ssh-sftp.ts';
-import { openFlag, type WriteBlock } from '../system/ssh-sftp-wire.ts';
+import { openFlag } from '../system/ssh-sftp-wire.ts';
 import { BlockPool } from './block-pool.ts';
 import { directoryMaker, isNoSuchFile } from './sftp-directories.ts';
 import { explainFailure } from './sftp-failure.ts';
@@ -188,9 +188,12 @@ class FileUpload {
     const { pool } = this.#sources;
     const answers = new Answers();
     for (let offset = 0; offset === 0 || offset < size; ) {
-      const block = await this.#readBlock(source, offset);
+      const length = await this.#room(offset);
       answers.throwIfFailed();
-      const { length } = block.data;
+      const block = pool.take(length);
+      const reading = this.#fill(block.data, offset, source);
+      // Not awaited without need: others would take memory meanwhile, and this block leave the caches before it is sent.
+      if (reading) await reading;
       if (length === 0) break;
       const written = writer.write(handle, offset, block, () => pool.give(block)).then(() => onBytes(length));
       // Settled after a failure too: we may be waiting for room, and must come to see the failure.
@@ -228,18 +231,25 @@ class FileUpload {
     answers.add(this.#writer.close(handle));
   }
 
-  async #readBlock(source: { handle?: FileHandle }, offset: number): Promise<WriteBlock> {
-    const { sourceRoot, pace, onBytes } = this.#upload;
-    const { pool, quick } = this.#sources;
-    const block = await pool.take(this.#number, this.#file.size - offset, this.#stop);
-    const isWhole = block.data.length === this.#file.size;
-    if (!isWhole || !quick.read(sourceRoot, this.#file, block.data)) {
-      source.handle ??= await openSource(sourceRoot, this.#file);
-      await readSource(source.handle, block.data, offset, this.#file);
-    }
+  /** Waits until more of the file may go; resolves to how many bytes. */
+  async #room(offset: number): Promise<number> {
+    const { pace, onBytes } = this.#upload;
+    const length = await this.#sources.pool.reserve(this.#number, this.#file.size - offset, this.#stop);
     const onWait = (): void => onBytes(0);
-    await pace?.(block.data.length, { signal: this.#stop, onWait });
-    return block;
+    await pace?.(length, { signal: this.#stop, onWait });
+    return length;
+  }
+
+  /** Reads file bytes from `offset` on. Returns undefined when it is done, which small files are at once. */
+  #fill(target: Buffer, offset: number, source: { handle?: FileHandle }): Promise<void> | undefined {
+    const isWhole = target.length === this.#file.size;
+    if (isWhole && this.#sources.quick.read(this.#upload.sourceRoot, this.#file, target)) return undefined;
+    return this.#fillLater(target, offset, source);
+  }
+
+  async #fillLater(target: Buffer, offset: number, source: { handle?: FileHandle }): Promise<void> {
+    source.handle ??= await openSource(this.#upload.sourceRoot, this.#file);
+    await readSource(source.handle, target, offset, this.#file);
   }
 
   /** Best effort: what stays is hidden, and pruned later. */

@@ -1,6 +1,6 @@
 /** Makes the AES-GCM ciphers of an ssh2 client cheaper, packet by packet the same bytes on the wire; decides nothing about keys or algorithms. */
 import { type CipherGCMTypes, createCipheriv, createSecretKey, randomFillSync } from 'node:crypto';
-import type { Writable } from 'node:stream';
+import type { Outlet } from './outlet.ts';
 
 /** The outbound cipher of ssh2 1.17, as far as it is changed here. */
 interface Cipher {
@@ -28,24 +28,24 @@ const tagLength = 16;
 
 /**
  * ssh2 makes an AES-GCM cipher for every packet, hands Node the key as bytes, asks the kernel for padding, allocates the packet
- * and writes it in three pieces: several times the cost of the encryption itself, which is much of what a small push costs
- * us. The fields are private ones of ssh2 1.17: where they are not as expected, as after a new key exchange, all works as
+ * and writes it in three pieces that lie about until the next collection: several times the cost of the encryption itself,
+ * which is much of what a small push costs us. The fields are private ones of ssh2 1.17: where they are not as expected, as after a new key exchange, all works as
  * before. Call it once the client is ready.
  */
-export function easeCiphers(client: object, socket: Pick<Writable, 'cork' | 'uncork'>): void {
+export function easeCiphers(client: object, outlet: Pick<Outlet, 'together' | 'spend'>): void {
   const protocol = fieldOf(client, '_protocol');
   const decipher = fieldOf(protocol, '_decipher');
   const decipherKey = fieldOf(decipher, '_decipherKey');
   if (Buffer.isBuffer(decipherKey)) Reflect.set(decipher as object, '_decipherKey', createSecretKey(decipherKey));
   const cipher = fieldOf(protocol, '_cipher');
   const fields = gcmFieldsOf(cipher);
-  if (fields) easeOutbound(cipher as Cipher, fields, socket);
+  if (fields) easeOutbound(cipher as Cipher, fields, outlet);
 }
 
 function easeOutbound(
   cipher: Cipher,
   { algorithm, key: keyBytes, iv, write }: GcmFields,
-  socket: Pick<Writable, 'cork' | 'uncork'>,
+  outlet: Pick<Outlet, 'together' | 'spend'>,
 ): void {
   const key = createSecretKey(keyBytes);
   const padding = Buffer.allocUnsafeSlow(paddingStock);
@@ -82,12 +82,12 @@ function easeOutbound(
     if (body.length < reusedFrom) {
       write(Buffer.concat([head, body, tag], 4 + body.length + tagLength));
     } else {
-      // One system call for the three.
-      socket.cork();
-      write(Buffer.from(head));
-      write(body);
-      write(tag);
-      socket.uncork();
+      outlet.together(() => {
+        write(Buffer.from(head));
+        write(body);
+        write(tag);
+        outlet.spend(body);
+      });
     }
     nextIv(iv);
     cipher.outSeqno = (cipher.outSeqno + 1) >>> 0;

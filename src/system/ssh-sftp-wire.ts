@@ -115,8 +115,8 @@ export function encodePacket(type: number, ...fields: readonly Buffer[]): Buffer
   return Buffer.concat([uint32(length), Buffer.of(type), ...fields]);
 }
 
-/** Room in front of the data of a write: length, type, id, handle (at most 256 bytes), offset, length of the data. */
-const writeHead = 4 + 1 + 4 + (4 + 256) + 8 + 4;
+/** Bytes of room in front of the data of a write: length, type, id, handle (at most 256 bytes), offset, length of the data. */
+export const writeHead = 4 + 1 + 4 + (4 + 256) + 8 + 4;
 
 /** Memory for the data of one WRITE packet with room for the packet's head in front, so that file bytes are never copied. */
 export interface WriteBlock {
@@ -126,7 +126,10 @@ export interface WriteBlock {
 }
 
 /** A block for `length` bytes of data; `memory` may be that of an earlier block that is no longer in use. */
-export function createWriteBlock(length: number, memory = Buffer.allocUnsafeSlow(writeHead + length)): WriteBlock {
+export function createWriteBlock(
+  length: number,
+  memory: Buffer = Buffer.allocUnsafeSlow(writeHead + length),
+): WriteBlock {
   return { memory, data: memory.subarray(writeHead, writeHead + length) };
 }
 

@@ -7,6 +7,7 @@ import ssh2, { type CipherAlgorithm, type ClientChannel } from 'ssh2';
 import { errnoOf, messageOf, TransportError } from '../errors.ts';
 import { abortable } from './abortable.ts';
 import { systemClock } from './clock.ts';
+import { Outlet } from './outlet.ts';
 import { easeCiphers } from './ssh-cipher.ts';
 import { SftpSession } from './ssh-sftp.ts';
 import { SpareSessions } from './ssh-spare.ts';
@@ -40,6 +41,7 @@ export interface SshCommand {
 interface Link {
   readonly client: ssh2.Client;
   readonly socket: Socket;
+  readonly outlet: Outlet;
   /** Why the connection ended; set by the first event that tells. */
   failure: Error | undefined;
   sftp: Promise<SftpSession> | undefined;
@@ -171,7 +173,7 @@ export class SshConnection {
     const socket = connectTcp({ host, port, noDelay: true });
     const client = new ssh2.Client();
     const spare = new SpareSessions(() => openSftp(link));
-    const link: Link = { client, socket, failure: undefined, sftp: undefined, spare };
+    const link: Link = { client, socket, outlet: new Outlet(socket), failure: undefined, sftp: undefined, spare };
     const fail = (reason: Error): void => {
       // One broken connection can emit several errors; only the first tells why.
       link.failure ??= reason;
@@ -184,7 +186,7 @@ export class SshConnection {
       client.on('error', fail);
       client.on('ready', () => {
         if (link.failure) return;
-        easeCiphers(client, socket);
+        easeCiphers(client, link.outlet);
         this.#standing = link;
         resolve(link);
       });
@@ -294,14 +296,7 @@ async function openSftp(link: Link): Promise<SftpSession> {
   );
   channel.stderr.resume();
   return SftpSession.open(channel, {
-    together: (write) => {
-      link.socket.cork();
-      try {
-        write();
-      } finally {
-        link.socket.uncork();
-      }
-    },
+    together: (write) => link.outlet.together(write),
     reasonOfLoss: () => link.failure ?? new Error('SFTP session closed by the other side'),
   });
 }

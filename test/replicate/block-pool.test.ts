@@ -10,7 +10,7 @@ test('who waits for room gets it in the order of the files, and of one file in t
   const pool = new BlockPool(block);
   const taken: string[] = [];
   const take = async (file: number, name: string): Promise<void> => {
-    await pool.take(file, block, signal);
+    await pool.reserve(file, block, signal);
     taken.push(name);
   };
   // 4 MiB are on their way.
@@ -32,7 +32,7 @@ test('a file that has half of the room lets others have the rest while they wait
   const pool = new BlockPool(block);
   const taken: string[] = [];
   const take = async (file: number): Promise<void> => {
-    await pool.take(file, block, signal);
+    await pool.reserve(file, block, signal);
     taken.push(String(file));
   };
   await Promise.all(Array.from({ length: 16 }, () => take(0)));
@@ -46,4 +46,19 @@ test('a file that has half of the room lets others have the rest while they wait
   }
   assert.deepEqual(order, ['1', '2', '0', '0']);
   await Promise.all(waiting);
+});
+
+test('memory that was given back is what is taken next, as long as it is large enough', () => {
+  const pool = new BlockPool(block);
+  const small = pool.take(70_000);
+  pool.give(small);
+  const again = pool.take(90_000);
+  assert.equal(again.memory, small.memory);
+  assert.equal(again.data.length, 90_000);
+  const beside = pool.take(90_000);
+  assert.notEqual(beside.memory, small.memory, 'what is in use is not lent twice');
+  pool.give(again);
+  const large = pool.take(block);
+  assert.notEqual(large.memory, small.memory);
+  assert.equal(large.data.length, block);
 });

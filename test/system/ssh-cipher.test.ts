@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { createDecipheriv, randomBytes } from 'node:crypto';
-import { PassThrough } from 'node:stream';
 import test from 'node:test';
 import { easeCiphers } from '../../src/system/ssh-cipher.ts';
 
@@ -20,13 +19,18 @@ function cipherLike(more: Readonly<Record<string, unknown>> = {}) {
     encrypt: unchanged as (packet: Buffer) => void,
     ...more,
   };
-  const corks: string[] = [];
-  const socket = {
-    cork: () => void corks.push(`cork at ${written.length}`),
-    uncork: () => void corks.push(`uncork at ${written.length}`),
+  const groups: string[] = [];
+  const spent: Buffer[] = [];
+  const outlet = {
+    together: (write: () => void) => {
+      const from = written.length;
+      write();
+      groups.push(`${from} to ${written.length}`);
+    },
+    spend: (bytes: Buffer) => void spent.push(bytes),
   };
-  easeCiphers({ ['_protocol']: { ['_cipher']: fields, ['_decipher']: {} } }, socket);
-  return { cipher: fields, written, unchanged, corks };
+  easeCiphers({ ['_protocol']: { ['_cipher']: fields, ['_decipher']: {} } }, outlet);
+  return { cipher: fields, written, unchanged, groups, spent };
 }
 
 /** What the other side makes of the bytes: the payloads. Throws for a wrong tag. */
@@ -80,15 +84,17 @@ test('another cipher, or another ssh2, is left as it is', () => {
     assert.equal(cipher.encrypt, unchanged);
     assert.equal(cipher.allocPacket, unchanged);
   }
-  assert.doesNotThrow(() => easeCiphers({}, new PassThrough()));
+  assert.doesNotThrow(() => easeCiphers({}, { together: () => {}, spend: () => {} }));
 });
 
-test('the pieces of a long packet leave together, a short packet is one', () => {
-  const { cipher, written, corks } = cipherLike();
+test('the pieces of a long packet leave together, and its memory is free then; a short packet is one', () => {
+  const { cipher, written, groups, spent } = cipherLike();
   cipher.encrypt(cipher.allocPacket(100));
-  assert.deepEqual([written.length, corks], [1, []]);
+  assert.deepEqual([written.length, groups, spent], [1, [], []]);
   cipher.encrypt(cipher.allocPacket(30_000));
-  assert.deepEqual([written.length, corks], [4, ['cork at 1', 'uncork at 4']]);
+  assert.deepEqual([written.length, groups], [4, ['1 to 4']]);
+  assert.deepEqual(spent, [written[2]]);
+  assert.equal(written[2]?.buffer.byteLength, written[2]?.length, 'memory of its own');
 });
 
 test('nothing is written once the cipher is dead', () => {
