@@ -65,7 +65,7 @@ test('the unit leaves what the daemon needs', () => {
     'OOMPolicy=continue',
     // A TERM to the whole group would end the pushes that are being drained.
     'KillMode=mixed',
-    'Environment="NODE_OPTIONS=--max-semi-space-size=1 --max-old-space-size=48" MALLOC_ARENA_MAX=2',
+    'Environment="NODE_OPTIONS=--max-semi-space-size=1 --max-old-space-size=48" MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072',
   ]) {
     assert.ok(text.split('\n').includes(line), line);
   }

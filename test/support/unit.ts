@@ -3,6 +3,9 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 
 const unit = readFileSync(resolve(import.meta.dirname, '../../systemd/lockstepd.service'), 'utf8');
-const [, nodeOptions = ''] = /NODE_OPTIONS=([^"]*)/.exec(unit) ?? [];
+const [, nodeOptions = '', malloc = ''] = /NODE_OPTIONS=([^"]*)" (.*)/.exec(unit) ?? [];
 
-export const unitEnvironment: Readonly<Record<string, string>> = { NODE_OPTIONS: nodeOptions, MALLOC_ARENA_MAX: '2' };
+export const unitEnvironment: Readonly<Record<string, string>> = {
+  NODE_OPTIONS: nodeOptions,
+  ...Object.fromEntries(malloc.split(' ').map((setting) => setting.split('='))),
+};
