@@ -14,12 +14,19 @@ export async function seeUpload(
   return { place: placeOf(facts), uploader: await uploaderOf(facts.dev, facts.ino) };
 }
 
-/** The process that holds an exclusive flock on the file with this device and inode; null: nobody, or a kernel without the list. */
+/**
+ * The process that holds an exclusive flock on the file with this device and inode; null: nobody, a process outside of our pid
+ * namespace, or a kernel without the list.
+ */
 export async function uploaderOf(device: bigint, inode: bigint): Promise<number | null> {
-  return lockHolder(await locksOfKernel(), device, inode, 'FLOCK');
+  const { text, pieces } = await locksOfKernel();
+  const holder = lockHolder(text, device, inode, 'FLOCK');
+  if (holder !== null || pieces < 2) return holder;
+  // Between two pieces the kernel goes on by the number of the line: a lock that goes meanwhile hides another one.
+  return lockHolder((await locksOfKernel()).text, device, inode, 'FLOCK');
 }
 
-/** Whether there is such a process, whoever's it is. The kernel writes 0 for one of another namespace: of that nothing is known. */
+/** Whether there is such a process, whoever's it is. Numbers of 0 and below are none: they would mean groups. */
 export function isAlive(pid: number): boolean {
   if (pid <= 0) return false;
   try {
@@ -31,29 +38,30 @@ export function isAlive(pid: number): boolean {
 }
 
 const readOnce = promisify(read);
-const pieceBytes = 16 * 1024;
+/** The kernel gives no more at a time. */
+const pieceBytes = 4096;
 
 /**
  * Read by a thread, and seldom: the kernel lets nobody take or leave a lock while it makes the list, and waits some
  * milliseconds before it begins. Opened and closed here: that takes microseconds, a trip to a thread twenty times as many.
  */
-async function locksOfKernel(): Promise<string> {
+async function locksOfKernel(): Promise<{ readonly text: string; readonly pieces: number }> {
   let list: number;
   try {
     list = openSync('/proc/locks', 'r');
   } catch {
-    return '';
+    return { text: '', pieces: 0 };
   }
   try {
     const piece = Buffer.allocUnsafe(pieceBytes);
     let text = '';
-    for (;;) {
+    for (let pieces = 0; ; pieces++) {
       const { bytesRead } = await readOnce(list, piece, 0, pieceBytes, null);
-      if (bytesRead === 0) return text;
+      if (bytesRead === 0) return { text, pieces };
       text += piece.toString('latin1', 0, bytesRead);
     }
   } catch {
-    return '';
+    return { text: '', pieces: 0 };
   } finally {
     closeSync(list);
   }

@@ -5,7 +5,12 @@ import { isAlive, seeUpload } from './locks.ts';
 
 /** How often the lock of a quiet inbox is looked at: events say when an index changes, this finds what they miss. */
 const quietPollMs = 500;
-/** How often it is asked whether the uploader is still there, and its lock is looked at all the same. */
+/** While something there is open: what completes it, and comes without an event, may be a short upload. */
+const openPollMs = 50;
+/**
+ * How often it is asked whether the uploader is still there, and its lock is looked at all the same: it may let go and live on, or
+ * have ended without anybody having asked how.
+ */
 const uploadPollMs = 8;
 const lockPollMs = 250;
 /** However often something wakes it, an inbox full of junk is not looked at all the time. */
@@ -13,6 +18,8 @@ const longestPaceMs = 2000;
 
 export interface Rest {
   readonly pauseMs: number;
+  /** Something waits for more files. */
+  readonly isOpen: boolean;
   /** Where the inbox was at the last look. */
   readonly place: string | null;
   /** Done now and then while there is nothing else to do; true when it has found a reason to look. */
@@ -95,12 +102,13 @@ export class Lookout {
    * Returns when it is time to look. While an upload runs only an event counts: an index can be read ahead, everything else
    * would have to be looked at again.
    */
-  async rest({ pauseMs, place, meanwhile }: Rest, signal: AbortSignal): Promise<void> {
+  async rest({ pauseMs, isOpen, place, meanwhile }: Rest, signal: AbortSignal): Promise<void> {
     const until = this.#clock.monotonic() + pauseMs;
     for (;;) {
       this.beat();
       const left = until - this.#clock.monotonic();
-      const step = this.uploading ? uploadPollMs : Math.min(quietPollMs, Math.max(left, 1));
+      const quietMs = Math.min(isOpen ? openPollMs : quietPollMs, Math.max(left, 1));
+      const step = this.uploading ? uploadPollMs : quietMs;
       const woken = await this.#wake.wait((stop) =>
         this.#clock.sleep(step, { signal: AbortSignal.any([signal, stop]) }),
       );

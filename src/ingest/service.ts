@@ -109,7 +109,8 @@ export class InboxService {
         const pauseMs = await this.#passOrPause(signal);
         // Not only while it rests: builders that never pause leave no rest.
         await this.#retired.dropDue();
-        await this.#lookout.rest({ pauseMs, place: this.#place, meanwhile: () => this.#meanwhile() }, signal);
+        const [place, isOpen] = [this.#place, this.#candidates.size > 0];
+        await this.#lookout.rest({ pauseMs, isOpen, place, meanwhile: () => this.#meanwhile() }, signal);
       }
     } finally {
       const ids = [...this.#candidates.values(), ...this.#replaced].map((candidate) => candidate.id);

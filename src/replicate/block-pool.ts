@@ -58,7 +58,8 @@ export class BlockPool {
 
   /** Takes the memory of a block back: its data has left. */
   give({ memory }: WriteBlock): void {
-    this.#spare.push(memory);
+    const kept = this.#spare.reduce((sum, { length }) => sum + length, 0);
+    if (kept + memory.length <= maxBytes) this.#spare.push(memory);
   }
 
   /** So many bytes of a file are confirmed, or lost. */

@@ -194,7 +194,10 @@ class FileUpload {
       const reading = this.#fill(block.data, offset, source);
       // Not awaited without need: others would take memory meanwhile, and this block leave the caches before it is sent.
       if (reading) await reading;
-      if (length === 0) break;
+      if (length === 0) {
+        pool.give(block);
+        break;
+      }
       const written = writer.write(handle, offset, block, () => pool.give(block)).then(() => onBytes(length));
       // Settled after a failure too: we may be waiting for room, and must come to see the failure.
       answers.add(written.finally(() => pool.settle(this.#number, length)));

@@ -29,8 +29,8 @@ const tagLength = 16;
 /**
  * ssh2 makes an AES-GCM cipher for every packet, hands Node the key as bytes, asks the kernel for padding, allocates the packet
  * and writes it in three pieces that lie about until the next collection: several times the cost of the encryption itself,
- * which is much of what a small push costs us. The fields are private ones of ssh2 1.17: where they are not as expected, as after a new key exchange, all works as
- * before. Call it once the client is ready.
+ * which is much of what a small push costs us. The fields are private ones of ssh2 1.17: where they are not as expected, as
+ * after a new key exchange, all works as before. Call it once the client is ready.
  */
 export function easeCiphers(client: object, outlet: Pick<Outlet, 'together' | 'spend'>): void {
   const protocol = fieldOf(client, '_protocol');

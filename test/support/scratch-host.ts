@@ -32,7 +32,7 @@ exec chroot "$1/root" sh -c 'echo ready; cat > /dev/null; :'
 
 /** As the package installs it. */
 const program = `#!/bin/sh
-NODE_COMPILE_CACHE=/tmp/compile-cache MALLOC_ARENA_MAX=2 exec /usr/lib/lockstepd/node_modules/node/bin/node \\
+NODE_COMPILE_CACHE=/tmp/compile-cache MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072 exec /usr/lib/lockstepd/node_modules/node/bin/node \\
   --max-semi-space-size=1 --max-old-space-size=48 /usr/lib/lockstepd/src/main.ts "$@"
 `;
 
