@@ -7,15 +7,24 @@ import { Lookout } from '../../src/ingest/lookout.ts';
 import { systemClock } from '../../src/system/clock.ts';
 import { temporaryDirectory } from '../support/apk.ts';
 
-const skip = spawnSync('flock', ['--version']).status === 0 ? false : 'flock(1) absent';
+const skip = spawnSync('python3', ['--version']).status === 0 ? false : 'python3 absent';
+/** Takes the lock itself, as rrsync does, and lets go of it when a line comes. */
+const uploader = `
+import fcntl, os, sys
+fd = os.open(sys.argv[1], os.O_RDONLY)
+fcntl.flock(fd, fcntl.LOCK_EX)
+print('held', flush=True)
+sys.stdin.readline()
+os.close(fd)
+sys.stdin.readline()
+`;
 /** Longer than any of these tests: what returns before has seen something. */
 const pauseMs = 60_000;
 const longestMs = 20_000;
 
-/** An upload that holds the lock of `directory` and does what it is told on its stdin. */
+/** An upload that holds the lock of `directory`. */
 async function upload(t: TestContext, directory: string): Promise<ChildProcess> {
-  const script = 'exec 9<"$0"; flock --exclusive 9; echo held; read word; exec 9<&-; echo free; read word';
-  const child = spawn('sh', ['-c', script, directory], { stdio: ['pipe', 'pipe', 'ignore'] });
+  const child = spawn('python3', ['-c', uploader, directory], { stdio: ['pipe', 'pipe', 'ignore'] });
   t.after(() => child.kill('SIGKILL'));
   await once(child.stdout, 'data');
   return child;
