@@ -36,8 +36,7 @@ function lookoutOf(t: TestContext, directory: string) {
   t.after(() => stop.abort());
   const rest = async (isOpen = false): Promise<boolean> => {
     const place = await lookout.seeUpload();
-    const resting = lookout.rest({ pauseMs, isOpen, place, meanwhile: async () => false }, stop.signal);
-    await resting;
+    await lookout.rest({ pauseMs, isOpen, place, meanwhile: async () => false }, stop.signal);
     return lookout.uploading;
   };
   return { lookout, rest };
@@ -52,6 +51,12 @@ async function settles(promise: Promise<unknown>, ms: number): Promise<boolean> 
   return !isLate;
 }
 
+/** Long before the pause is over, and with no upload any more. */
+async function assertEnds(resting: Promise<boolean>): Promise<void> {
+  assert.equal(await settles(resting, longestMs), true, 'it has seen nothing');
+  assert.equal(await resting, false);
+}
+
 test('the end of the uploader is the end of the upload', { skip }, async (t) => {
   const directory = temporaryDirectory(t);
   const { rest } = lookoutOf(t, directory);
@@ -59,8 +64,7 @@ test('the end of the uploader is the end of the upload', { skip }, async (t) => 
   const resting = rest();
   assert.equal(await settles(resting, 600), false, 'it goes on');
   child.kill('SIGKILL');
-  assert.equal(await settles(resting, longestMs), true, 'it has seen nothing');
-  assert.equal(await resting, false);
+  await assertEnds(resting);
 });
 
 test('an uploader that lets go and lives on has ended its upload', { skip }, async (t) => {
@@ -70,8 +74,7 @@ test('an uploader that lets go and lives on has ended its upload', { skip }, asy
   const resting = rest();
   assert.equal(await settles(resting, 300), false, 'it goes on');
   child.stdin?.write('on\n');
-  assert.equal(await settles(resting, longestMs), true, 'it has seen nothing');
-  assert.equal(await resting, false);
+  await assertEnds(resting);
   assert.equal(child.exitCode, null);
 });
 
@@ -94,6 +97,5 @@ test('an upload of a quarter of a second is seen where something is open', { ski
   const child = await upload(t, directory);
   await sleep(250);
   child.kill('SIGKILL');
-  assert.equal(await settles(resting, longestMs), true, 'it has seen nothing');
-  assert.equal(await resting, false);
+  await assertEnds(resting);
 });
