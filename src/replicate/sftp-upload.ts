@@ -1,15 +1,14 @@
 /** Brings files over SFTP sessions: every file is written whole under a temporary name, and renamed only after every answer about it was good. */
-import type { FileHandle } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { abortable } from '../system/abortable.ts';
 import type { Clock } from '../system/clock.ts';
 import type { SftpSession } from '../system/ssh-sftp.ts';
 import { openFlag } from '../system/ssh-sftp-wire.ts';
-import { BlockPool } from './block-pool.ts';
+import { Answers } from './sftp-answers.ts';
 import { directoryMaker, isNoSuchFile } from './sftp-directories.ts';
 import { explainFailure } from './sftp-failure.ts';
 import { Spread } from './sftp-spread.ts';
-import { openSource, QuickReads, readSource } from './source.ts';
+import { ContentWriter } from './sftp-writer.ts';
 import { temporaryName } from './temporary.ts';
 import type { Pace, PushFile, Wave } from './transport.ts';
 
@@ -34,7 +33,7 @@ export interface Upload {
 
 /** Files open at a time at the far side (OpenSSH gives out at least 100 handles). */
 const maxOpenFiles = 64;
-const fileMode = 0o644;
+export const fileMode = 0o644;
 
 /**
  * Uploads all files; those of all waves travel together, only their renames keep the order. On a failure it starts nothing
@@ -43,9 +42,9 @@ const fileMode = 0o644;
 export async function uploadFiles(upload: Upload): Promise<void> {
   const { waves, session, others = [], signal } = upload;
   const makeDirectory = directoryMaker(upload);
-  const sources = { pool: new BlockPool(session.maxWriteBytes), quick: new QuickReads(upload.clock) };
   const failed = new AbortController();
   const stop = AbortSignal.any([signal, failed.signal]);
+  const content = new ContentWriter(upload, stop);
   const files = inOrder(waves, upload.gate);
   const places = { left: files.length };
   const spread = new Spread(session, others);
@@ -55,7 +54,7 @@ export async function uploadFiles(upload: Upload): Promise<void> {
     for (let one = files[next++]; one && !stop.aborted; one = files[next++]) {
       // The one that is renamed last, as a rule, is synced behind the renames: in one session without waiting for their answers.
       const writer = one === files.at(-1) ? spread.takeFirst() : spread.take();
-      await new FileUpload(upload, writer, one, sources, stop, places).run(makeDirectory, one.turn);
+      await new FileUpload(upload, writer, one, content, stop, places).run(makeDirectory, one.turn);
       spread.give(writer);
       one.placed();
     }
@@ -102,12 +101,6 @@ async function bothOf(one: Promise<void>, other: Promise<void>): Promise<void> {
   await Promise.all([one, other]);
 }
 
-/** What all files of an upload are read with. */
-interface Sources {
-  readonly pool: BlockPool;
-  readonly quick: QuickReads;
-}
-
 class FileUpload {
   readonly #upload: Upload;
   /** The session that its handle belongs to. */
@@ -117,7 +110,7 @@ class FileUpload {
   readonly #number: number;
   readonly #finalPath: string;
   readonly #temporaryPath: string;
-  readonly #sources: Sources;
+  readonly #content: ContentWriter;
   readonly #stop: AbortSignal;
   /** How many files of the upload have yet to be renamed. */
   readonly #places: { left: number };
@@ -129,7 +122,7 @@ class FileUpload {
     upload: Upload,
     writer: SftpSession,
     { file, number }: OrderedFile,
-    sources: Sources,
+    content: ContentWriter,
     stop: AbortSignal,
     places: { left: number },
   ) {
@@ -139,7 +132,7 @@ class FileUpload {
     this.#number = number;
     this.#finalPath = posix.join(upload.root, file.path);
     this.#temporaryPath = posix.join(posix.dirname(this.#finalPath), temporaryName(posix.basename(file.path)));
-    this.#sources = sources;
+    this.#content = content;
     this.#stop = stop;
     this.#places = places;
     this.#syncs = upload.fsync && writer.extensions.has('fsync@openssh.com');
@@ -147,11 +140,10 @@ class FileUpload {
 
   async run(makeDirectory: (directory: string) => Promise<void>, turn: Promise<void>): Promise<void> {
     const { session, onBytes } = this.#upload;
-    const source: { handle?: FileHandle } = {};
     try {
       this.#handle = await this.#openTemporary(makeDirectory);
       onBytes(0);
-      await this.#write(this.#handle, source);
+      await this.#write(this.#handle);
       await abortable(turn, this.#stop);
       await this.#place(this.#handle);
       onBytes(0);
@@ -159,8 +151,6 @@ class FileUpload {
       const failure = this.#stop.aborted ? error : await explainFailure(error, session, this.#upload.root);
       await this.#discard();
       throw failure;
-    } finally {
-      await source.handle?.close();
     }
   }
 
@@ -181,28 +171,11 @@ class FileUpload {
    * Everything but the rename goes out without waiting: what reaches a temporary file after a failed write does no harm. The
    * rename waits for each answer, because nothing obliges a server to skip it when a write before it has failed.
    */
-  async #write(handle: Buffer, source: { handle?: FileHandle }): Promise<void> {
-    const { onBytes } = this.#upload;
+  async #write(handle: Buffer): Promise<void> {
     const writer = this.#writer;
-    const { size, mtimeSeconds } = this.#file;
-    const { pool } = this.#sources;
+    const { mtimeSeconds } = this.#file;
     const answers = new Answers();
-    for (let offset = 0; offset === 0 || offset < size; ) {
-      const length = await this.#room(offset);
-      answers.throwIfFailed();
-      const block = pool.take(length);
-      const reading = this.#fill(block.data, offset, source);
-      // Not awaited without need: others would take memory meanwhile, and this block leave the caches before it is sent.
-      if (reading) await reading;
-      if (length === 0) {
-        pool.give(block);
-        break;
-      }
-      const written = writer.write(handle, offset, block, () => pool.give(block)).then(() => onBytes(length));
-      // Settled after a failure too: we may be waiting for room, and must come to see the failure.
-      answers.add(written.finally(() => pool.settle(this.#number, length)));
-      offset += length;
-    }
+    await this.#content.write(this.#file, { session: writer, handle, number: this.#number }, answers);
     answers.add(writer.setHandleAttributes(handle, { permissions: fileMode, mtimeSeconds }));
     if (this.#syncs) answers.add(writer.sync(handle));
     else this.#close(answers, handle);
@@ -234,57 +207,11 @@ class FileUpload {
     answers.add(this.#writer.close(handle));
   }
 
-  /** Waits until more of the file may go; resolves to how many bytes. */
-  async #room(offset: number): Promise<number> {
-    const { pace, onBytes } = this.#upload;
-    const length = await this.#sources.pool.reserve(this.#number, this.#file.size - offset, this.#stop);
-    const onWait = (): void => onBytes(0);
-    await pace?.(length, { signal: this.#stop, onWait });
-    return length;
-  }
-
-  /** Reads file bytes from `offset` on. Returns undefined when it is done, which small files are at once. */
-  #fill(target: Buffer, offset: number, source: { handle?: FileHandle }): Promise<void> | undefined {
-    const isWhole = target.length === this.#file.size;
-    if (isWhole && this.#sources.quick.read(this.#upload.sourceRoot, this.#file, target)) return undefined;
-    return this.#fillLater(target, offset, source);
-  }
-
-  async #fillLater(target: Buffer, offset: number, source: { handle?: FileHandle }): Promise<void> {
-    source.handle ??= await openSource(this.#upload.sourceRoot, this.#file);
-    await readSource(source.handle, target, offset, this.#file);
-  }
-
   /** Best effort: what stays is hidden, and pruned later. */
   async #discard(): Promise<void> {
     const { session } = this.#upload;
     if (!this.#handle) return;
     const close = this.#closeSent ? undefined : this.#writer.close(this.#handle);
     await Promise.allSettled([close, session.remove(this.#temporaryPath)]);
-  }
-}
-
-/** Answers that are awaited together; the first failure is kept, and none of them goes unhandled. */
-class Answers {
-  readonly #all: Promise<void>[] = [];
-  #failure: unknown;
-  #failed = false;
-
-  add(answer: Promise<void>): void {
-    this.#all.push(
-      answer.catch((error: unknown) => {
-        if (!this.#failed) this.#failure = error;
-        this.#failed = true;
-      }),
-    );
-  }
-
-  throwIfFailed(): void {
-    if (this.#failed) throw this.#failure;
-  }
-
-  async settled(): Promise<void> {
-    await Promise.all(this.#all);
-    this.throwIfFailed();
   }
 }

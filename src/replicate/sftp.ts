@@ -4,6 +4,7 @@ import { TransportError } from '../errors.ts';
 import { systemClock } from '../system/clock.ts';
 import type { SftpSession } from '../system/ssh-sftp.ts';
 import { openFlag, SftpStatusError, status } from '../system/ssh-sftp-wire.ts';
+import { canBurst, uploadBurst } from './sftp-burst.ts';
 import { createSftpCaller, type SftpConnection } from './sftp-call.ts';
 import { uploadFiles } from './sftp-upload.ts';
 import type { SshTransportOptions } from './ssh-options.ts';
@@ -17,6 +18,8 @@ const readBytes = 32 * 1024;
 const removeAhead = 256;
 /** Sessions beside the first that a put is spread over: so many sync at once, and the file system commits them together. */
 const spareSessions = 2;
+/** Directories that are remembered: for others a burst waits until their files have come the usual way. */
+const mostKnown = 1000;
 /** S_IFMT and S_IFREG of stat(2). */
 const typeMask = 0o170000;
 const regularFile = 0o100000;
@@ -30,6 +33,10 @@ const regularFile = 0o100000;
 export function createSftpTransport(options: SshTransportOptions, connection?: SftpConnection): Transport {
   const { target, path: root, fsync = true, clock = systemClock } = options;
   const { call, spare, close } = createSftpCaller(options, connection);
+  /** Directories in which files were placed. */
+  const known = new Set<string>();
+  /** Sessions whose server did not take a burst. */
+  const unfit = new WeakSet<SftpSession>();
 
   return {
     list: (directory, callOptions) =>
@@ -39,12 +46,18 @@ export function createSftpTransport(options: SshTransportOptions, connection?: S
     put: (sourceRoot, waves, callOptions) =>
       call(
         callOptions,
-        (session, signal, onBytes) => {
+        async (session, signal, onBytes) => {
           const { gate, pace } = callOptions;
           if (!session.extensions.has('posix-rename@openssh.com')) throw noRename(target.host);
+          const upload = { session, root, sourceRoot, waves, gate, fsync, clock, signal, onBytes, pace };
+          if (!unfit.has(session) && canBurst(upload, known)) {
+            if (await uploadBurst(upload)) return;
+            unfit.add(session);
+          }
           // A server works off the requests of a session one by one: it is the syncs that gain by several.
           const others = fsync && waves.flat().length > 1 ? spare(spareSessions) : [];
-          return uploadFiles({ session, others, root, sourceRoot, waves, gate, fsync, clock, signal, onBytes, pace });
+          await uploadFiles({ ...upload, others });
+          for (const { path } of waves.flat()) if (known.size < mostKnown) known.add(posix.dirname(path));
         },
         bytesOf(waves),
       ),

@@ -1,5 +1,7 @@
 /** The client's end of one SFTP session: any number of requests in flight, each answer goes to its request. It decides nothing about files. */
 import type { Duplex } from 'node:stream';
+import { HandleForecast } from './ssh-sftp-handles.ts';
+import { SftpOutbox } from './ssh-sftp-outbox.ts';
 import {
   attributes,
   encodePacket,
@@ -21,6 +23,21 @@ export interface SftpEntry {
   readonly attributes: SftpAttributes;
 }
 
+/** The server gives its handles in another order than was thought. */
+export class UnforeseenHandleError extends Error {
+  constructor(path: string) {
+    super(`${path}: another handle than foretold`);
+    this.name = 'UnforeseenHandleError';
+  }
+}
+
+/** A file that was asked for and is used before the answer. */
+export interface ForetoldFile {
+  readonly handle: Buffer;
+  /** Rejects with SftpStatusError when the server refuses, and with UnforeseenHandleError when it gave another handle, which is closed then. */
+  readonly opened: Promise<void>;
+}
+
 /** What the other side's file system has left, from statvfs@openssh.com. */
 export interface SftpSpace {
   readonly freeBytes: number;
@@ -39,17 +56,6 @@ interface Answer {
   readonly fields: FieldReader;
 }
 
-/** Bytes for the channel, and who wants to know that it has taken them. */
-interface Outgoing {
-  readonly bytes: Buffer;
-  readonly onTaken: (() => void) | undefined;
-}
-
-/** Small packets are joined up to this many bytes before they are handed to the channel. */
-const joinLimit = 16 * 1024;
-/** So many bytes leave at once, without waiting for the turn of the event loop to end: the other side works while we go on. */
-const flushLimit = 64 * 1024;
-
 /**
  * Requests go out in the order of the calls; small ones of one turn of the event loop leave together. Every method rejects with
  * SftpStatusError when the other side refuses, and with the reason of the loss when the session ends.
@@ -60,18 +66,17 @@ export class SftpSession {
   /** Most bytes of data in one write. */
   readonly maxWriteBytes: number;
   readonly #channel: Duplex;
-  readonly #together: (write: () => void) => void;
   readonly #pending = new Map<number, Pending>();
   readonly #splitter: PacketSplitter;
-  #outbox: Outgoing[] = [];
-  #outboxBytes = 0;
+  readonly #forecast = new HandleForecast();
+  readonly #outbox: SftpOutbox;
   #nextId = 1;
   #lost: Error | undefined;
   #lostInUse = false;
 
   private constructor(channel: Duplex, options: SftpSessionOptions, splitter: PacketSplitter, hello: FieldReader) {
     this.#channel = channel;
-    this.#together = options.together;
+    this.#outbox = new SftpOutbox(channel, options.together);
     this.#splitter = splitter;
     const extensions = new Map<string, string>();
     while (hello.left > 0) extensions.set(hello.text(), hello.text());
@@ -119,9 +124,28 @@ export class SftpSession {
   }
 
   /** Opens a file, `flags` from `openFlag`; resolves to its handle. */
-  async open(path: string, flags: number, permissions: number): Promise<Buffer> {
-    const answer = this.#ask(`open ${path}`, packet.open, text(path), uint32(flags), attributes({ permissions }));
-    return handleOf(await answer);
+  open(path: string, flags: number, permissions: number): Promise<Buffer> {
+    return this.#open(`open ${path}`, packet.open, text(path), uint32(flags), attributes({ permissions }));
+  }
+
+  /** True when the handle of the next file can be foretold. */
+  get foretells(): boolean {
+    return this.#forecast.next() !== undefined;
+  }
+
+  /**
+   * Opens a file and says at once which handle it will have. Nothing that was asked with it counts before `opened` has resolved.
+   * Throws UnforeseenHandleError when the handle cannot be foretold.
+   */
+  openForetold(path: string, flags: number, permissions: number): ForetoldFile {
+    const handle = this.#forecast.next();
+    if (handle === undefined) throw new UnforeseenHandleError(path);
+    const opened = this.open(path, flags, permissions).then((given) => {
+      if (given.equals(handle)) return;
+      this.close(given).catch(() => {});
+      throw new UnforeseenHandleError(path);
+    });
+    return { handle, opened };
   }
 
   /**
@@ -155,7 +179,14 @@ export class SftpSession {
   }
 
   async close(handle: Buffer): Promise<void> {
-    expectOk(await this.#ask('close', packet.close, text(handle)));
+    const step = this.#forecast.closing(handle);
+    try {
+      expectOk(await this.#ask('close', packet.close, text(handle)));
+      this.#forecast.closed(step);
+    } catch (error) {
+      this.#forecast.refused(step);
+      throw error;
+    }
   }
 
   /** posix-rename@openssh.com: replaces what bears the new name, in one step. */
@@ -179,8 +210,8 @@ export class SftpSession {
     return fields.attributes();
   }
 
-  async openDirectory(path: string): Promise<Buffer> {
-    return handleOf(await this.#ask(`opendir ${path}`, packet.opendir, text(path)));
+  openDirectory(path: string): Promise<Buffer> {
+    return this.#open(`opendir ${path}`, packet.opendir, text(path));
   }
 
   /** The next entries of an open directory (links not followed), or undefined after the last. */
@@ -229,6 +260,18 @@ export class SftpSession {
     this.#channel.destroy();
   }
 
+  async #open(request: string, type: number, ...fields: readonly Buffer[]): Promise<Buffer> {
+    const step = this.#forecast.opening();
+    try {
+      const handle = handleOf(await this.#ask(request, type, ...fields));
+      this.#forecast.opened(step, handle);
+      return handle;
+    } catch (error) {
+      this.#forecast.refused(step);
+      throw error;
+    }
+  }
+
   #ask(request: string, type: number, ...fields: readonly Buffer[]): Promise<Answer> {
     return this.#send(request, (id) => encodePacket(type, uint32(id), ...fields));
   }
@@ -237,37 +280,10 @@ export class SftpSession {
     if (this.#lost) return Promise.reject(this.#lost);
     const id = this.#nextId;
     this.#nextId = (this.#nextId % 0xffffffff) + 1;
-    if (this.#outbox.length === 0) process.nextTick(() => this.#flush());
     const bytes = encode(id);
-    this.#outbox.push({ bytes, onTaken });
-    this.#outboxBytes += bytes.length;
     const answer = new Promise<Answer>((resolve, reject) => this.#pending.set(id, { request, resolve, reject }));
-    if (this.#outboxBytes >= flushLimit) this.#flush();
+    this.#outbox.push({ bytes, onTaken });
     return answer;
-  }
-
-  #flush(): void {
-    const packets = this.#outbox;
-    if (packets.length === 0) return;
-    this.#outbox = [];
-    this.#outboxBytes = 0;
-    if (this.#lost) return;
-    this.#together(() => {
-      for (const group of planGroups(packets)) this.#hand(group);
-    });
-  }
-
-  #hand(group: readonly Outgoing[]): void {
-    const channel = this.#channel;
-    const [first] = group;
-    if (group.length === 1 && first?.onTaken) {
-      channel.write(first.bytes, first.onTaken);
-      // Within the window the channel has encrypted it by now, and need not be waited for.
-      if (channel.writableLength === 0) first.onTaken();
-      return;
-    }
-    channel.write(group.length === 1 ? first?.bytes : Buffer.concat(group.map(({ bytes }) => bytes)));
-    for (const { onTaken } of group) onTaken?.();
   }
 
   #receive(chunk: Buffer): void {
@@ -295,6 +311,7 @@ export class SftpSession {
     if (this.#lost) return;
     this.#lost = reason;
     this.#lostInUse = this.#pending.size > 0;
+    this.#outbox.close();
     for (const { reject } of this.#pending.values()) reject(reason);
     this.#pending.clear();
   }
@@ -305,22 +322,6 @@ export interface SftpSessionOptions {
   readonly together: (write: () => void) => void;
   /** Why the channel was closed, asked when it is. */
   readonly reasonOfLoss: () => Error;
-}
-
-/** Neighbours that are joined before they are handed over. */
-function planGroups(packets: readonly Outgoing[]): Outgoing[][] {
-  const groups: Outgoing[][] = [];
-  let bytes = joinLimit;
-  for (const one of packets) {
-    bytes += one.bytes.length;
-    if (bytes <= joinLimit) {
-      groups.at(-1)?.push(one);
-    } else {
-      groups.push([one]);
-      bytes = one.bytes.length;
-    }
-  }
-  return groups;
 }
 
 function handleOf({ type, fields }: Answer): Buffer {

@@ -1,0 +1,217 @@
+/** Files that are written with foretold handles: what goes out when, and that no wrong byte ever gets a name. */
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import test, { type TestContext } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
+import { canBurst, uploadBurst } from '../../src/replicate/sftp-burst.ts';
+import type { Upload } from '../../src/replicate/sftp-upload.ts';
+import { TransportError } from '../../src/errors.ts';
+import { systemClock } from '../../src/system/clock.ts';
+import { openFlag, status } from '../../src/system/ssh-sftp-wire.ts';
+import { SftpTable, type TableOptions } from './sftp-table.ts';
+
+interface Start {
+  readonly server: SftpTable;
+  readonly upload: Upload;
+  readonly known: ReadonlySet<string>;
+}
+
+/** `waves` name files, each of which has its path as its content, twenty times. */
+async function start(
+  t: TestContext,
+  waves: readonly (readonly string[])[],
+  options: TableOptions & Partial<Upload> = {},
+): Promise<Start> {
+  const { server, session } = await SftpTable.start(options);
+  // A first answer is needed before anything is foretold.
+  if (options.handles !== 'names') {
+    const handle = await session.open('/first', openFlag.write | openFlag.create, 0o644).catch(() => undefined);
+    if (handle) await session.close(handle);
+  }
+  server.files.clear();
+  server.seen.length = 0;
+  const sourceRoot = mkdtempSync(join(tmpdir(), 'lockstepd-burst-'));
+  t.after(() => rmSync(sourceRoot, { recursive: true, force: true }));
+  const wavesOf = waves.map((wave) =>
+    wave.map((path) => {
+      mkdirSync(join(sourceRoot, dirname(path)), { recursive: true });
+      writeFileSync(join(sourceRoot, path), path.repeat(20));
+      return { path, size: path.length * 20, mtimeSeconds: 1 };
+    }),
+  );
+  const { signal } = new AbortController();
+  const common = { root: '/', sourceRoot, waves: wavesOf, fsync: true, clock: systemClock, signal, onBytes: () => {} };
+  return { server, upload: { ...common, session, ...options }, known: new Set(['.']) };
+}
+
+const contentOf = (...paths: string[]): Record<string, string> =>
+  Object.fromEntries(paths.map((path) => [`/${path}`, path.repeat(20)]));
+
+async function settle(): Promise<void> {
+  for (let n = 0; n < 50; n++) await turn();
+}
+
+test('all that makes the files goes out before the first answer, the syncs last, and each wave of names with one round trip', async (t) => {
+  const { server, upload, known } = await start(t, [['a', 'b'], ['i']]);
+  assert.ok(canBurst(upload, known));
+  server.holds = true;
+  const done = uploadBurst(upload);
+  await settle();
+  const each = ['open', 'fsetstat', 'open', 'write', 'fsetstat', 'close'];
+  const sent = ['a', 'b', 'i'].flatMap((name) => each.map((request) => `${request} /.${name}`));
+  assert.deepEqual(server.seen, [...sent, 'fsync /.a', 'fsync /.b', 'fsync /.i']);
+  assert.deepEqual(server.shown, {});
+  server.release();
+  server.holds = true;
+  await settle();
+  assert.deepEqual(server.seen.slice(21), ['posix-rename /.a', 'close /.a', 'posix-rename /.b', 'close /.b']);
+  server.release();
+  assert.equal(await done, true);
+  assert.deepEqual(server.seen.slice(25), ['posix-rename /.i', 'fsync /.i', 'close /.i']);
+  assert.deepEqual(server.shown, contentOf('a', 'b', 'i'));
+  assert.equal(server.openHandles, 0);
+});
+
+test('a session is used again and again', async (t) => {
+  const { server, upload, known } = await start(t, [['a', 'b'], ['i']]);
+  for (let n = 0; n < 5; n++) {
+    assert.ok(canBurst(upload, known));
+    assert.equal(await uploadBurst(upload), true);
+    assert.deepEqual(server.shown, contentOf('a', 'b', 'i'));
+    server.files.clear();
+  }
+  assert.ok(server.mostOpen <= 4, `${server.mostOpen} handles`);
+});
+
+test('without syncs no second handle is needed', async (t) => {
+  const { server, upload } = await start(t, [['a'], ['i']], { fsync: false });
+  assert.equal(await uploadBurst(upload), true);
+  const each = ['open', 'write', 'fsetstat', 'close'];
+  assert.deepEqual(
+    server.seen.slice(0, 4),
+    each.map((request) => `${request} /.a`),
+  );
+  assert.deepEqual(server.seen.slice(8), ['posix-rename /.a', 'posix-rename /.i']);
+});
+
+test('an empty file is made too', async (t) => {
+  const { server, upload } = await start(t, [['a']]);
+  writeFileSync(join(upload.sourceRoot, 'a'), '');
+  assert.equal(await uploadBurst({ ...upload, waves: [[{ path: 'a', size: 0, mtimeSeconds: 1 }]] }), true);
+  assert.deepEqual(server.shown, { '/a': '' });
+});
+
+test('the last wave waits for the gate, and a gate that stays closed leaves no index', async (t) => {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const { server, upload } = await start(t, [['a'], ['i']], { gate: promise });
+  const done = uploadBurst(upload);
+  await settle();
+  assert.deepEqual(Object.keys(server.shown), ['/a']);
+  resolve();
+  assert.equal(await done, true);
+  assert.deepEqual(Object.keys(server.shown), ['/a', '/i']);
+  reject();
+
+  const closed = Promise.reject(new TransportError('ahead', 'permanent', 'another primary'));
+  closed.catch(() => {});
+  const other = await start(t, [['a'], ['i']], { gate: closed });
+  await assert.rejects(uploadBurst(other.upload), /another primary/);
+  await settle();
+  assert.deepEqual([Object.keys(other.server.shown), other.server.hidden, other.server.openHandles], [['/a'], [], 0]);
+});
+
+test('only a few files for known directories, and only where the handle can be foretold', async (t) => {
+  const { upload, known } = await start(t, [['a']]);
+  const wave = (length: number, size: number, path = 'a') => [
+    Array.from({ length }, () => ({ path, size, mtimeSeconds: 1 })),
+  ];
+  assert.equal(canBurst({ ...upload, waves: wave(64, 1024 * 1024) }, known), true);
+  assert.equal(canBurst({ ...upload, waves: wave(65, 1) }, known), false);
+  assert.equal(canBurst({ ...upload, waves: wave(2, 33 * 1024 * 1024) }, known), false);
+  assert.equal(canBurst({ ...upload, waves: wave(1, 1, 'd/a') }, known), false);
+  const { session } = await SftpTable.start();
+  assert.equal(canBurst({ ...upload, session }, known), false, 'before a first answer');
+});
+
+for (const handles of ['numbers', 'names'] as const) {
+  test(`a server that gives ${handles} of its own changes no name, and keeps nothing`, async (t) => {
+    const { server, upload, known } = await start(t, [['a', 'b'], ['i']], { handles });
+    if (handles === 'numbers') {
+      assert.ok(canBurst(upload, known), 'the first handle was as foreseen');
+      assert.equal(await uploadBurst(upload), false);
+      await settle();
+      assert.deepEqual([server.shown, server.hidden, server.openHandles], [{}, [], 0]);
+    }
+    const handle = await upload.session.open('/x', openFlag.write | openFlag.create, 0o644);
+    await upload.session.close(handle);
+    assert.equal(canBurst(upload, known), false, 'and is not asked again');
+  });
+}
+
+/** The n-th request of this name is refused. */
+function nth(name: string, n: number, code: number = status.failure): NonNullable<TableOptions['refuse']> {
+  let left = n;
+  return (request, path) => (request === name && path !== '/first' && --left === 0 ? code : undefined);
+}
+
+for (const request of ['open', 'write', 'fsetstat', 'close', 'fsync']) {
+  for (const n of [1, 2, 3, 4]) {
+    test(`what is refused before a name changed, ${request} ${n}, leaves all to the usual way`, async (t) => {
+      const { server, upload } = await start(t, [['a', 'b', 'c', 'd'], ['i']], { refuse: nth(request, n) });
+      assert.equal(await uploadBurst(upload), false);
+      await settle();
+      assert.deepEqual([server.shown, server.hidden], [{}, []]);
+      assert.ok(!server.seen.some((one) => one.startsWith('posix-rename')));
+      assert.equal(server.openHandles, 0);
+    });
+  }
+}
+
+test('the burst after an open that was refused has its bytes in the right files', async (t) => {
+  const refuse = nth('open', 3);
+  const { server, upload, known } = await start(t, [['a', 'bb', 'ccc', 'dddd'], ['i']], { refuse });
+  assert.equal(await uploadBurst(upload), false);
+  await settle();
+  assert.ok(canBurst(upload, known));
+  assert.equal(await uploadBurst(upload), true);
+  assert.deepEqual(server.shown, contentOf('a', 'bb', 'ccc', 'dddd', 'i'));
+});
+
+test('what is refused among the names is told, and hidden files go', async (t) => {
+  const { server, upload } = await start(t, [['a', 'b'], ['i']], { refuse: nth('posix-rename', 2) });
+  await assert.rejects(uploadBurst(upload), (error) => error instanceof TransportError && /said/.test(error.message));
+  await settle();
+  assert.deepEqual([server.shown, server.hidden, server.openHandles], [contentOf('a'), [], 0]);
+});
+
+test('a source that is not as planned is told, and nothing gets a name', async (t) => {
+  const { server, upload } = await start(t, [['a', 'b'], ['i']]);
+  writeFileSync(join(upload.sourceRoot, 'b'), 'shorter');
+  await assert.rejects(uploadBurst(upload), (error) => error instanceof TransportError && error.reason === 'vanished');
+  await settle();
+  assert.deepEqual([server.shown, server.hidden, server.openHandles], [{}, [], 0]);
+});
+
+test('no name changes after an abort', async (t) => {
+  const stop = new AbortController();
+  const { server, upload } = await start(t, [['a'], ['i']], { signal: stop.signal });
+  server.holds = true;
+  const done = uploadBurst(upload);
+  await settle();
+  stop.abort(new Error('enough'));
+  server.release();
+  await assert.rejects(done, /enough/);
+  await settle();
+  assert.deepEqual([server.shown, server.hidden, server.openHandles], [{}, [], 0]);
+});
+
+test('a session that is lost on the way is told of', async (t) => {
+  const { server, upload } = await start(t, [['a'], ['i']]);
+  server.holds = true;
+  const done = uploadBurst(upload);
+  await settle();
+  upload.session.end();
+  await assert.rejects(done, /lost/);
+});
