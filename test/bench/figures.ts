@@ -1,4 +1,6 @@
 /** Figures of the benches: times in milliseconds and their medians. */
+import { statSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 export async function timed(work: () => Promise<void>): Promise<number> {
   const started = performance.now();
@@ -28,4 +30,23 @@ export async function within<T>(ms: number, what: string, promise: Promise<T>): 
   } finally {
     clearTimeout(timer);
   }
+}
+
+/**
+ * The moments (Unix ms, to about 1 ms) at which each of the files is another one than at the call. Watching their directories would
+ * wake us for every write to every file there, and take from both sides what it measures.
+ */
+export async function untilReplaced(paths: readonly string[]): Promise<number[]> {
+  const inodeOf = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.ino;
+  const before = paths.map(inodeOf);
+  const moments = paths.map(() => Number.NaN);
+  while (moments.some(Number.isNaN)) {
+    await sleep(1);
+    for (const [n, path] of paths.entries()) {
+      if (!Number.isNaN(moments[n])) continue;
+      const inode = inodeOf(path);
+      if (inode !== undefined && inode !== before[n]) moments[n] = performance.timeOrigin + performance.now();
+    }
+  }
+  return moments;
 }

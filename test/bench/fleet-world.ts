@@ -1,13 +1,12 @@
 /** What the bench of the fleet runs on: many mirrors of one primary behind one sshd, and the peers that do the same work. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { type FSWatcher, watch } from 'node:fs';
 import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { childEnvironment, exec } from '../../src/system/exec.ts';
 import type { Sshd } from '../support/sshd.ts';
-import { within } from './figures.ts';
+import { untilReplaced, within } from './figures.ts';
 import { configure, stateOf, type World } from './world.ts';
 
 export interface FleetMirror {
@@ -104,23 +103,9 @@ function confirmedOf(world: World): ReadonlyMap<string, number> {
 
 /** Resolves with the moment (Unix ms) at which the last of the trees has had its index replaced. */
 export async function untilAllServe(world: World, names: readonly string[], repository: string): Promise<number> {
-  const watchers: FSWatcher[] = [];
-  const moments = names.map(
-    (name) =>
-      new Promise<number>((resolve) => {
-        const watcher = watch(join(treeOf(world, name), repository), (_event, file) => {
-          if (file === 'APKINDEX.tar.gz') resolve(performance.timeOrigin + performance.now());
-        });
-        watchers.push(watcher);
-      }),
-  );
-  try {
-    return Math.max(
-      ...(await within(patienceMs, `the new index of ${repository} on every mirror`, Promise.all(moments))),
-    );
-  } finally {
-    for (const watcher of watchers) watcher.close();
-  }
+  const indexes = names.map((name) => join(treeOf(world, name), repository, 'APKINDEX.tar.gz'));
+  const what = `the new index of ${repository} on every mirror`;
+  return Math.max(...(await within(patienceMs, what, untilReplaced(indexes))));
 }
 
 export function sshCommand(sshd: Sshd, port: number, account = 'plain'): string {

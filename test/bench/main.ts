@@ -3,7 +3,6 @@
  * whole tree, in one run; prints tables in Markdown. Real daemon, real sshd, rrsync and rsync on loopback.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { watch } from 'node:fs';
 import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
@@ -13,7 +12,7 @@ import { makePackage } from '../../src/apk/make.ts';
 import { childEnvironment, exec } from '../../src/system/exec.ts';
 import { Verifier } from '../../src/trust/verify.ts';
 import { startSshd, type Sshd } from '../support/sshd.ts';
-import { median, timed } from './figures.ts';
+import { median, timed, untilReplaced } from './figures.ts';
 import {
   accountOf,
   BenchDaemon,
@@ -120,29 +119,18 @@ async function oneRound(
   const batch = join(directory, 'batch');
   await mkdir(batch);
   await repository.write(batch);
-  const served = untilServed(join(directory, accountOf(kind), repository.path));
+  const served = untilReplaced([join(directory, accountOf(kind), repository.path, 'APKINDEX.tar.gz')]);
   await upload(sshd, batch);
-  const over = performance.now();
-  const servedAt = await served;
+  const over = performance.timeOrigin + performance.now();
+  const [servedAt = Number.NaN] = await served;
   const { seconds = Number.NaN, time } = await daemon.event('mirror_in_step', generation);
-  const pushedAt = Date.parse(time) - performance.timeOrigin - seconds * 1000;
+  const pushedAt = Date.parse(time) - seconds * 1000;
   await rm(batch, { recursive: true });
   const started = performance.now();
   await wholeTreeRsync(sshd, join(directory, 'srv/public'));
   const baseline = performance.now() - started;
   await sleep(betweenRoundsMs);
   return { replicate: servedAt - pushedAt, wholeWay: servedAt - over, baseline };
-}
-
-/** The moment at which the index of a mirror is replaced. */
-function untilServed(directory: string): Promise<number> {
-  return new Promise((resolve) => {
-    const watcher = watch(directory, (_event, name) => {
-      if (name !== 'APKINDEX.tar.gz') return;
-      watcher.close();
-      resolve(performance.now());
-    });
-  });
 }
 
 async function copyTree(source: string, target: string): Promise<void> {
