@@ -49,14 +49,14 @@ export function createSftpTransport(options: SshTransportOptions, connection?: S
         async (session, signal, onBytes) => {
           const { gate, pace } = callOptions;
           if (!session.extensions.has('posix-rename@openssh.com')) throw noRename(target.host);
-          const upload = { session, root, sourceRoot, waves, gate, fsync, clock, signal, onBytes, pace };
+          // A server works off the requests of a session one by one: it is the syncs that gain by several.
+          const others = fsync && waves.flat().length > 1 ? spare(spareSessions) : [];
+          const upload = { session, others, root, sourceRoot, waves, gate, fsync, clock, signal, onBytes, pace };
           if (!unfit.has(session) && canBurst(upload, known)) {
             if (await uploadBurst(upload)) return;
             unfit.add(session);
           }
-          // A server works off the requests of a session one by one: it is the syncs that gain by several.
-          const others = fsync && waves.flat().length > 1 ? spare(spareSessions) : [];
-          await uploadFiles({ ...upload, others });
+          await uploadFiles(upload);
           for (const { path } of waves.flat()) if (known.size < mostKnown) known.add(posix.dirname(path));
         },
         bytesOf(waves),

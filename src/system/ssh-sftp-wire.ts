@@ -85,34 +85,44 @@ export function uint64(value: number): Buffer {
 
 /** A string field: length, then bytes. */
 export function text(value: string | Buffer): Buffer {
-  const bytes = typeof value === 'string' ? Buffer.from(value) : value;
-  return Buffer.concat([uint32(bytes.length), bytes]);
+  const length = Buffer.byteLength(value);
+  const bytes = Buffer.allocUnsafe(4 + length);
+  bytes.writeUInt32BE(length);
+  if (typeof value === 'string') bytes.write(value, 4);
+  else value.copy(bytes, 4);
+  return bytes;
 }
 
 /** An ATTRS field. */
-export function attributes(value: SftpAttributes): Buffer {
-  const { size, permissions, mtimeSeconds } = value;
-  const fields: Buffer[] = [];
+export function attributes({ size, permissions, mtimeSeconds, atimeSeconds }: SftpAttributes): Buffer {
+  const bytes = Buffer.allocUnsafe(24);
   let flags = 0;
+  let end = 4;
   if (size !== undefined) {
     flags |= attribute.size;
-    fields.push(uint64(size));
+    end = bytes.writeBigUInt64BE(BigInt(size), end);
   }
   if (permissions !== undefined) {
     flags |= attribute.permissions;
-    fields.push(uint32(permissions));
+    end = bytes.writeUInt32BE(permissions >>> 0, end);
   }
   if (mtimeSeconds !== undefined) {
     flags |= attribute.times;
-    fields.push(uint32(value.atimeSeconds ?? mtimeSeconds), uint32(mtimeSeconds));
+    end = bytes.writeUInt32BE((atimeSeconds ?? mtimeSeconds) >>> 0, end);
+    end = bytes.writeUInt32BE(mtimeSeconds >>> 0, end);
   }
-  return Buffer.concat([uint32(flags), ...fields]);
+  bytes.writeUInt32BE(flags);
+  return bytes.subarray(0, end);
 }
 
 /** A whole packet: length, type, fields. */
 export function encodePacket(type: number, ...fields: readonly Buffer[]): Buffer {
   const length = 1 + fields.reduce((sum, field) => sum + field.length, 0);
-  return Buffer.concat([uint32(length), Buffer.of(type), ...fields]);
+  const bytes = Buffer.allocUnsafe(4 + length);
+  bytes.writeUInt32BE(length);
+  let end = bytes.writeUInt8(type, 4);
+  for (const field of fields) end += field.copy(bytes, end);
+  return bytes;
 }
 
 /** Bytes of room in front of the data of a write: length, type, id, handle (at most 256 bytes), offset, length of the data. */

@@ -28,7 +28,13 @@ export class SpareSessions {
   async #openOne(): Promise<void> {
     this.#opening += 1;
     try {
-      this.#sessions.push(await this.#open());
+      const session = await this.#open();
+      // A first handle, of anything: with it the session can foretell the next.
+      session
+        .openDirectory('.')
+        .then((handle) => session.close(handle))
+        .catch(() => {});
+      this.#sessions.push(session);
     } finally {
       this.#opening -= 1;
     }

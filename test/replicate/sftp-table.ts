@@ -21,6 +21,8 @@ export interface TableOptions {
   readonly directories?: readonly string[];
   /** The status with which a request is refused, given its name and the path that it is about. */
   readonly refuse?: (request: string, path: string) => number | undefined;
+  /** Another session of the same account. */
+  readonly sharing?: SftpTable;
 }
 
 interface Inode {
@@ -28,7 +30,7 @@ interface Inode {
 }
 
 export class SftpTable {
-  readonly files = new Map<string, Inode>();
+  readonly files: Map<string, Inode>;
   readonly directories: Set<string>;
   /** What was asked, `REQUEST PATH`, hidden names without their random end. */
   readonly seen: string[] = [];
@@ -40,12 +42,11 @@ export class SftpTable {
   readonly #open = new Map<string, { readonly path: string; readonly inode: Inode }>();
   readonly #closed: number[] = [];
   #fresh = 0;
-  /** Most handles that were open at a time. */
-  mostOpen = 0;
 
   private constructor(far: Duplex, options: TableOptions) {
     this.#far = far;
     this.#options = options;
+    this.files = options.sharing?.files ?? new Map();
     this.directories = new Set(options.directories ?? ['/']);
     const splitter = new PacketSplitter();
     far.on('data', (chunk: Buffer) => {
@@ -113,6 +114,7 @@ export class SftpTable {
     const refused = this.#options.refuse?.(name, path);
     if (refused !== undefined) return refused;
     if (byHandle && !opened) return status.failure;
+    if (type === packet.opendir) return this.#give(path, { data: Buffer.alloc(0) });
     if (type === packet.open) return this.#openFile(path, fields.uint32());
     if (type === packet.write && opened) writeTo(opened.inode, fields);
     if (type === packet.fsetstat && opened) {
@@ -133,11 +135,14 @@ export class SftpTable {
     if (!there && !(flags & openFlag.create)) return status.noSuchFile;
     const inode = there ?? { data: Buffer.alloc(0) };
     this.files.set(path, inode);
+    return this.#give(path, inode);
+  }
+
+  #give(path: string, inode: Inode): Buffer {
     const { handles = 'openssh' } = this.#options;
     const number = (handles === 'openssh' ? this.#closed.pop() : undefined) ?? this.#fresh++;
     const handle = handles === 'names' ? Buffer.from(`file ${number}`) : uint32(number);
     this.#open.set(handle.toString('hex'), { path, inode });
-    this.mostOpen = Math.max(this.mostOpen, this.#open.size);
     return handle;
   }
 
