@@ -59,7 +59,8 @@ export class VirtualClock implements Clock {
   /** Lets `ms` pass; what becomes due in it runs in its order, and all that it leads to. */
   async advance(ms: number): Promise<void> {
     const endMs = this.#monotonicMs + ms;
-    await settle();
+    // What the engine puts off has its turn too.
+    await new Promise<void>((resolve) => setImmediate(resolve));
     for (let first = this.#sleepers[0]; first && first.atMs <= endMs; first = this.#sleepers[0]) {
       this.#monotonicMs = Math.max(this.#monotonicMs, first.atMs);
       if (this.#removeFirst().wake()) await settle();
@@ -103,7 +104,7 @@ function isBefore(a: Sleeper | undefined, b: Sleeper | undefined): boolean {
   return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
 }
 
-/** All that can run without time passing has run: no work of these tests waits for a disk or a network. */
+/** All that can run without time passing has run, which is when a tick comes: no work of these tests waits for a disk or a network. */
 async function settle(): Promise<void> {
-  await new Promise<void>((resolve) => setImmediate(resolve));
+  await new Promise<void>((resolve) => process.nextTick(resolve));
 }
