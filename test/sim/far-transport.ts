@@ -58,8 +58,9 @@ export function farTransport(mirror: FarMirror, deps: FarDeps): Transport {
 
   /** What is known to be there by size and time is not sent. */
   const isThere = (file: PushFile): boolean => {
+    if (kind === 'sftp') return false;
     const there = mirror.get(file.path);
-    return kind !== 'sftp' && there?.size === file.size && there.mtimeSeconds === file.mtimeSeconds;
+    return there?.size === file.size && there.mtimeSeconds === file.mtimeSeconds;
   };
 
   return {

@@ -12,6 +12,7 @@ const byGeneration = [
   'indexesAt',
   'indexesLeft',
   'packagesForMirror',
+  'publishedAtExactly',
   'rangeOf',
   'firstGenerationOf',
   'pruneLimit',
@@ -39,10 +40,10 @@ export function remembering(store: Store): { readonly store: Store; readonly for
     }
     return answers.get(key);
   };
-  // What left did so at one of these times: windows that hold the same of them have the same answer.
+  // What left did so at one of these times, in order: windows that hold the same of them have the same answer.
   const times: number[] = [];
   generations.expired = (expiry: Expiry, after: number) => {
-    const [from, to] = [expiry.sinceMs, expiry.untilMs].map((limitMs) => times.filter((ms) => ms <= limitMs).length);
+    const [from, to] = [countUntil(times, expiry.sinceMs), countUntil(times, expiry.untilMs)];
     if (from === to) return { paths: [], next: null };
     return remembered(`expired ${from} ${to} ${expiry.at} ${after}`, () => store.generations.expired(expiry, after));
   };
@@ -62,8 +63,12 @@ export function remembering(store: Store): { readonly store: Store; readonly for
   const recalls = Object.assign(Object.create(store.recalls), {
     newest: () => (newestRecall ??= store.recalls.newest()),
   });
+  // Nothing is damaged here; what is published may heal.
+  const damage = Object.assign(Object.create(store.damage), {
+    withheld: () => remembered('withheld', () => store.damage.withheld()),
+  });
   const forget = (publishedAtMs: number): void => {
-    times.push(publishedAtMs);
+    times.splice(countUntil(times, publishedAtMs), 0, publishedAtMs);
     answers.clear();
     rows.clear();
     newestRecall = null;
@@ -72,8 +77,20 @@ export function remembering(store: Store): { readonly store: Store; readonly for
     generations: generations as unknown as GenerationStore,
     mirrors: mirrors as unknown as MirrorStore,
     recalls: recalls as Store['recalls'],
+    damage: damage as Store['damage'],
   };
   return { store: { ...store, ...kept }, forget };
+}
+
+/** How many of `times`, which are in order, are not after `limitMs`. */
+function countUntil(times: readonly number[], limitMs: number): number {
+  let [from, to] = [0, times.length];
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if ((times[middle] as number) <= limitMs) from = middle + 1;
+    else to = middle;
+  }
+  return from;
 }
 
 function methodsOf(from: object): string[] {

@@ -47,7 +47,7 @@ export class SimProcess {
   readonly #deps: ProcessDeps;
   readonly #ending = new AbortController();
   readonly #running: Promise<void>[] = [];
-  #dead = false;
+  readonly #life = { isOver: false };
 
   constructor(deps: ProcessDeps) {
     this.#deps = deps;
@@ -72,7 +72,7 @@ export class SimProcess {
 
   /** SIGKILL: whatever it waits for never comes. */
   kill(): void {
-    this.#dead = true;
+    this.#life.isOver = true;
     this.#deps.judge.processEnded();
     for (const mirror of this.#deps.mirrors) mirror.pushing = false;
   }
@@ -134,14 +134,12 @@ export class SimProcess {
     return {
       now: () => clock.now(),
       monotonic: () => clock.monotonic(),
-      sleep: async (ms, options) => {
+      sleep: (ms, options) => {
         const nowMs = clock.monotonic();
         waits = nowMs === atMs ? waits + 1 : 0;
         atMs = nowMs;
         if (waits === spinning) judge.violate('no spinning', `${whose}: ${spinning} waits of no time`);
-        if (this.#dead) await new Promise<never>(() => {});
-        await clock.sleep(waits < spinning ? ms : Math.max(ms, 60_000), options);
-        if (this.#dead) await new Promise<never>(() => {});
+        return clock.sleep(waits < spinning ? ms : Math.max(ms, 60_000), { ...options, life: this.#life });
       },
     };
   }
@@ -162,7 +160,7 @@ export class SimProcess {
       try {
         return await call;
       } finally {
-        if (!this.#dead) judge.asksNoMore(mirror);
+        if (!this.#life.isOver) judge.asksNoMore(mirror);
       }
     };
     const ask = <T>(begin: () => Promise<T>): Promise<T> => {

@@ -8,6 +8,11 @@ interface Sleeper {
   readonly wake: () => boolean;
 }
 
+/** Of whoever waits: once it is over, no wait of it ends any more. */
+export interface Life {
+  readonly isOver: boolean;
+}
+
 export class VirtualClock implements Clock {
   #monotonicMs = 0;
   /** Wall time minus monotonic time. */
@@ -34,8 +39,8 @@ export class VirtualClock implements Clock {
     this.#offsetMs += byMs;
   }
 
-  sleep(ms: number, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
-    const { signal } = options;
+  sleep(ms: number, options: { readonly signal?: AbortSignal | undefined; readonly life?: Life } = {}): Promise<void> {
+    const { signal, life } = options;
     return new Promise((resolve, reject) => {
       if (signal?.aborted) {
         reject(signal.reason as Error);
@@ -48,6 +53,7 @@ export class VirtualClock implements Clock {
       };
       const wake = (): boolean => {
         signal?.removeEventListener('abort', onAbort);
+        if (life?.isOver) return false;
         resolve();
         return waits;
       };
