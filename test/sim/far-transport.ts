@@ -191,7 +191,7 @@ class Link {
     }
   }
 
-  async #sleep(ms: number): Promise<void> {
-    await this.#deps.clock.sleep(ms, { signal: this.#deps.signal });
+  #sleep(ms: number): Promise<void> {
+    return this.#deps.clock.sleep(ms, { signal: this.#deps.signal });
   }
 }

@@ -29,7 +29,8 @@ export function remembering(store: Store): { readonly store: Store; readonly for
     const ask = bound(store.generations, name);
     const isKept = (byGeneration as readonly string[]).includes(name);
     generations[name] = isKept
-      ? (...given: unknown[]) => remembered(`${name} ${JSON.stringify(given)}`, () => ask(...given))
+      ? (...given: unknown[]) =>
+          remembered(given.length === 0 ? name : `${name} ${JSON.stringify(given)}`, () => ask(...given))
       : ask;
   }
   const remembered = (key: string, ask: () => unknown): unknown => {
@@ -70,7 +71,8 @@ export function remembering(store: Store): { readonly store: Store; readonly for
   const forget = (publishedAtMs: number): void => {
     times.splice(countUntil(times, publishedAtMs), 0, publishedAtMs);
     answers.clear();
-    rows.clear();
+    // A publish may change each of them, and who was woken by it asks for its own.
+    for (const [mirror, row] of store.mirrors.all()) rows.set(mirror, row);
     newestRecall = null;
   };
   const kept = {
