@@ -78,7 +78,8 @@ export function farTransport(mirror: FarMirror, deps: FarDeps): Transport {
         const filled = waves.filter((wave) => wave.length > 0);
         for (const [n, wave] of filled.entries()) {
           const appear: [string, Stored][] = [];
-          if (n === filled.length - 1 && kind !== 'sftp') await options.gate;
+          const isLast = n === filled.length - 1;
+          if (isLast && kind !== 'sftp') await options.gate;
           for (const file of dice.shuffled(wave)) {
             if (isThere(file)) continue;
             const content = primary.contentOf(root, file.path);
@@ -86,8 +87,9 @@ export function farTransport(mirror: FarMirror, deps: FarDeps): Transport {
             if (kind === 'sftp') appear.push([file.path, content]);
             else mirror.rename(file.path, content);
           }
-          if (n === filled.length - 1 && kind === 'sftp') await options.gate;
-          await link.pause(rttMs);
+          if (isLast && kind === 'sftp') await options.gate;
+          // Only over sftp does something happen between the answer to the last wave and the end.
+          if (!isLast || kind === 'sftp') await link.pause(rttMs);
           for (const [path, content] of appear) {
             if (dice.chance(0.05)) await link.pause(rttMs / 10);
             mirror.rename(path, content);

@@ -34,12 +34,13 @@ export function remembering(store: Store): { readonly store: Store; readonly for
       : ask;
   }
   const remembered = (key: string, ask: () => unknown): unknown => {
-    if (!answers.has(key)) {
-      if (answers.size >= most) answers.clear();
-      const answer = ask();
-      answers.set(key, isGenerator(answer) ? [...answer] : answer);
-    }
-    return answers.get(key);
+    const known = answers.get(key);
+    if (known !== undefined) return known;
+    if (answers.size >= most) answers.clear();
+    const found = ask();
+    const answer = isGenerator(found) ? [...found] : found;
+    answers.set(key, answer);
+    return answer;
   };
   // What left did so at one of these times, in order: windows that hold the same of them have the same answer.
   const times: number[] = [];
