@@ -145,7 +145,7 @@ class Link {
     const { fault } = this.#mirror;
     if (fault === 'dns') throw new TransportError('dns', 'retryable', 'no such name');
     if (fault === 'down') {
-      await this.#sleep(rttMs);
+      await this.#deps.clock.sleep(rttMs);
       throw new TransportError('refused', 'retryable', 'nobody listens');
     }
     await this.pause(rttMs);
@@ -156,9 +156,10 @@ class Link {
       throw new TransportError('read_only', 'permanent', 'read-only file system');
   }
 
-  /** Time passes on the wire; meanwhile the mirror may have broken. */
-  async pause(ms: number): Promise<void> {
-    await this.#sleep(ms);
+  /** Time passes on the wire; meanwhile the mirror may have broken. With `options` the end of the call is seen at once, and not after the wait. */
+  async pause(ms: number, options?: { readonly signal: AbortSignal }): Promise<void> {
+    await this.#deps.clock.sleep(ms, options);
+    this.#deps.signal.throwIfAborted();
     const { fault } = this.#mirror;
     if (fault === 'black hole') await new Promise<never>(() => {});
     const cut = fault === 'down' || (fault === 'flaky' && this.#deps.dice.chance(0.25));
@@ -175,7 +176,8 @@ class Link {
     this.#owedMs += (size / bytesPerSecond) * 1000 * (this.#mirror.fault === 'slow' ? slowDown : 1);
     try {
       for (; this.#owedMs >= grainMs; this.#owedMs -= Math.min(this.#owedMs, 1000)) {
-        await this.pause(Math.min(this.#owedMs, 1000));
+        // What is half there then stays there.
+        await this.pause(Math.min(this.#owedMs, 1000), { signal });
         alive(size);
       }
       alive(size);
@@ -191,9 +193,5 @@ class Link {
         );
       throw error;
     }
-  }
-
-  #sleep(ms: number): Promise<void> {
-    return this.#deps.clock.sleep(ms, { signal: this.#deps.signal });
   }
 }
