@@ -39,7 +39,7 @@ export async function withStallWatch<T>(
   const { clock, stallMs, deadlineMs, waitedMs = () => 0, onStall } = watch;
   watch.signal.throwIfAborted();
   const finished = new AbortController();
-  // By a listener that goes with the call: of each signal that is made of others those keep something for as long as they live.
+  // Ends with the other one by a listener that goes with the call: AbortSignal.any leaves something there until a collection.
   const ended = new AbortController();
   const { signal } = ended;
   const onAbort = (): void => ended.abort(watch.signal.reason);

@@ -62,13 +62,10 @@ export function remembering(store: Store): { readonly store: Store; readonly for
     rows.set(mirror, row);
     return row;
   };
-  const recalls = Object.assign(Object.create(store.recalls), {
-    newest: () => (newestRecall ??= store.recalls.newest()),
-  });
-  // Nothing is damaged here; what is published may heal.
-  const damage = Object.assign(Object.create(store.damage), {
-    withheld: () => remembered('withheld', () => store.damage.withheld()),
-  });
+  const recalls = { ...methods(store.recalls), newest: () => (newestRecall ??= store.recalls.newest()) };
+  // Nothing is damaged in these stories.
+  const withheld = (): unknown => remembered('withheld', () => store.damage.withheld());
+  const damage = { ...methods(store.damage), withheld };
   const forget = (publishedAtMs: number): void => {
     times.splice(countUntil(times, publishedAtMs), 0, publishedAtMs);
     answers.clear();
@@ -79,8 +76,8 @@ export function remembering(store: Store): { readonly store: Store; readonly for
   const kept = {
     generations: generations as unknown as GenerationStore,
     mirrors: mirrors as unknown as MirrorStore,
-    recalls: recalls as Store['recalls'],
-    damage: damage as Store['damage'],
+    recalls: recalls as unknown as Store['recalls'],
+    damage: damage as unknown as Store['damage'],
   };
   return { store: { ...store, ...kept }, forget };
 }
@@ -94,6 +91,10 @@ function countUntil(times: readonly number[], limitMs: number): number {
     else to = middle;
   }
   return from;
+}
+
+function methods(from: object): Record<string, (...given: unknown[]) => unknown> {
+  return Object.fromEntries(methodsOf(from).map((name) => [name, bound(from, name)]));
 }
 
 function methodsOf(from: object): string[] {

@@ -14,6 +14,7 @@ import { wrapPush } from '../../src/replicate/wrap-push.ts';
 import type { Clock } from '../../src/system/clock.ts';
 import { silentLog } from '../../src/system/log.ts';
 import { Throttle } from '../../src/system/throttle.ts';
+import type { VirtualClock } from '../support/virtual-clock.ts';
 import type { Sabotage } from './broken.ts';
 import type { Dice } from './dice.ts';
 import type { FarMirror } from './far-mirror.ts';
@@ -23,7 +24,7 @@ import { partsOf } from './far-mirror.ts';
 import { primaryName, type SimPrimary } from './primary.ts';
 
 export interface ProcessDeps {
-  readonly clock: Clock;
+  readonly clock: VirtualClock;
   readonly primary: SimPrimary;
   readonly judge: Judge;
   readonly dice: Dice;
