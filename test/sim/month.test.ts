@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { simulate } from './simulate.ts';
+import { play } from './play.ts';
 
 /** `SIM_SEED=N` plays another month; `npm run sim` draws new ones. */
 const seed = Number(process.env.SIM_SEED ?? 1003);
@@ -8,7 +8,7 @@ const [mirrors, days] = [500, 30];
 
 test(`a month of five hundred mirrors, seed ${seed}`, async (t) => {
   const startedAt = performance.now();
-  const { violations, ...rest } = await simulate({ seed, mirrors, days });
+  const { violations, ...rest } = await play({ seed, mirrors, days });
   const seconds = Math.round((performance.now() - startedAt) / 1000);
   t.diagnostic(
     `npm run sim -- --seed ${seed} --mirrors ${mirrors} --days ${days}: ${JSON.stringify(rest)}, ${seconds} s`,
