@@ -13,10 +13,12 @@ export class Errands {
     });
   }
 
-  /** Does one; false when none waits. */
-  async next(transport: Transport, signal: AbortSignal): Promise<boolean> {
-    const work = this.#waiting.shift();
-    await work?.(transport, signal);
-    return work !== undefined;
+  get isEmpty(): boolean {
+    return this.#waiting.length === 0;
+  }
+
+  /** Does the one that has waited longest. */
+  async next(transport: Transport, signal: AbortSignal): Promise<void> {
+    await this.#waiting.shift()?.(transport, signal);
   }
 }

@@ -20,7 +20,8 @@ export function limitTransport(transport: Transport, slots: Slots, throttles: re
       };
       return turns.run(async () => {
         signal.throwIfAborted();
-        for (const throttle of throttles) await throttle.take(bytes, { signal, onWait: onTurn });
+        for (const throttle of throttles)
+          if (throttle.isLimited) await throttle.take(bytes, { signal, onWait: onTurn });
       });
     };
     return { pace, waitedMs: () => waitedMs };

@@ -82,7 +82,9 @@ export class Slots {
   }
 
   #taken(): number {
-    return this.#reserved + [...this.#holders].filter((holder) => !holder.passed).length;
+    let taken = this.#reserved;
+    for (const { passed } of this.#holders) if (!passed) taken++;
+    return taken;
   }
 
   #admit(): void {

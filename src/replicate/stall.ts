@@ -38,9 +38,12 @@ export async function withStallWatch<T>(
 ): Promise<T> {
   const { clock, stallMs, deadlineMs, waitedMs = () => 0, onStall } = watch;
   watch.signal.throwIfAborted();
-  const stalled = new AbortController();
   const finished = new AbortController();
-  const signal = AbortSignal.any([watch.signal, stalled.signal]);
+  // Ends with the other one by a listener that goes with the call: AbortSignal.any leaves something there until a collection.
+  const ended = new AbortController();
+  const { signal } = ended;
+  const onAbort = (): void => ended.abort(watch.signal.reason);
+  watch.signal.addEventListener('abort', onAbort, { once: true });
   const begun = clock.monotonic();
   const deadline = (): number => begun + deadlineMs + waitedMs();
   let last = clock.monotonic();
@@ -60,7 +63,7 @@ export async function withStallWatch<T>(
         ? `not done after ${Math.round(deadlineMs / 1000)} s, the longest that so much may take: is the link too slow?`
         : `the mirror has been silent for ${Math.round(stallMs / 1000)} s: is it hung?`,
     );
-    stalled.abort(error);
+    ended.abort(error);
     onStall(error);
   };
   // The only rejection is that of the sleep that is ended below.
@@ -68,6 +71,7 @@ export async function withStallWatch<T>(
   try {
     return await abortable(work(signal, alive), signal);
   } finally {
+    watch.signal.removeEventListener('abort', onAbort);
     finished.abort(done);
   }
 }

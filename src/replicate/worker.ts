@@ -18,6 +18,9 @@ import type { PushProgress } from './push-progress.ts';
 import { type Moment, restoredState, savedOf } from './saved-state.ts';
 import type { Transport } from './transport.ts';
 
+/** Nobody sees it; an abort without a reason would make one with a stack for each try. */
+const over = new Error('the try is over');
+
 export class MirrorWorker {
   readonly name: string;
   readonly #push: PushPort;
@@ -30,7 +33,7 @@ export class MirrorWorker {
   #asked = false;
   #draining = false;
   #attempts = 0;
-  /** Ends the try, or the errand, in hand. */
+  /** Ends the try, or the errand, in hand: so does the end of the daemon. */
   #stop: AbortController | null = null;
 
   constructor(name: string, push: PushPort, deps: WorkerDeps) {
@@ -121,14 +124,17 @@ export class MirrorWorker {
 
   /** Runs until drained or aborted; failures of the mirror are its state, never an exception. */
   async run(signal: AbortSignal): Promise<void> {
-    const onAbort = (): void => this.#wake.wake();
+    const onAbort = (): void => {
+      this.#stop?.abort(signal.reason);
+      this.#wake.wake();
+    };
     signal.addEventListener('abort', onAbort);
     try {
       while (!this.#draining) {
         signal.throwIfAborted();
         const action = this.#look();
         if (action === 'push' || action === 'check') await this.#try(action, signal);
-        else if (!(await this.#errand(signal))) await this.#rest();
+        else if (!(await this.#errand())) await this.#rest();
       }
     } finally {
       signal.removeEventListener('abort', onAbort);
@@ -146,13 +152,14 @@ export class MirrorWorker {
   }
 
   /** Does one errand; false when none waits, or none may be done now. */
-  async #errand(signal: AbortSignal): Promise<boolean> {
-    const isQuiet = quietMsAt(this.#deps.quiet, this.#deps.clock.now()) > 0;
-    if (this.#state.phase !== 'in-sync' || isQuiet) return false;
+  async #errand(): Promise<boolean> {
+    if (this.#errands.isEmpty || this.#state.phase !== 'in-sync') return false;
+    if (quietMsAt(this.#deps.quiet, this.#deps.clock.now()) > 0) return false;
     const stop = new AbortController();
     this.#stop = stop;
     try {
-      return await this.#errands.next(this.#push.transport, AbortSignal.any([signal, stop.signal]));
+      await this.#errands.next(this.#push.transport, stop.signal);
+      return true;
     } finally {
       this.#stop = null;
     }
@@ -168,7 +175,7 @@ export class MirrorWorker {
     const { clock, events, log } = this.#deps;
     const stop = new AbortController();
     this.#stop = stop;
-    const inner = AbortSignal.any([signal, stop.signal]);
+    const inner = stop.signal;
     const ended = new AbortController();
     const watching = this.#stopWhenQuiet(ended.signal);
     const startedAt = clock.monotonic();
@@ -193,7 +200,7 @@ export class MirrorWorker {
       } else this.#fail(failureOf(error));
     } finally {
       this.#stop = null;
-      ended.abort();
+      ended.abort(over);
       await watching;
     }
   }

@@ -74,7 +74,11 @@ export function openStoreAnyway(
 
 /** Opens `state.db` in `directory`, creating it when it is not there. Throws OperationError STATE. */
 export function openStore(directory: string): Store {
-  const db = Database.open(join(directory, stateFile));
+  return storeOn(Database.open(join(directory, stateFile)));
+}
+
+/** The nouns of a database, which goes with the store. */
+export function storeOn(db: Database): Store {
   const events = new EventStore(db);
   return {
     generations: new GenerationStore(db),

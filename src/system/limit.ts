@@ -53,18 +53,13 @@ export class Wake {
   async wait(sleep: (signal: AbortSignal) => Promise<void>): Promise<boolean> {
     if (!this.#set) {
       const stop = new AbortController();
-      const woken = new Promise<void>((resolve) => {
-        this.#waiter = resolve;
-      });
-      const slept = sleep(stop.signal).catch((error: unknown) => {
-        if (!stop.signal.aborted) throw error;
-      });
+      this.#waiter = () => stop.abort(over);
       try {
-        await Promise.race([woken, slept]);
+        await sleep(stop.signal);
+      } catch (error) {
+        if (!stop.signal.aborted) throw error;
       } finally {
-        stop.abort(over);
         this.#waiter = null;
-        await slept;
       }
     }
     const woken = this.#set;

@@ -327,6 +327,20 @@ test('a block by hand ends the errand in hand, and the next one waits until it i
   await stop();
 });
 
+test('the end of the daemon ends the errand in hand', async () => {
+  const clock = new VirtualClock();
+  const { worker, stop } = start(clock);
+  await clock.advance(1000);
+  const ended = assert.rejects(
+    worker.errand((_transport, signal) => clock.sleep(hour, { signal })),
+    { name: 'AbortError' },
+  );
+  await clock.advance(1000);
+  await stop();
+  await ended;
+  assert.equal(clock.monotonic(), 2000);
+});
+
 test('no errand in a quiet window', async () => {
   const clock = new VirtualClock(Date.UTC(2026, 10, 23, 5, 59));
   const window = parseQuiet('06:00-07:00');

@@ -58,8 +58,9 @@ export function farTransport(mirror: FarMirror, deps: FarDeps): Transport {
 
   /** What is known to be there by size and time is not sent. */
   const isThere = (file: PushFile): boolean => {
+    if (kind === 'sftp') return false;
     const there = mirror.get(file.path);
-    return kind !== 'sftp' && there?.size === file.size && there.mtimeSeconds === file.mtimeSeconds;
+    return there?.size === file.size && there.mtimeSeconds === file.mtimeSeconds;
   };
 
   return {
@@ -77,7 +78,8 @@ export function farTransport(mirror: FarMirror, deps: FarDeps): Transport {
         const filled = waves.filter((wave) => wave.length > 0);
         for (const [n, wave] of filled.entries()) {
           const appear: [string, Stored][] = [];
-          if (n === filled.length - 1 && kind !== 'sftp') await options.gate;
+          const isLast = n === filled.length - 1;
+          if (isLast && kind !== 'sftp') await options.gate;
           for (const file of dice.shuffled(wave)) {
             if (isThere(file)) continue;
             const content = primary.contentOf(root, file.path);
@@ -85,8 +87,9 @@ export function farTransport(mirror: FarMirror, deps: FarDeps): Transport {
             if (kind === 'sftp') appear.push([file.path, content]);
             else mirror.rename(file.path, content);
           }
-          if (n === filled.length - 1 && kind === 'sftp') await options.gate;
-          await link.pause(rttMs);
+          if (isLast && kind === 'sftp') await options.gate;
+          // Only over sftp does something happen between the answer to the last wave and the end.
+          if (!isLast || kind === 'sftp') await link.pause(rttMs);
           for (const [path, content] of appear) {
             if (dice.chance(0.05)) await link.pause(rttMs / 10);
             mirror.rename(path, content);
@@ -142,7 +145,7 @@ class Link {
     const { fault } = this.#mirror;
     if (fault === 'dns') throw new TransportError('dns', 'retryable', 'no such name');
     if (fault === 'down') {
-      await this.#sleep(rttMs);
+      await this.#deps.clock.sleep(rttMs);
       throw new TransportError('refused', 'retryable', 'nobody listens');
     }
     await this.pause(rttMs);
@@ -153,9 +156,10 @@ class Link {
       throw new TransportError('read_only', 'permanent', 'read-only file system');
   }
 
-  /** Time passes on the wire; meanwhile the mirror may have broken. */
-  async pause(ms: number): Promise<void> {
-    await this.#sleep(ms);
+  /** Time passes on the wire; meanwhile the mirror may have broken. With `options` the end of the call is seen at once, and not after the wait. */
+  async pause(ms: number, options?: { readonly signal: AbortSignal }): Promise<void> {
+    await this.#deps.clock.sleep(ms, options);
+    this.#deps.signal.throwIfAborted();
     const { fault } = this.#mirror;
     if (fault === 'black hole') await new Promise<never>(() => {});
     const cut = fault === 'down' || (fault === 'flaky' && this.#deps.dice.chance(0.25));
@@ -172,7 +176,8 @@ class Link {
     this.#owedMs += (size / bytesPerSecond) * 1000 * (this.#mirror.fault === 'slow' ? slowDown : 1);
     try {
       for (; this.#owedMs >= grainMs; this.#owedMs -= Math.min(this.#owedMs, 1000)) {
-        await this.pause(Math.min(this.#owedMs, 1000));
+        // What is half there then stays there.
+        await this.pause(Math.min(this.#owedMs, 1000), { signal });
         alive(size);
       }
       alive(size);
@@ -188,9 +193,5 @@ class Link {
         );
       throw error;
     }
-  }
-
-  async #sleep(ms: number): Promise<void> {
-    await this.#deps.clock.sleep(ms, { signal: this.#deps.signal });
   }
 }

@@ -12,6 +12,7 @@ const byGeneration = [
   'indexesAt',
   'indexesLeft',
   'packagesForMirror',
+  'publishedAtExactly',
   'rangeOf',
   'firstGenerationOf',
   'pruneLimit',
@@ -28,21 +29,23 @@ export function remembering(store: Store): { readonly store: Store; readonly for
     const ask = bound(store.generations, name);
     const isKept = (byGeneration as readonly string[]).includes(name);
     generations[name] = isKept
-      ? (...given: unknown[]) => remembered(`${name} ${JSON.stringify(given)}`, () => ask(...given))
+      ? (...given: unknown[]) =>
+          remembered(given.length === 0 ? name : `${name} ${JSON.stringify(given)}`, () => ask(...given))
       : ask;
   }
   const remembered = (key: string, ask: () => unknown): unknown => {
-    if (!answers.has(key)) {
-      if (answers.size >= most) answers.clear();
-      const answer = ask();
-      answers.set(key, isGenerator(answer) ? [...answer] : answer);
-    }
-    return answers.get(key);
+    const known = answers.get(key);
+    if (known !== undefined) return known;
+    if (answers.size >= most) answers.clear();
+    const found = ask();
+    const answer = isGenerator(found) ? [...found] : found;
+    answers.set(key, answer);
+    return answer;
   };
-  // What left did so at one of these times: windows that hold the same of them have the same answer.
+  // What left did so at one of these times, in order: windows that hold the same of them have the same answer.
   const times: number[] = [];
   generations.expired = (expiry: Expiry, after: number) => {
-    const [from, to] = [expiry.sinceMs, expiry.untilMs].map((limitMs) => times.filter((ms) => ms <= limitMs).length);
+    const [from, to] = [countUntil(times, expiry.sinceMs), countUntil(times, expiry.untilMs)];
     if (from === to) return { paths: [], next: null };
     return remembered(`expired ${from} ${to} ${expiry.at} ${after}`, () => store.generations.expired(expiry, after));
   };
@@ -59,21 +62,39 @@ export function remembering(store: Store): { readonly store: Store; readonly for
     rows.set(mirror, row);
     return row;
   };
-  const recalls = Object.assign(Object.create(store.recalls), {
-    newest: () => (newestRecall ??= store.recalls.newest()),
-  });
+  const recalls = { ...methods(store.recalls), newest: () => (newestRecall ??= store.recalls.newest()) };
+  // Nothing is damaged in these stories.
+  const withheld = (): unknown => remembered('withheld', () => store.damage.withheld());
+  const damage = { ...methods(store.damage), withheld };
   const forget = (publishedAtMs: number): void => {
-    times.push(publishedAtMs);
+    times.splice(countUntil(times, publishedAtMs), 0, publishedAtMs);
     answers.clear();
-    rows.clear();
+    // A publish may change each of them, and who was woken by it asks for its own.
+    for (const [mirror, row] of store.mirrors.all()) rows.set(mirror, row);
     newestRecall = null;
   };
   const kept = {
     generations: generations as unknown as GenerationStore,
     mirrors: mirrors as unknown as MirrorStore,
-    recalls: recalls as Store['recalls'],
+    recalls: recalls as unknown as Store['recalls'],
+    damage: damage as unknown as Store['damage'],
   };
   return { store: { ...store, ...kept }, forget };
+}
+
+/** How many of `times`, which are in order, are not after `limitMs`. */
+function countUntil(times: readonly number[], limitMs: number): number {
+  let [from, to] = [0, times.length];
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if ((times[middle] as number) <= limitMs) from = middle + 1;
+    else to = middle;
+  }
+  return from;
+}
+
+function methods(from: object): Record<string, (...given: unknown[]) => unknown> {
+  return Object.fromEntries(methodsOf(from).map((name) => [name, bound(from, name)]));
 }
 
 function methodsOf(from: object): string[] {

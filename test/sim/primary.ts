@@ -1,12 +1,11 @@
 /** The primary of a simulation: the real store, and the content of its generations in memory. It publishes what the dice say. */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { traceContent } from '../../src/publish/plan.ts';
 import { traceFile } from '../../src/store/trace.ts';
 import type { Lease } from '../../src/publish/ports.ts';
-import { openStore, type Store } from '../../src/store/store.ts';
+import { Database } from '../../src/store/database.ts';
+import { type Store, storeOn } from '../../src/store/store.ts';
 import { toInstant } from '../../src/system/instant.ts';
 import type { FileFacts } from '../../src/system/files.ts';
 import type { Dice } from './dice.ts';
@@ -48,8 +47,6 @@ interface Package {
   readonly size: number;
 }
 
-/** Databases are simulated days old: no disk need be waited for. */
-const inMemory = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 /** A lease is younger than so many generations. */
 const viewsKept = 60;
 const packagesAtFirst = 25;
@@ -57,7 +54,6 @@ const packagesAtFirst = 25;
 export class SimPrimary implements Disposable {
   readonly store: Store;
   readonly #forget: Forget;
-  readonly #directory = mkdtempSync(join(inMemory, 'lockstepd-sim-'));
   readonly #dice: Dice;
   readonly #views = new Map<number, View>();
   /** What each repository holds, by the name of the package. */
@@ -68,7 +64,8 @@ export class SimPrimary implements Disposable {
 
   constructor(dice: Dice) {
     this.#dice = dice;
-    const { store, forget } = remembering(openStore(this.#directory));
+    // In memory: no disk need be waited for, and nothing outlives the play.
+    const { store, forget } = remembering(storeOn(Database.open(':memory:')));
     this.store = store;
     this.#forget = forget;
   }
@@ -114,7 +111,6 @@ export class SimPrimary implements Disposable {
 
   [Symbol.dispose](): void {
     this.store[Symbol.dispose]();
-    rmSync(this.#directory, { recursive: true, force: true });
   }
 
   #leave(repository: string, nowMs: number): View {

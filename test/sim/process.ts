@@ -14,6 +14,7 @@ import { wrapPush } from '../../src/replicate/wrap-push.ts';
 import type { Clock } from '../../src/system/clock.ts';
 import { silentLog } from '../../src/system/log.ts';
 import { Throttle } from '../../src/system/throttle.ts';
+import type { VirtualClock } from '../support/virtual-clock.ts';
 import type { Sabotage } from './broken.ts';
 import type { Dice } from './dice.ts';
 import type { FarMirror } from './far-mirror.ts';
@@ -23,7 +24,7 @@ import { partsOf } from './far-mirror.ts';
 import { primaryName, type SimPrimary } from './primary.ts';
 
 export interface ProcessDeps {
-  readonly clock: Clock;
+  readonly clock: VirtualClock;
   readonly primary: SimPrimary;
   readonly judge: Judge;
   readonly dice: Dice;
@@ -47,7 +48,7 @@ export class SimProcess {
   readonly #deps: ProcessDeps;
   readonly #ending = new AbortController();
   readonly #running: Promise<void>[] = [];
-  #dead = false;
+  readonly #life = { isOver: false };
 
   constructor(deps: ProcessDeps) {
     this.#deps = deps;
@@ -72,7 +73,7 @@ export class SimProcess {
 
   /** SIGKILL: whatever it waits for never comes. */
   kill(): void {
-    this.#dead = true;
+    this.#life.isOver = true;
     this.#deps.judge.processEnded();
     for (const mirror of this.#deps.mirrors) mirror.pushing = false;
   }
@@ -134,14 +135,12 @@ export class SimProcess {
     return {
       now: () => clock.now(),
       monotonic: () => clock.monotonic(),
-      sleep: async (ms, options) => {
+      sleep: (ms, options) => {
         const nowMs = clock.monotonic();
         waits = nowMs === atMs ? waits + 1 : 0;
         atMs = nowMs;
         if (waits === spinning) judge.violate('no spinning', `${whose}: ${spinning} waits of no time`);
-        if (this.#dead) await new Promise<never>(() => {});
-        await clock.sleep(waits < spinning ? ms : Math.max(ms, 60_000), options);
-        if (this.#dead) await new Promise<never>(() => {});
+        return clock.sleep(waits < spinning ? ms : Math.max(ms, 60_000), { ...options, life: this.#life });
       },
     };
   }
@@ -162,7 +161,7 @@ export class SimProcess {
       try {
         return await call;
       } finally {
-        if (!this.#dead) judge.asksNoMore(mirror);
+        if (!this.#life.isOver) judge.asksNoMore(mirror);
       }
     };
     const ask = <T>(begin: () => Promise<T>): Promise<T> => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { broken } from './broken.ts';
-import { simulate } from './simulate.ts';
+import { play } from './play.ts';
 
 /** One that broke a rule once. `SIM_SEED=N` plays another; `npm run sim` draws new ones. */
 const sixty = Number(process.env.SIM_SEED ?? 1003);
@@ -12,7 +12,7 @@ for (const { seed, mirrors, days, name } of [
   { seed: sixty, mirrors: 60, days: 4, name: `four days of sixty mirrors, seed ${sixty}` },
 ]) {
   test(name, async (t) => {
-    const { violations, ...rest } = await simulate({ seed, mirrors, days });
+    const { violations, ...rest } = await play({ seed, mirrors, days });
     t.diagnostic(`npm run sim -- --seed ${seed} --mirrors ${mirrors} --days ${days}: ${JSON.stringify(rest)}`);
     assert.deepEqual(violations, []);
     assert.ok(
@@ -22,9 +22,9 @@ for (const { seed, mirrors, days, name } of [
   });
 }
 
-for (const [name, { sabotage, by, days = 6 }] of Object.entries(broken)) {
+for (const [name, { by, days = 6 }] of Object.entries(broken)) {
   test(`teeth: ${name} is found out by "${by}"`, async (t) => {
-    const { violations } = await simulate({ seed: 4, mirrors: 40, days, sabotage, untilFirst: true });
+    const { violations } = await play({ seed: 4, mirrors: 40, days, broken: name, untilFirst: true });
     t.diagnostic(violations[0]?.detail ?? 'no violation');
     assert.equal(violations[0]?.invariant, by);
   });
@@ -32,8 +32,8 @@ for (const [name, { sabotage, by, days = 6 }] of Object.entries(broken)) {
 
 test('the same seed tells the same story', async () => {
   const [first, second] = [
-    await simulate({ seed: 7, mirrors: 10, days: 2 }),
-    await simulate({ seed: 7, mirrors: 10, days: 2 }),
+    await play({ seed: 7, mirrors: 10, days: 2 }),
+    await play({ seed: 7, mirrors: 10, days: 2 }),
   ];
   assert.deepEqual({ ...first, heapBytes: [] }, { ...second, heapBytes: [] });
 });

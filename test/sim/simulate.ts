@@ -57,7 +57,6 @@ class SimFleet implements Disposable {
   readonly #primary: SimPrimary;
   readonly #judge: Judge;
   readonly #mirrors: FarMirror[];
-  readonly #ending = new AbortController();
   #process: SimProcess | null = null;
   #faults = 0;
   #restarts = 0;
@@ -99,7 +98,6 @@ class SimFleet implements Disposable {
       if (sampleMs.some((ms) => ms > atMs && ms <= atMs + hourMs)) heapBytes.push(heapUsed());
     }
     if (this.#judge.violations.length === 0) this.#judgeEnd(heapBytes);
-    this.#ending.abort(new DOMException('the end', 'AbortError'));
     await this.#process?.stop();
     return this.#report(heapBytes);
   }
@@ -108,15 +106,15 @@ class SimFleet implements Disposable {
     this.#primary[Symbol.dispose]();
   }
 
-  /** Runs one part of the story on dice of its own. */
+  /** Runs one part of the story on dice of its own, until time stands still. */
   #act(part: (dice: Dice) => Promise<void>): void {
     part(this.#dice.fork()).catch((error: unknown) => {
-      if (!this.#ending.signal.aborted) this.#failure ??= { error };
+      this.#failure ??= { error };
     });
   }
 
   #sleep(ms: number): Promise<void> {
-    return this.#clock.sleep(ms, { signal: this.#ending.signal });
+    return this.#clock.sleep(ms);
   }
 
   #startProcess(): void {

@@ -8,6 +8,11 @@ interface Sleeper {
   readonly wake: () => boolean;
 }
 
+/** Of whoever waits: once it is over, no wait of it ends any more. */
+export interface Life {
+  readonly isOver: boolean;
+}
+
 export class VirtualClock implements Clock {
   #monotonicMs = 0;
   /** Wall time minus monotonic time. */
@@ -34,8 +39,8 @@ export class VirtualClock implements Clock {
     this.#offsetMs += byMs;
   }
 
-  sleep(ms: number, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
-    const { signal } = options;
+  sleep(ms: number, options: { readonly signal?: AbortSignal | undefined; readonly life?: Life } = {}): Promise<void> {
+    const { signal, life } = options;
     return new Promise((resolve, reject) => {
       if (signal?.aborted) {
         reject(signal.reason as Error);
@@ -48,6 +53,7 @@ export class VirtualClock implements Clock {
       };
       const wake = (): boolean => {
         signal?.removeEventListener('abort', onAbort);
+        if (life?.isOver) return false;
         resolve();
         return waits;
       };
@@ -59,7 +65,8 @@ export class VirtualClock implements Clock {
   /** Lets `ms` pass; what becomes due in it runs in its order, and all that it leads to. */
   async advance(ms: number): Promise<void> {
     const endMs = this.#monotonicMs + ms;
-    await settle();
+    // What the engine puts off has its turn too.
+    await new Promise<void>((resolve) => setImmediate(resolve));
     for (let first = this.#sleepers[0]; first && first.atMs <= endMs; first = this.#sleepers[0]) {
       this.#monotonicMs = Math.max(this.#monotonicMs, first.atMs);
       if (this.#removeFirst().wake()) await settle();
@@ -103,7 +110,7 @@ function isBefore(a: Sleeper | undefined, b: Sleeper | undefined): boolean {
   return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
 }
 
-/** All that can run without time passing has run: no work of these tests waits for a disk or a network. */
+/** All that can run without time passing has run, which is when a tick comes: no work of these tests waits for a disk or a network. */
 async function settle(): Promise<void> {
-  await new Promise<void>((resolve) => setImmediate(resolve));
+  await new Promise<void>((resolve) => process.nextTick(resolve));
 }
