@@ -137,17 +137,30 @@ async function readFile(
   }
   try {
     const chunks: Buffer[] = [];
+    signal.throwIfAborted();
+    // Asked for with the first read: to be told of the end by a read of nothing would cost another round trip.
+    const knowing = sizeOf(session, handle);
     for (let length = 0; length <= maxBytes; ) {
+      const [chunk, size] = await Promise.all([session.read(handle, length, readBytes), knowing]);
       signal.throwIfAborted();
-      const chunk = await session.read(handle, length, readBytes);
       alive();
-      if (chunk.length === 0) return Buffer.concat(chunks);
       chunks.push(chunk);
       length += chunk.length;
+      if (chunk.length === 0 || length === size) return length > maxBytes ? null : Buffer.concat(chunks);
     }
     return null;
   } finally {
     session.close(handle).catch(() => {});
+  }
+}
+
+/** Undefined where the server does not say. */
+async function sizeOf(session: SftpSession, handle: Buffer): Promise<number | undefined> {
+  try {
+    return (await session.handleAttributes(handle)).size;
+  } catch (error) {
+    if (error instanceof SftpStatusError) return undefined;
+    throw error;
   }
 }
 

@@ -205,9 +205,12 @@ export class SftpSession {
 
   /** Attributes of what `path` leads to, symbolic links followed. */
   async stat(path: string): Promise<SftpAttributes> {
-    const { type, fields } = await this.#ask(`stat ${path}`, packet.stat, text(path));
-    if (type !== packet.attrs) throw new RangeError('SFTP answer of a wrong type');
-    return fields.attributes();
+    return attributesOf(await this.#ask(`stat ${path}`, packet.stat, text(path)));
+  }
+
+  /** Attributes of an open file. */
+  async handleAttributes(handle: Buffer): Promise<SftpAttributes> {
+    return attributesOf(await this.#ask('fstat', packet.fstat, text(handle)));
   }
 
   openDirectory(path: string): Promise<Buffer> {
@@ -327,6 +330,11 @@ export interface SftpSessionOptions {
 function handleOf({ type, fields }: Answer): Buffer {
   if (type !== packet.handle) throw new RangeError('SFTP answer of a wrong type');
   return Buffer.from(fields.bytes());
+}
+
+function attributesOf({ type, fields }: Answer): SftpAttributes {
+  if (type !== packet.attrs) throw new RangeError('SFTP answer of a wrong type');
+  return fields.attributes();
 }
 
 function expectOk({ type }: Answer): void {

@@ -1,6 +1,5 @@
 /** Figures of the benches: times in milliseconds and their medians. */
-import { statSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { type FSWatcher, statSync, watch } from 'node:fs';
 
 export async function timed(work: () => Promise<void>): Promise<number> {
   const started = performance.now();
@@ -33,20 +32,25 @@ export async function within<T>(ms: number, what: string, promise: Promise<T>): 
 }
 
 /**
- * The moments (Unix ms, to about 1 ms) at which each of the files is another one than at the call. Watching their directories would
- * wake us for every write to every file there, and take from both sides what it measures.
+ * The moments (Unix ms) at which each of these files has been replaced by another. The files themselves are watched, which says
+ * so at once; to watch their directories would wake us for every write to every file there, and take from what is measured.
  */
 export async function untilReplaced(paths: readonly string[]): Promise<number[]> {
-  const inodeOf = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.ino;
-  const before = paths.map(inodeOf);
-  const moments = paths.map(() => Number.NaN);
-  while (moments.some(Number.isNaN)) {
-    await sleep(1);
-    for (const [n, path] of paths.entries()) {
-      if (!Number.isNaN(moments[n])) continue;
-      const inode = inodeOf(path);
-      if (inode !== undefined && inode !== before[n]) moments[n] = performance.timeOrigin + performance.now();
-    }
+  const watchers: FSWatcher[] = [];
+  const moments = paths.map(
+    (path) =>
+      new Promise<number>((resolve) => {
+        const { ino } = statSync(path);
+        const watcher = watch(path, () => {
+          const moment = performance.timeOrigin + performance.now();
+          if (statSync(path, { throwIfNoEntry: false })?.ino !== ino) resolve(moment);
+        });
+        watchers.push(watcher);
+      }),
+  );
+  try {
+    return await Promise.all(moments);
+  } finally {
+    for (const watcher of watchers) watcher.close();
   }
-  return moments;
 }

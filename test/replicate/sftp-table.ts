@@ -3,6 +3,7 @@ import { type Duplex, duplexPair } from 'node:stream';
 import { posix } from 'node:path';
 import { SftpSession } from '../../src/system/ssh-sftp.ts';
 import {
+  attributes,
   encodePacket,
   FieldReader,
   openFlag,
@@ -21,9 +22,23 @@ export interface TableOptions {
   readonly directories?: readonly string[];
   /** The status with which a request is refused, given its name and the path that it is about. */
   readonly refuse?: (request: string, path: string) => number | undefined;
+  /** Bytes that one read brings at most. */
+  readonly mostRead?: number;
   /** Another session of the same account. */
   readonly sharing?: SftpTable;
 }
+
+const handleRequests: ReadonlySet<number> = new Set([
+  packet.read,
+  packet.write,
+  packet.fstat,
+  packet.fsetstat,
+  packet.close,
+]);
+const answerTo: ReadonlyMap<number, number> = new Map([
+  [packet.read, packet.data],
+  [packet.fstat, packet.attrs],
+]);
 
 interface Inode {
   data: Buffer;
@@ -93,19 +108,15 @@ export class SftpTable {
     }
     const id = uint32(fields.uint32());
     const given = this.#grant(type, fields);
-    const answer =
-      typeof given === 'number'
-        ? encodePacket(packet.status, id, uint32(given), text('said'), text(''))
-        : encodePacket(packet.handle, id, text(given));
-    this.#answer(answer);
+    if (typeof given === 'number') this.#answer(encodePacket(packet.status, id, uint32(given), text('said'), text('')));
+    else this.#answer(encodePacket(answerTo.get(type) ?? packet.handle, id, given));
   }
 
-  /** A handle, or a status. */
+  /** The fields of the answer, or a status. */
   #grant(type: number, fields: FieldReader): Buffer | number {
     const extension = type === packet.extended ? fields.text() : '';
     const first = fields.bytes();
-    const byHandle =
-      [packet.write, packet.fsetstat, packet.close].includes(type as never) || extension.startsWith('fsync');
+    const byHandle = handleRequests.has(type) || extension.startsWith('fsync');
     const opened = byHandle ? this.#open.get(first.toString('hex')) : undefined;
     const path = opened?.path ?? (byHandle ? '?' : first.toString());
     const request = Object.entries(packet).find(([, value]) => value === type)?.[0] ?? '?';
@@ -116,6 +127,8 @@ export class SftpTable {
     if (byHandle && !opened) return status.failure;
     if (type === packet.opendir) return this.#give(path, { data: Buffer.alloc(0) });
     if (type === packet.open) return this.#openFile(path, fields.uint32());
+    if (type === packet.fstat && opened) return attributes({ size: opened.inode.data.length });
+    if (type === packet.read && opened) return readFrom(opened.inode, fields, this.#options.mostRead);
     if (type === packet.write && opened) writeTo(opened.inode, fields);
     if (type === packet.fsetstat && opened) {
       const { size } = fields.attributes();
@@ -143,7 +156,7 @@ export class SftpTable {
     const number = (handles === 'openssh' ? this.#closed.pop() : undefined) ?? this.#fresh++;
     const handle = handles === 'names' ? Buffer.from(`file ${number}`) : uint32(number);
     this.#open.set(handle.toString('hex'), { path, inode });
-    return handle;
+    return text(handle);
   }
 
   #close(handle: Buffer): void {
@@ -158,6 +171,12 @@ export class SftpTable {
     this.files.set(to, inode);
     return status.ok;
   }
+}
+
+function readFrom({ data }: Inode, fields: FieldReader, most = Infinity): Buffer | number {
+  const offset = fields.uint64();
+  const length = Math.min(fields.uint32(), most);
+  return offset >= data.length ? status.eof : text(data.subarray(offset, offset + length));
 }
 
 function writeTo(inode: Inode, fields: FieldReader): void {
