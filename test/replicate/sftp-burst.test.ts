@@ -103,6 +103,20 @@ test('a file gets its name when its own answers are there, and no index before e
   assert.deepEqual([server.openHandles, other.server.openHandles], [0, 0]);
 });
 
+test('a burst that failed does not end before every answer is there: a handle may be given out anew', async (t) => {
+  const { server, upload } = await start(t, [['a'], ['b', 'i']], { refuse: nth('fsync', 1) });
+  const other = await SftpTable.start({ sharing: server });
+  await other.session.close(await other.session.openDirectory('/'));
+  other.server.holds = true;
+  let isOver = false;
+  const done = uploadBurst({ ...upload, others: [other.session] }).finally(() => (isOver = true));
+  await settle();
+  assert.ok(other.server.seen.includes('write /.b') && !isOver);
+  other.server.release();
+  assert.equal(await done, false);
+  assert.deepEqual([server.shown, server.hidden], [{}, []]);
+});
+
 test('a session that foretells nothing is left out', async (t) => {
   const { server, upload } = await start(t, [['a', 'b'], ['i']]);
   const other = await SftpTable.start({ sharing: server });
