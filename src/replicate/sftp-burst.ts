@@ -111,6 +111,8 @@ class Burst {
     if (!opening) return;
     const { handle } = opening;
     await content.write(file, { session: writer, handle, number }, answers);
+    this.#upload.signal.throwIfAborted();
+    answers.throwIfFailed();
     answers.add(writer.setHandleAttributes(handle, { permissions: fileMode, mtimeSeconds: file.mtimeSeconds }));
     if (this.#syncs) answers.add(writer.sync(handle));
   }

@@ -233,6 +233,23 @@ test('no name changes after an abort', async (t) => {
   assert.deepEqual([server.shown, server.hidden, server.openHandles], [{}, [], 0]);
 });
 
+test('nothing is sent with a foretold handle after an abort: it may be another file by then', async (t) => {
+  const stop = new AbortController();
+  const { server, upload } = await start(t, [['a', 'b'], ['i']], { signal: stop.signal });
+  // Longer than one write, so read by a thread while the abort comes.
+  writeFileSync(join(upload.sourceRoot, 'a'), 'a'.repeat(60_000));
+  const waves = [[{ path: 'a', size: 60_000, mtimeSeconds: 1 }, ...(upload.waves[0]?.slice(1) ?? [])]];
+  const done = uploadBurst({ ...upload, waves });
+  stop.abort(new Error('enough'));
+  await assert.rejects(done, /enough/);
+  await settle();
+  assert.deepEqual(
+    server.seen.filter((one) => !/^(open|remove|close) /.test(one)),
+    [],
+  );
+  assert.deepEqual([server.hidden, server.openHandles], [[], 0]);
+});
+
 test('a session that is lost on the way is told of', async (t) => {
   const { server, upload } = await start(t, [['a'], ['i']]);
   server.holds = true;
