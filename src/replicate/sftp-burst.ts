@@ -57,6 +57,7 @@ interface BurstFile {
   /** To everything before the rename. */
   readonly answers: Answers;
   opening?: ForetoldFile;
+  closeSent: boolean;
   isPlaced: boolean;
 }
 
@@ -79,7 +80,7 @@ class Burst {
         const temporaryPath = posix.join(posix.dirname(finalPath), temporaryName(posix.basename(finalPath)));
         // The last of all is synced behind the renames, which are the first session's.
         const writer = writers[left % writers.length] ?? session;
-        return { file, finalPath, temporaryPath, writer, answers: new Answers(), isPlaced: false };
+        return { file, finalPath, temporaryPath, writer, answers: new Answers(), closeSent: false, isPlaced: false };
       }),
     );
     this.#files = this.#waves.flat();
@@ -125,6 +126,12 @@ class Burst {
     const { session, signal, onBytes } = this.#upload;
     await one.answers.settled();
     signal.throwIfAborted();
+    // Without a sync it is the close that tells of bytes that could not be kept (NFS, quotas).
+    if (!this.#syncs && one.opening) {
+      one.closeSent = true;
+      await one.writer.close(one.opening.handle);
+      signal.throwIfAborted();
+    }
     const answers = new Answers();
     answers.add(session.rename(one.temporaryPath, one.finalPath).then(() => void (one.isPlaced = true)));
     if (this.#syncs && one.opening && one === this.#files.at(-1)) answers.add(session.sync(one.opening.handle));
@@ -142,7 +149,7 @@ class Burst {
 
   /** Last of all, and nobody waits for the answers: a server has enough to do until the files have their names. */
   close(): void {
-    for (const { writer, opening } of this.#files)
-      opening?.opened.then(() => writer.close(opening.handle)).catch(() => {});
+    for (const { writer, opening, closeSent } of this.#files)
+      if (!closeSent) opening?.opened.then(() => writer.close(opening.handle)).catch(() => {});
   }
 }

@@ -128,6 +128,14 @@ test('without syncs nothing is synced', async (t) => {
   assert.deepEqual(server.shown, contentOf('a', 'i'));
 });
 
+test('without syncs a file whose close is refused gets no name', async (t) => {
+  const { server, upload } = await start(t, [['a', 'b'], ['i']], { fsync: false, refuse: nth('close', 2) });
+  assert.equal(await uploadBurst(upload), false);
+  await settle();
+  assert.ok(!('/i' in server.shown) && Object.keys(server.shown).length < 2);
+  assert.deepEqual(server.hidden, []);
+});
+
 test('an empty file is made too', async (t) => {
   const { server, upload } = await start(t, [['a']]);
   writeFileSync(join(upload.sourceRoot, 'a'), '');
