@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { canBurst, uploadBurst } from '../../src/replicate/sftp-burst.ts';
+import { createSftpTransport } from '../../src/replicate/sftp.ts';
 import type { Upload } from '../../src/replicate/sftp-upload.ts';
 import { TransportError } from '../../src/errors.ts';
 import { systemClock } from '../../src/system/clock.ts';
@@ -119,6 +120,25 @@ test('a session is used again and again', async (t) => {
     assert.deepEqual(server.shown, contentOf('a', 'b', 'i'));
     server.files.clear();
   }
+});
+
+test('a put right after another writes nothing to a file whose close is refused', async (t) => {
+  const refuse: NonNullable<TableOptions['refuse']> = (name) =>
+    name === 'close' && isOver ? status.failure : undefined;
+  let isOver = false;
+  const { server, upload } = await start(t, [['a']], { refuse });
+  const { session, sourceRoot, waves, signal } = upload;
+  const connection = { sftp: async () => session, spareSftp: () => [], reset: () => {}, close: async () => {} };
+  const hostKeys = [`SHA256:${'A'.repeat(43)}`];
+  const target = { host: 'mirror', port: 22, user: 'mirror', identity: '/key', hostKeys };
+  const transport = createSftpTransport({ target, path: '/' }, connection);
+  await transport.put(sourceRoot, waves, { signal });
+  isOver = true;
+  await transport.put(sourceRoot, waves, { signal });
+  writeFileSync(join(sourceRoot, 'b'), 'two');
+  // The usual way, which hears of its own close.
+  await transport.put(sourceRoot, [[{ path: 'b', size: 3, mtimeSeconds: 1 }]], { signal }).catch(() => {});
+  assert.deepEqual(server.shown, { ...contentOf('a'), '/b': 'two' });
 });
 
 test('without syncs nothing is synced', async (t) => {
