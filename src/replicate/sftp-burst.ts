@@ -96,9 +96,16 @@ class Burst {
       if (wave.length === 0) continue;
       if (gate && n === this.#waves.length - 1) await abortable(gate, signal);
       const placed = new Answers();
-      for (const one of wave) placed.add(this.#place(one));
+      const last = this.#files.at(-1);
+      for (const one of wave) if (one !== last) placed.add(this.#place(one));
+      // Its rename is sent behind all others, whichever session answers first: its sync takes along only what came before.
+      if (last && wave.includes(last)) placed.add(this.#whenReady(wave).then(() => this.#place(last)));
       await placed.settled();
     }
+  }
+
+  async #whenReady(wave: readonly BurstFile[]): Promise<void> {
+    await Promise.all(wave.map(({ answers }) => answers.settled()));
   }
 
   #open(one: BurstFile): void {

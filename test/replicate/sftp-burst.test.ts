@@ -104,6 +104,22 @@ test('a file gets its name when its own answers are there, and no index before e
   assert.deepEqual([server.openHandles, other.server.openHandles], [0, 0]);
 });
 
+test('the last sync is behind every rename, whichever session answers first', async (t) => {
+  const { server, upload } = await start(t, [['i', 'j', 'trace']]);
+  const other = await SftpTable.start({ sharing: server });
+  await other.session.close(await other.session.openDirectory('/'));
+  other.server.holds = true;
+  const done = uploadBurst({ ...upload, others: [other.session] });
+  await settle();
+  other.server.release();
+  assert.equal(await done, true);
+  const named = server.seen.filter((one) => one.startsWith('posix-rename'));
+  assert.equal(named.at(-1), 'posix-rename /.trace');
+  const after = server.seen.slice(server.seen.indexOf('posix-rename /.trace') + 1);
+  assert.deepEqual([named.length, after[0]], [3, 'fsync /.trace']);
+  assert.ok(!after.some((one) => one.startsWith('posix-rename')));
+});
+
 test('a session that foretells nothing is left out', async (t) => {
   const { server, upload } = await start(t, [['a', 'b'], ['i']]);
   const other = await SftpTable.start({ sharing: server });
