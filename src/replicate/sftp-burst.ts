@@ -57,6 +57,7 @@ interface BurstFile {
   /** To everything before the rename. */
   readonly answers: Answers;
   opening?: ForetoldFile;
+  closeSent: boolean;
   isPlaced: boolean;
 }
 
@@ -79,7 +80,7 @@ class Burst {
         const temporaryPath = posix.join(posix.dirname(finalPath), temporaryName(posix.basename(finalPath)));
         // The last of all is synced behind the renames, which are the first session's.
         const writer = writers[left % writers.length] ?? session;
-        return { file, finalPath, temporaryPath, writer, answers: new Answers(), isPlaced: false };
+        return { file, finalPath, temporaryPath, writer, answers: new Answers(), closeSent: false, isPlaced: false };
       }),
     );
     this.#files = this.#waves.flat();
@@ -95,9 +96,16 @@ class Burst {
       if (wave.length === 0) continue;
       if (gate && n === this.#waves.length - 1) await abortable(gate, signal);
       const placed = new Answers();
-      for (const one of wave) placed.add(this.#place(one));
+      const last = this.#files.at(-1);
+      for (const one of wave) if (one !== last) placed.add(this.#place(one));
+      // Its rename is sent behind all others, whichever session answers first: its sync takes along only what came before.
+      if (last && wave.includes(last)) placed.add(this.#whenReady(wave).then(() => this.#place(last)));
       await placed.settled();
     }
+  }
+
+  async #whenReady(wave: readonly BurstFile[]): Promise<void> {
+    await Promise.all(wave.map(({ answers }) => answers.settled()));
   }
 
   #open(one: BurstFile): void {
@@ -111,6 +119,8 @@ class Burst {
     if (!opening) return;
     const { handle } = opening;
     await content.write(file, { session: writer, handle, number }, answers);
+    this.#upload.signal.throwIfAborted();
+    answers.throwIfFailed();
     answers.add(writer.setHandleAttributes(handle, { permissions: fileMode, mtimeSeconds: file.mtimeSeconds }));
     if (this.#syncs) answers.add(writer.sync(handle));
   }
@@ -123,6 +133,12 @@ class Burst {
     const { session, signal, onBytes } = this.#upload;
     await one.answers.settled();
     signal.throwIfAborted();
+    // Without a sync it is the close that tells of bytes that could not be kept (NFS, quotas).
+    if (!this.#syncs && one.opening) {
+      one.closeSent = true;
+      await one.writer.close(one.opening.handle);
+      signal.throwIfAborted();
+    }
     const answers = new Answers();
     answers.add(session.rename(one.temporaryPath, one.finalPath).then(() => void (one.isPlaced = true)));
     if (this.#syncs && one.opening && one === this.#files.at(-1)) answers.add(session.sync(one.opening.handle));
@@ -140,7 +156,7 @@ class Burst {
 
   /** Last of all, and nobody waits for the answers: a server has enough to do until the files have their names. */
   close(): void {
-    for (const { writer, opening } of this.#files)
-      opening?.opened.then(() => writer.close(opening.handle)).catch(() => {});
+    for (const { writer, opening, closeSent } of this.#files)
+      if (!closeSent) opening?.opened.then(() => writer.close(opening.handle)).catch(() => {});
   }
 }

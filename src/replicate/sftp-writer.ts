@@ -37,7 +37,7 @@ export class ContentWriter {
     this.#quick = new QuickReads(options.clock);
   }
 
-  /** Resolves when all of the file is sent, and rejects as soon as an answer among `answers` is known to be bad. */
+  /** Resolves when all of the file is sent; rejects, and sends no more, once stopped or once an answer among `answers` is known to be bad. */
   async write(file: PushFile, { session, handle, number }: Target, answers: Answers): Promise<void> {
     const { onBytes } = this.#options;
     const pool = this.#pool;
@@ -50,6 +50,9 @@ export class ContentWriter {
         const reading = this.#fill(block.data, offset, file, source);
         // Not awaited without need: others would take memory meanwhile, and this block leave the caches before it is sent.
         if (reading) await reading;
+        // Nothing is sent any more: the handle may be one that was only foretold, and be another file's by now.
+        this.#stop.throwIfAborted();
+        answers.throwIfFailed();
         if (length === 0) {
           pool.give(block);
           break;

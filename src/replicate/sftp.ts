@@ -52,6 +52,9 @@ export function createSftpTransport(options: SshTransportOptions, connection?: S
           // A server works off the requests of a session one by one: it is the syncs that gain by several.
           const others = fsync && waves.flat().length > 1 ? spare(spareSessions) : [];
           const upload = { session, others, root, sourceRoot, waves, gate, fsync, clock, signal, onBytes, pace };
+          // A handle is foretold as soon as its close is sent: refused, it would still be that of a file that has its name.
+          if (!unfit.has(session)) await Promise.all([session, ...others].map((one) => one.closed()));
+          signal.throwIfAborted();
           if (!unfit.has(session) && canBurst(upload, known)) {
             if (await uploadBurst(upload)) return;
             unfit.add(session);

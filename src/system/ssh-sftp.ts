@@ -70,6 +70,7 @@ export class SftpSession {
   readonly #splitter: PacketSplitter;
   readonly #forecast = new HandleForecast();
   readonly #outbox: SftpOutbox;
+  readonly #closes = new Set<Promise<unknown>>();
   #nextId = 1;
   #lost: Error | undefined;
   #lostInUse = false;
@@ -180,13 +181,22 @@ export class SftpSession {
 
   async close(handle: Buffer): Promise<void> {
     const step = this.#forecast.closing(handle);
+    const answer = this.#ask('close', packet.close, text(handle));
+    this.#closes.add(answer);
     try {
-      expectOk(await this.#ask('close', packet.close, text(handle)));
+      expectOk(await answer);
       this.#forecast.closed(step);
     } catch (error) {
       this.#forecast.refused(step);
       throw error;
+    } finally {
+      this.#closes.delete(answer);
     }
+  }
+
+  /** Resolves when the closes that were asked for are answered, good or bad: a handle whose close is refused is a file's still. */
+  async closed(): Promise<void> {
+    await Promise.allSettled(this.#closes);
   }
 
   /** posix-rename@openssh.com: replaces what bears the new name, in one step. */

@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { canBurst, uploadBurst } from '../../src/replicate/sftp-burst.ts';
+import { createSftpTransport } from '../../src/replicate/sftp.ts';
 import type { Upload } from '../../src/replicate/sftp-upload.ts';
 import { TransportError } from '../../src/errors.ts';
 import { systemClock } from '../../src/system/clock.ts';
@@ -117,6 +118,22 @@ test('a burst that failed does not end before every answer is there: a handle ma
   assert.deepEqual([server.shown, server.hidden], [{}, []]);
 });
 
+test('the last sync is behind every rename, whichever session answers first', async (t) => {
+  const { server, upload } = await start(t, [['i', 'j', 'trace']]);
+  const other = await SftpTable.start({ sharing: server });
+  await other.session.close(await other.session.openDirectory('/'));
+  other.server.holds = true;
+  const done = uploadBurst({ ...upload, others: [other.session] });
+  await settle();
+  other.server.release();
+  assert.equal(await done, true);
+  const named = server.seen.filter((one) => one.startsWith('posix-rename'));
+  assert.equal(named.at(-1), 'posix-rename /.trace');
+  const after = server.seen.slice(server.seen.indexOf('posix-rename /.trace') + 1);
+  assert.deepEqual([named.length, after[0]], [3, 'fsync /.trace']);
+  assert.ok(!after.some((one) => one.startsWith('posix-rename')));
+});
+
 test('a session that foretells nothing is left out', async (t) => {
   const { server, upload } = await start(t, [['a', 'b'], ['i']]);
   const other = await SftpTable.start({ sharing: server });
@@ -135,11 +152,38 @@ test('a session is used again and again', async (t) => {
   }
 });
 
+test('a put right after another writes nothing to a file whose close is refused', async (t) => {
+  const refuse: NonNullable<TableOptions['refuse']> = (name) =>
+    name === 'close' && isOver ? status.failure : undefined;
+  let isOver = false;
+  const { server, upload } = await start(t, [['a']], { refuse });
+  const { session, sourceRoot, waves, signal } = upload;
+  const connection = { sftp: async () => session, spareSftp: () => [], reset: () => {}, close: async () => {} };
+  const hostKeys = [`SHA256:${'A'.repeat(43)}`];
+  const target = { host: 'mirror', port: 22, user: 'mirror', identity: '/key', hostKeys };
+  const transport = createSftpTransport({ target, path: '/' }, connection);
+  await transport.put(sourceRoot, waves, { signal });
+  isOver = true;
+  await transport.put(sourceRoot, waves, { signal });
+  writeFileSync(join(sourceRoot, 'b'), 'two');
+  // The usual way, which hears of its own close.
+  await transport.put(sourceRoot, [[{ path: 'b', size: 3, mtimeSeconds: 1 }]], { signal }).catch(() => {});
+  assert.deepEqual(server.shown, { ...contentOf('a'), '/b': 'two' });
+});
+
 test('without syncs nothing is synced', async (t) => {
   const { server, upload } = await start(t, [['a'], ['i']], { fsync: false });
   assert.equal(await uploadBurst(upload), true);
   assert.ok(!server.seen.some((one) => one.startsWith('fsync')));
   assert.deepEqual(server.shown, contentOf('a', 'i'));
+});
+
+test('without syncs a file whose close is refused gets no name', async (t) => {
+  const { server, upload } = await start(t, [['a', 'b'], ['i']], { fsync: false, refuse: nth('close', 2) });
+  assert.equal(await uploadBurst(upload), false);
+  await settle();
+  assert.ok(!('/i' in server.shown) && Object.keys(server.shown).length < 2);
+  assert.deepEqual(server.hidden, []);
 });
 
 test('an empty file is made too', async (t) => {
@@ -245,6 +289,23 @@ test('no name changes after an abort', async (t) => {
   await assert.rejects(done, /enough/);
   await settle();
   assert.deepEqual([server.shown, server.hidden, server.openHandles], [{}, [], 0]);
+});
+
+test('nothing is sent with a foretold handle after an abort: it may be another file by then', async (t) => {
+  const stop = new AbortController();
+  const { server, upload } = await start(t, [['a', 'b'], ['i']], { signal: stop.signal });
+  // Longer than one write, so read by a thread while the abort comes.
+  writeFileSync(join(upload.sourceRoot, 'a'), 'a'.repeat(60_000));
+  const waves = [[{ path: 'a', size: 60_000, mtimeSeconds: 1 }, ...(upload.waves[0]?.slice(1) ?? [])]];
+  const done = uploadBurst({ ...upload, waves });
+  stop.abort(new Error('enough'));
+  await assert.rejects(done, /enough/);
+  await settle();
+  assert.deepEqual(
+    server.seen.filter((one) => !/^(open|remove|close) /.test(one)),
+    [],
+  );
+  assert.deepEqual([server.hidden, server.openHandles], [[], 0]);
 });
 
 test('a session that is lost on the way is told of', async (t) => {
