@@ -7,7 +7,7 @@ import { Answers } from './sftp-answers.ts';
 import { explainFailure } from './sftp-failure.ts';
 import { fileMode, type Upload } from './sftp-upload.ts';
 import { ContentWriter } from './sftp-writer.ts';
-import { temporaryName } from './temporary.ts';
+import { temporaryPathFor } from './temporary.ts';
 import { bytesOf, type PushFile } from './transport.ts';
 
 /** More files, or more bytes: what a round trip takes is nothing beside them. */
@@ -77,10 +77,10 @@ class Burst {
       wave.map((file) => {
         left -= 1;
         const finalPath = posix.join(root, file.path);
-        const temporaryPath = posix.join(posix.dirname(finalPath), temporaryName(posix.basename(finalPath)));
         // The last of all is synced behind the renames, which are the first session's.
         const writer = writers[left % writers.length] ?? session;
-        return { file, finalPath, temporaryPath, writer, answers: new Answers(), closeSent: false, isPlaced: false };
+        const names = { finalPath, temporaryPath: temporaryPathFor(finalPath) };
+        return { file, ...names, writer, answers: new Answers(), closeSent: false, isPlaced: false };
       }),
     );
     this.#files = this.#waves.flat();

@@ -9,7 +9,7 @@ import { directoryMaker, isNoSuchFile } from './sftp-directories.ts';
 import { explainFailure } from './sftp-failure.ts';
 import { Spread } from './sftp-spread.ts';
 import { ContentWriter } from './sftp-writer.ts';
-import { temporaryName } from './temporary.ts';
+import { temporaryPathFor } from './temporary.ts';
 import type { Pace, PushFile, Wave } from './transport.ts';
 
 export interface Upload {
@@ -131,7 +131,7 @@ class FileUpload {
     this.#file = file;
     this.#number = number;
     this.#finalPath = posix.join(upload.root, file.path);
-    this.#temporaryPath = posix.join(posix.dirname(this.#finalPath), temporaryName(posix.basename(file.path)));
+    this.#temporaryPath = temporaryPathFor(this.#finalPath);
     this.#content = content;
     this.#stop = stop;
     this.#places = places;

@@ -1,5 +1,6 @@
 /** Names of files that are still being written at a mirror. */
 import { randomBytes } from 'node:crypto';
+import { posix } from 'node:path';
 
 /** Longest file name of the usual file systems, in bytes. */
 const longestName = 255;
@@ -13,4 +14,9 @@ export function temporaryName(name: string): string {
   let kept = name;
   while (Buffer.byteLength(kept) > longestName - 1 - end.length) kept = Array.from(kept).slice(0, -1).join('');
   return `.${kept}${end}`;
+}
+
+/** Where the file that will be at `finalPath` is written until it is whole: in the same directory, under a fresh temporary name. */
+export function temporaryPathFor(finalPath: string): string {
+  return posix.join(posix.dirname(finalPath), temporaryName(posix.basename(finalPath)));
 }
