@@ -87,11 +87,16 @@ class Burst {
   }
 
   async run(): Promise<void> {
-    const { signal, gate } = this.#upload;
+    const { signal, gate, onBytes } = this.#upload;
     const content = new ContentWriter(this.#upload, signal);
     // All names first: what changes a directory between two syncs is one more thing for the second to write.
     for (const one of this.#files) this.#open(one);
     for (const [number, one] of this.#files.entries()) await this.#write(one, number, content);
+    // Behind all writes: what the first sync makes the file system write down then holds most of what the others ask for.
+    if (this.#syncs)
+      // On a slow disk it is these answers alone that show life: those to the renames come behind the last of them.
+      for (const { writer, opening, answers } of this.#files)
+        if (opening) answers.add(writer.sync(opening.handle).then(() => onBytes(0)));
     for (const [n, wave] of this.#waves.entries()) {
       if (wave.length === 0) continue;
       if (gate && n === this.#waves.length - 1) await abortable(gate, signal);
@@ -122,7 +127,6 @@ class Burst {
     this.#upload.signal.throwIfAborted();
     answers.throwIfFailed();
     answers.add(writer.setHandleAttributes(handle, { permissions: fileMode, mtimeSeconds: file.mtimeSeconds }));
-    if (this.#syncs) answers.add(writer.sync(handle));
   }
 
   /**

@@ -60,11 +60,11 @@ test('all that makes the files goes out before the first answer, and each wave o
   server.holds = true;
   const done = uploadBurst(upload);
   await settle();
-  const each = ['write', 'fsetstat', 'fsync'];
   const names = ['a', 'b', 'i'];
   const sent = [
     ...names.map((name) => `open /.${name}`),
-    ...names.flatMap((name) => each.map((request) => `${request} /.${name}`)),
+    ...names.flatMap((name) => [`write /.${name}`, `fsetstat /.${name}`]),
+    ...names.map((name) => `fsync /.${name}`),
   ];
   assert.deepEqual(server.seen, sent);
   assert.deepEqual(server.shown, {});
@@ -306,6 +306,25 @@ test('nothing is sent with a foretold handle after an abort: it may be another f
     [],
   );
   assert.deepEqual([server.hidden, server.openHandles], [[], 0]);
+});
+
+test('each sync that is answered is a sign of life: on a slow disk nothing else comes for a long time', async (t) => {
+  let signs = 0;
+  const { server, upload } = await start(t, [['a', 'b'], ['i']], { onBytes: () => (signs += 1) });
+  server.holds = true;
+  const done = uploadBurst(upload);
+  await settle();
+  // Of each file the open, the write and the attributes.
+  server.release(9);
+  await settle();
+  for (let synced = 0; synced < 2; synced++) {
+    const before = signs;
+    server.release(1);
+    await settle();
+    assert.equal(signs, before + 1);
+  }
+  server.release();
+  assert.equal(await done, true);
 });
 
 test('a session that is lost on the way is told of', async (t) => {

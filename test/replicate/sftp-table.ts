@@ -90,9 +90,10 @@ export class SftpTable {
     return [...this.files.keys()].filter((path) => posix.basename(path).startsWith('.'));
   }
 
-  release(): void {
-    this.holds = false;
-    for (const one of this.#held.splice(0)) this.#far.write(one);
+  /** Sends what was kept back, or only the first so many answers of it; then the others stay. */
+  release(count?: number): void {
+    this.holds = count !== undefined;
+    for (const one of this.#held.splice(0, count ?? this.#held.length)) this.#far.write(one);
   }
 
   #answer(bytes: Buffer): void {
