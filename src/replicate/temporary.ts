@@ -1,5 +1,5 @@
 /** Names of files that are still being written at a mirror. */
-import { randomBytes } from 'node:crypto';
+import { randomInt } from 'node:crypto';
 import { posix } from 'node:path';
 
 /** Longest file name of the usual file systems, in bytes. */
@@ -10,7 +10,7 @@ const longestName = 255;
  * published name by its shape. A long `name` is cut so that the whole fits.
  */
 export function temporaryName(name: string): string {
-  const end = `.lockstepd-${randomBytes(3).toString('hex')}`;
+  const end = `.lockstepd-${randomInt(0x1000000).toString(16).padStart(6, '0')}`;
   let kept = name;
   while (Buffer.byteLength(kept) > longestName - 1 - end.length) kept = Array.from(kept).slice(0, -1).join('');
   return `.${kept}${end}`;
