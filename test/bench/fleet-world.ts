@@ -121,15 +121,23 @@ export async function fullRsync(world: World, sshd: Sshd, name: string, port: nu
 }
 
 /**
- * The two rsync runs of Debian's ftpsync, with its options but pushed, and without rrsync at the far side: everything but the
- * indexes, then all with removals.
+ * Debian's ftpsync as a mirror runs it when it is triggered: both stages, pulled over ssh, with its own options but for the names of
+ * the indexes that it leaves for the second. The trigger itself, one more ssh connection, is left out.
  */
 export async function ftpsync(world: World, sshd: Sshd, name: string, port: number): Promise<void> {
-  const common = ['-prltHSB8192', '--safe-links', '--chmod=D755,F644', '--stats', '--timeout=3600'];
-  const target = `${sshd.user}@127.0.0.1:${treeOf(world, name)}/`;
-  const all = [...common, '-e', sshCommand(sshd, port)];
-  await rsync(world, [...all, '--exclude=APKINDEX.tar.gz', '--exclude=lockstep.json'], target);
-  await rsync(world, [...all, '--max-delete=40000', '--delay-updates', '--delete', '--delete-delay'], target);
+  const home = join(world.directory, 'ftpsync', name);
+  const settings = {
+    MIRRORNAME: name,
+    TRACEHOST: name,
+    MAILTO: 'root',
+    TO: `${treeOf(world, name)}/`,
+    RSYNC_SOURCE: `${sshd.user}@127.0.0.1:${join(world.directory, 'srv/public')}/`,
+    RSYNC_OPTIONS1: '--exclude=APKINDEX.tar.gz --exclude=lockstep.json',
+  };
+  await mkdir(join(home, '.config/ftpsync'), { recursive: true });
+  const lines = Object.entries(settings).map(([key, value]) => `${key}="${value}"\n`);
+  await writeFile(join(home, '.config/ftpsync/ftpsync.conf'), lines.join(''));
+  await run(['ftpsync', 'sync:all'], { HOME: home, RSYNC_RSH: sshCommand(sshd, port) });
 }
 
 async function rsync({ directory }: World, options: readonly string[], target: string): Promise<void> {
@@ -198,7 +206,7 @@ export class Lsyncd implements AsyncDisposable {
   }
 }
 
-export async function run(argv: [string, ...string[]]): Promise<void> {
-  const { code, stderr } = await exec(argv, { env: childEnvironment(), timeoutMs: patienceMs });
+export async function run(argv: [string, ...string[]], environment: Record<string, string> = {}): Promise<void> {
+  const { code, stderr } = await exec(argv, { env: childEnvironment(environment), timeoutMs: patienceMs });
   if (code !== 0) throw new Error(`${argv[0]} ended with ${code}: ${stderr}`);
 }
