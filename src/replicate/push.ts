@@ -113,10 +113,11 @@ export class MirrorPush implements PushPort {
       }
       const indexes = await this.#indexes(lease, from ?? 0);
       await this.#put(lease, [packages, indexes], signal, gate);
-      // The trace once more: over sftp and rsync, only the sync at the end of a put makes removals durable.
-      if (await this.#removeIndexes(lease, from, signal)) await this.#put(lease, [indexes.slice(-1)], signal);
+      const hasLeft = await this.#removeIndexes(lease, from, signal);
       // Before the mirror is known to be in step: only a push from the same start finds these again.
-      const mayRemove = await this.#tidy.run(strangers, lease.generation, signal);
+      const { mayRemove, removed } = await this.#tidy.run(strangers, lease.generation, signal);
+      // The trace once more: over sftp and rsync, only the sync at the end of a put makes removals durable.
+      if (hasLeft || removed) await this.#put(lease, [indexes.slice(-1)], signal);
       store.mirrors.confirm(this.#name, lease.generation, this.#deps.clock.now());
       this.#recall.record();
       if (forced) this.force(false);

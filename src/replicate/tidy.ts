@@ -39,11 +39,16 @@ export class MirrorTidy {
 
   /**
    * Removes what nothing ever needed here, once the indexes of `generation` are there: `strangers`, which a comparison found,
-   * and left-over temporary files. False for an account that may not delete.
+   * and left-over temporary files. An account may not be allowed to delete.
    */
-  run(strangers: readonly string[], generation: number, signal: AbortSignal): Promise<boolean> {
+  async run(
+    strangers: readonly string[],
+    generation: number,
+    signal: AbortSignal,
+  ): Promise<{ readonly mayRemove: boolean; readonly removed: boolean }> {
     const { clock, graceMs, log, store } = this.#deps;
-    return unlessRefused(this.#name, log, async () => {
+    let removed = false;
+    const mayRemove = await unlessRefused(this.#name, log, async () => {
       // A newer generation that was taken along may want what the compared one did not.
       const keepAfterMs = clock.now() - graceMs;
       const unwanted = strangers.filter(
@@ -52,8 +57,10 @@ export class MirrorTidy {
       const leftOver = this.#wasCutOff ? await this.#leftOver(signal) : [];
       const gone = [...unwanted, ...leftOver.filter((path) => !unwanted.includes(path))];
       if (gone.length > 0) await this.#transport.remove(gone, { signal });
+      removed = gone.length > 0;
       this.#wasCutOff = false;
     });
+    return { mayRemove, removed };
   }
 
   /** Removes what has expired, at the end of a push that ended well. `generation` is what the mirror serves. */
