@@ -117,7 +117,11 @@ export class MirrorPush implements PushPort {
       // Before the mirror is known to be in step: only a push from the same start finds these again.
       const { mayRemove, removed } = await this.#tidy.run(strangers, lease.generation, signal);
       // The trace once more: over sftp and rsync, only the sync at the end of a put makes removals durable.
-      if (hasLeft || removed) await this.#put(lease, [indexes.slice(-1)], signal);
+      if (hasLeft || removed) {
+        // Removing takes its time, in which another primary may have put a newer one.
+        await this.#fence.check(signal, { traceOnly: true });
+        await this.#put(lease, [indexes.slice(-1)], signal);
+      }
       store.mirrors.confirm(this.#name, lease.generation, this.#deps.clock.now());
       this.#recall.record();
       if (forced) this.force(false);

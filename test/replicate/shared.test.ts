@@ -94,3 +94,54 @@ test('where the work of another primary is seen in the place of ours, what only 
   assert.deepEqual(told, ['other_primary_seen']);
   await push.close();
 });
+
+test('a trace that another primary puts while something is tidied away is not overwritten', async (t) => {
+  const kind = kinds.find(({ name }) => name === 'directory');
+  assert.ok(kind);
+  const scratch = mkdtempSync(join(tmpdir(), 'lockstepd-shared-'));
+  t.after(() => rmSync(scratch, { recursive: true, force: true }));
+  using world = new PublishWorld(scratch);
+  await world.publisher.recover();
+  await world.publish({ 'main/x86_64': { 'a@1-r0': 'content of a' } });
+  await using far = await kind.open();
+  const place = far.place('raced');
+  world.store.mirrors.open('m', 'there');
+  const at = (path: string): string => join(place.root, path);
+  const repository = { path: 'main/x86_64', index: 'APKINDEX.tar.gz', index_sha256: 'f'.repeat(64) };
+  const theirs = { generation: 7, primary: 'two', published_at: '2100-01-01T00:00:00Z', repositories: [repository] };
+  const transport = place.transport();
+  let during = (): void => {};
+  const push = new MirrorPush(
+    'm',
+    {
+      ...transport,
+      remove: async (paths, options) => {
+        await transport.remove(paths, options);
+        during();
+      },
+    },
+    {
+      store: world.store,
+      clock: systemClock,
+      log: silentLog,
+      lease: () => world.publisher.lease(),
+      graceMs: 1000,
+      takes: () => true,
+      primary: 'one',
+      vouch: async () => 'newer',
+      events: { bytes: () => {}, confirmed: () => {} },
+    },
+  );
+  const { signal } = new AbortController();
+  await push.push(signal);
+  writeFileSync(at('main/x86_64/.a-1-r0.apk.lockstepd-0a1b2c'), 'left over');
+  world.store.mirrors.doubt('m');
+  during = () => {
+    writeFileSync(at('main/x86_64/APKINDEX.tar.gz'), 'an index of theirs');
+    writeFileSync(at('lockstep.json'), JSON.stringify(theirs));
+  };
+  await assert.rejects(push.push(signal), { reason: 'ahead' });
+  assert.equal(readFileSync(at('lockstep.json'), 'utf8'), JSON.stringify(theirs));
+  assert.equal(world.store.mirrors.get('m').confirmed, null);
+  await push.close();
+});
