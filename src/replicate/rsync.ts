@@ -42,7 +42,8 @@ const listingLimit = 64 * 1024 * 1024;
 
 /**
  * After a power cut at the mirror its indexes name only what is there, and nothing that was confirmed is gone, where names reach
- * the disk in the order of their changes (ext4, xfs) and its rsync knows --fsync (3.2.4). A removal may be undone until the next put has ended.
+ * the disk in the order of their changes (ext4, xfs) and its rsync knows --fsync (3.2.4). A removal may be undone until the next put
+ * has ended.
  * `list` needs an account that may read: behind `rrsync -wo` it is refused (`option_refused`, permanent); then put everything,
  * rsync itself leaves out what is there. `remove` is refused behind `rrsync -no-del`. rrsync lets in one run at a time: a
  * second one is `busy`. Symbolic links to directories are followed where rsync at the mirror does; rrsync 3.5 confines them to

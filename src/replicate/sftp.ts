@@ -26,7 +26,8 @@ const regularFile = 0o100000;
 
 /**
  * After a power cut at the mirror its indexes name only what is there, and nothing that was confirmed is gone, where names reach
- * the disk in the order of their changes (ext4, xfs): SFTP cannot sync a directory. A removal may be undone until the next put has ended.
+ * the disk in the order of their changes (ext4, xfs): SFTP cannot sync a directory. A removal may be undone until the next put has
+ * ended.
  * Directories are followed when they are symbolic links: SFTP has no way to refuse them, the server confines the account.
  * Throws TypeError for a target without a valid host key pin.
  */

@@ -71,9 +71,11 @@ async function startUnsaid(
   const kind = kinds.find(({ name }) => name === 'directory');
   assert.ok(kind);
   const scratch = mkdtempSync(join(tmpdir(), 'lockstepd-shared-'));
-  t.after(() => rmSync(scratch, { recursive: true, force: true }));
   const world = new PublishWorld(scratch);
-  t.after(() => world[Symbol.dispose]());
+  t.after(() => {
+    world[Symbol.dispose]();
+    rmSync(scratch, { recursive: true, force: true });
+  });
   await world.publisher.recover();
   await world.publish({ 'main/x86_64': { 'a@1-r0': 'content of a' } });
   const far = await kind.open();
