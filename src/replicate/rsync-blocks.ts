@@ -1,9 +1,7 @@
 /** Which blocks of a file are there already, and what of it must be sent. */
 import { createHash } from 'node:crypto';
+import { literalBytes } from './rsync-literals.ts';
 import { int32 } from './rsync-wire.ts';
-
-/** Most bytes of content behind one length (CHUNK_SIZE of rsync.h): receivers with the patch for CVE-2026-43618 take no more. */
-const literalBytes = 32 * 1024;
 
 /** What a generator says of the blocks of the file that it has: how many, how long, how much of each strong sum, the last one's length. */
 export interface SumHead {
@@ -23,6 +21,12 @@ export interface Sums {
   /** Null: all of them are ours. */
   readonly blocks: Buffer | null;
 }
+
+/** Of a file of which nothing is to be used that lies there. */
+export const noSums: Sums = {
+  head: { count: 0, blockLength: 0, strongLength: 0, lastLength: 0 },
+  blocks: Buffer.alloc(0),
+};
 
 /** Of a file that lies there as it is here, in the longest blocks that rsync knows (MAX_BLOCK_SIZE of rsync.h). */
 export function sumsOfSame(size: number): Sums {

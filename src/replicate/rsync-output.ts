@@ -21,20 +21,15 @@ export class RsyncOutput {
 
   /** Resolves when more may be written. Throws RunEnded when the stream is closed, or what `fail` was told. */
   async write(parts: readonly Buffer[]): Promise<void> {
-    this.check();
-    if (this.#stream.destroyed || this.#stream.writableEnded) throw new RunEnded(streamError, 'closed the channel');
-    this.#wroteAtMs = this.#clock.monotonic();
+    this.#requireOpen();
     if (this.#stream.write(parts.length === 1 ? parts[0] : Buffer.concat(parts))) return;
-    await new Promise<void>((resolve) => {
-      const done = (): void => {
-        this.#stream.off('drain', done).off('close', done);
-        this.#onFailure = null;
-        resolve();
-      };
-      this.#stream.on('drain', done).on('close', done);
-      this.#onFailure = done;
-    });
-    this.check();
+    await this.#until((done) => this.#stream.once('drain', done));
+  }
+
+  /** Resolves when `bytes` are not needed any more. Throws as `write`. */
+  async writeReused(bytes: Buffer): Promise<void> {
+    this.#requireOpen();
+    await this.#until((done) => this.#stream.write(bytes, done));
   }
 
   /** `parts` as one frame of data. */
@@ -59,5 +54,26 @@ export class RsyncOutput {
   /** Throws what `fail` was told. */
   check(): void {
     if (this.#failure) throw this.#failure;
+  }
+
+  #requireOpen(): void {
+    this.check();
+    if (this.#stream.destroyed || this.#stream.writableEnded) throw new RunEnded(streamError, 'closed the channel');
+    this.#wroteAtMs = this.#clock.monotonic();
+  }
+
+  /** Waits for what `begin` announces, for the end of the stream or for a failure, which it throws. */
+  async #until(begin: (done: () => void) => void): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        this.#stream.off('drain', done).off('close', done);
+        this.#onFailure = null;
+        resolve();
+      };
+      this.#stream.on('close', done);
+      this.#onFailure = done;
+      begin(done);
+    });
+    this.check();
   }
 }

@@ -15,7 +15,6 @@ import { bytesOf, type TransportOptions, type Wave } from './transport.ts';
 /** Files are named on stdin, each followed by a zero byte. */
 export const fromNames = ['--files-from=-', '--from0', '--no-implied-dirs'];
 
-const dayMs = 86_400_000;
 /** What a shell at the other side, or rrsync, which reads as one does, would not leave as it is. */
 const shellSpecial = /[\s"\\$&;|<>()[\]{}*?'`!#]/g;
 
@@ -35,6 +34,10 @@ export interface SendRequest {
   readonly fsync: boolean;
   readonly confirms: boolean;
   readonly lastTwice: boolean;
+  /** Files of the same size and second count as equal; else contents are compared. */
+  readonly bySize: boolean;
+  /** Each file is held against a sum of it; else it goes whole. */
+  readonly hashed: boolean;
 }
 
 type Sent = Pick<SendResult, 'taken' | 'wavesDone'>;
@@ -85,7 +88,6 @@ export function createRsyncRunner(options: SshTransportOptions): RsyncRunner {
     request: RsyncRequest,
     accept: (result: SplicedResult) => boolean = () => false,
   ): Promise<void> {
-    const { onBytes, pace } = callOptions;
     const watch = watchOf(callOptions, request.bytes ?? 0);
     await withStallWatch(watch, async (inner, alive) => {
       const result = await runSpliced({
@@ -94,15 +96,11 @@ export function createRsyncRunner(options: SshTransportOptions): RsyncRunner {
         args: [...common, ...request.args],
         cwd: request.cwd,
         input: request.input ?? '',
-        // The watch comes first, whose deadline moves while bytes wait for their share; this ends an rsync of ours that ignores it.
-        timeoutMs: (pace ? dayMs : watch.deadlineMs) + 5000,
+        // The watch comes first; this ends an rsync of ours that ignores it.
+        timeoutMs: watch.deadlineMs + 5000,
         signal: inner,
-        onBytes: (bytes) => {
-          alive();
-          if (bytes > 0) onBytes?.(bytes);
-        },
+        onAlive: alive,
         ...(request.onStdout ? { onStdout: request.onStdout } : {}),
-        pace,
       }).catch((error: unknown) => {
         inner.throwIfAborted();
         const message = `rsync cannot be started in ${request.cwd}: is rsync installed, is the directory there? (${messageOf(error)})`;
@@ -112,14 +110,15 @@ export function createRsyncRunner(options: SshTransportOptions): RsyncRunner {
     });
   }
 
-  async function send(callOptions: TransportOptions, { fsync, ...request }: SendRequest): Promise<Sent> {
+  async function send(callOptions: TransportOptions, { fsync, bySize, ...request }: SendRequest): Promise<Sent> {
     const { gate, onBytes, pace } = callOptions;
     const command = [
-      'rsync --server -tpIRe.LsfxC',
+      `rsync --server -tp${bySize ? '' : 'I'}Re.LsfxC`,
       `--timeout=${timeoutSeconds}`,
       ...(fsync ? ['--fsync'] : []),
       // It tells of each file that lies under its name, as if we were to remove our own then.
       ...(request.confirms ? ['--remove-source-files'] : []),
+      ...(request.hashed ? [] : ['--checksum-choice=none']),
       '--no-implied-dirs .',
       `${path === '/' ? '' : path.replace(/\/+$/, '')}/.`.replaceAll(shellSpecial, '\\$&'),
     ].join(' ');

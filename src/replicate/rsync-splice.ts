@@ -1,10 +1,9 @@
 /** One run of the local rsync whose remote end is an exec channel of the warm SSH connection: no ssh program, no handshake. */
-import { type Duplex, Transform, type TransformCallback } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { abortable } from '../system/abortable.ts';
 import { childEnvironment, type ExecResult, exec } from '../system/exec.ts';
 import type { SshCommand, SshConnection } from '../system/ssh.ts';
-import type { Pace } from './transport.ts';
 
 export interface SplicedRun {
   readonly connection: SshConnection;
@@ -19,10 +18,8 @@ export interface SplicedRun {
   readonly input: string;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
-  /** Told of bytes that go to the mirror (but for a mere keep-alive), and with 0 of bytes that come from it. */
-  readonly onBytes: (bytes: number) => void;
-  /** Lets bytes go to the mirror at the rate that it may have. */
-  readonly pace?: Pace | undefined;
+  /** Told of bytes that go to the mirror (but for a mere keep-alive), and of those that come from it. */
+  readonly onAlive: () => void;
   readonly onStdout?: (chunk: Buffer) => void;
 }
 
@@ -127,7 +124,7 @@ class Splice {
   }
 
   async #splice(local: Duplex): Promise<void> {
-    const { onBytes } = this.#run;
+    const { onAlive } = this.#run;
     const said = await readCommand(local);
     if (said === undefined) return;
     const remote = await this.#start(said.command);
@@ -140,17 +137,15 @@ class Splice {
     stderr.on('data', (chunk: Buffer) => {
       this.#stderr = (this.#stderr + chunk.toString('utf8')).slice(-remoteStderrLimit);
     });
-    stream.on('data', () => onBytes(0));
+    stream.on('data', onAlive);
     local.on('data', (chunk: Buffer) => {
-      if (chunk.length > keepAliveBytes) onBytes(chunk.length);
+      if (chunk.length > keepAliveBytes) onAlive();
     });
     if (said.rest.length > 0) {
-      onBytes(said.rest.length);
+      onAlive();
       stream.write(said.rest);
     }
-    const { pace, signal } = this.#run;
-    if (pace) local.pipe(pacer((bytes) => pace(bytes, { signal, onWait: () => onBytes(0) }))).pipe(stream);
-    else local.pipe(stream);
+    local.pipe(stream);
     stream.pipe(local);
     // rsync is gone: the remote must hear of it, and its last words be read, or the channel never closes.
     local.once('close', () => {
@@ -193,20 +188,6 @@ function startEarly({ connection, known, args, signal }: SplicedRun): EarlyRemot
   const opening = connection.exec(command, signal);
   opening.catch(() => {});
   return { command, opening };
-}
-
-/** Passes bytes on when `wait` lets them. Once that is aborted the rest passes: the channel ends anyhow. */
-function pacer(wait: (bytes: number) => Promise<void>): Transform {
-  const pass = async (chunk: Buffer, done: TransformCallback): Promise<void> => {
-    await wait(chunk.length).catch(() => {});
-    done(null, chunk);
-  };
-  const transform = new Transform({
-    transform: (chunk: Buffer, _encoding, done) => {
-      pass(chunk, done).catch((error: unknown) => transform.destroy(error as Error));
-    },
-  });
-  return transform;
 }
 
 /** The remote command and the bytes that came behind it, or undefined when rsync ended without one. */

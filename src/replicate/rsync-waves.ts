@@ -3,6 +3,7 @@ import type { Clock } from '../system/clock.ts';
 import type { Wake } from '../system/limit.ts';
 import type { Delivery } from './rsync-delivery.ts';
 import { openToSend, type Source, sendFile } from './rsync-file.ts';
+import { Pieces } from './rsync-literals.ts';
 import type { RsyncOutput } from './rsync-output.ts';
 import { type Request, onceMore } from './rsync-requests.ts';
 import { frame, int32, message, NdxWriter, ndxDone } from './rsync-wire.ts';
@@ -11,6 +12,8 @@ import type { Pace, PushFile } from './transport.ts';
 
 export interface WaveRun {
   readonly sourceRoot: string;
+  /** Whether each file is held against a sum of it; without that no block of an old one may be used. */
+  readonly hashed: boolean;
   /** The last wave waits for it; when it rejects, the run does. */
   readonly gate?: Promise<void> | undefined;
   /** The smallest file of the last wave goes once more when all the others lie there: its sync is after their renames. */
@@ -48,6 +51,7 @@ class WaveSender {
   readonly #talk: WaveTalk;
   readonly #numbers = new NdxWriter();
   readonly #quick: QuickReads;
+  readonly #pieces = new Pieces();
   /** Phases that we have ended. */
   #phase = 0;
   /** Whether an end of a phase was used to learn what has not been taken. */
@@ -127,7 +131,7 @@ class WaveSender {
   }
 
   async #answer({ ndx, attributes, sums }: Request): Promise<void> {
-    const { onBytes, pace, signal, sourceRoot } = this.#run;
+    const { hashed, onBytes, pace, signal, sourceRoot } = this.#run;
     const { delivery, output, seed } = this.#talk;
     const file = delivery.list[ndx] as PushFile;
     if (!sums) return output.writeData(this.#numbers.bytes(ndx), attributes);
@@ -147,6 +151,8 @@ class WaveSender {
       head: Buffer.concat([this.#numbers.bytes(ndx), attributes]),
       sums,
       seed,
+      hashed,
+      pieces: this.#pieces,
       output,
       pace: async (bytes) => pace?.(bytes, { signal, onWait: () => this.#keepAlive() }),
       onBytes,

@@ -18,10 +18,13 @@ import {
 } from './transport.ts';
 
 /**
- * Up to this many bytes a wave is sent by us, and contents are compared; above, by an rsync of ours, and files of the same size
- * and second count as equal, so that a comparison of a whole tree reads no file. Indexes are a wave of their own and stay below.
+ * Up to this many bytes the contents of a wave are compared; above, files of the same size and second count as equal, so that a
+ * comparison of a whole tree reads no file, and what differs goes whole. Indexes are a wave of their own and stay below.
  */
 const compareContentsBelow = 64 * 1024 * 1024;
+
+/** A run holds a list of its files, and what is asked for of them. */
+const filesInARun = 4096;
 
 /** How a run goes: what an account may refuse. */
 interface Way {
@@ -33,6 +36,8 @@ interface Way {
 const allWays: readonly Way[] = [true, false].flatMap((confirms) =>
   [true, false].map((fsync) => ({ fsync, confirms })),
 );
+
+const compared = { bySize: false, hashed: true };
 
 /** Each name of the directory there is held against each rule. */
 const rulesInARun = 500;
@@ -53,22 +58,17 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
   const { root, at, run, send: transfer, check, close } = createRsyncRunner(options);
   /** Those that the account has not refused yet. */
   let ways = allWays.filter(({ fsync }) => !fsync || (options.fsync ?? true));
+  /**
+   * Whether each file of a large wave is hashed: before 3.1.3 rsync insists on it. What goes whole is guarded by SSH already, and
+   * hashing it costs both sides as much as encrypting it.
+   */
+  let hashing: readonly boolean[] = [false, true];
   let removesByName = true;
 
   async function put(sourceRoot: string, waves: readonly Wave[], callOptions: PutOptions): Promise<void> {
-    let refusal: TransportError | undefined;
-    for (const way of ways) {
-      const done = await send(way, sourceRoot, waves, callOptions).catch((error: unknown) => {
-        if (!(error instanceof TransportError) || error.reason !== 'option_refused') throw error;
-        refusal ??= error;
-        return null;
-      });
-      if (!done) continue;
-      ways = ways.slice(ways.indexOf(way));
-      requireTaken(done.left);
-      return;
-    }
-    throw refusal as TransportError;
+    const { way, result } = await firstTaken(ways, (one) => send(one, sourceRoot, waves, callOptions));
+    ways = ways.slice(ways.indexOf(way));
+    requireTaken(result.left);
   }
 
   /**
@@ -79,16 +79,17 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
     { fsync, confirms }: Way,
     sourceRoot: string,
     waves: readonly Wave[],
-    { gate, ...callOptions }: PutOptions,
+    { gate, anew, ...callOptions }: PutOptions,
   ): Promise<{ readonly left: readonly string[] }> {
     const left: string[] = [];
     const together: Wave[] = [];
     for (const [n, wave] of waves.entries()) {
-      const [isLast, isLarge] = [n === waves.length - 1, bytesOf([wave]) > compareContentsBelow];
+      const isLast = n === waves.length - 1;
+      const isLarge = anew !== true && bytesOf([wave]) > compareContentsBelow;
       if (!isLarge) together.push(wave);
       if (isLarge || isLast || !confirms) {
         const ends = isLast && !isLarge;
-        const request = { sourceRoot, fsync, confirms, lastTwice: fsync && ends };
+        const request = { ...compared, sourceRoot, fsync, confirms, lastTwice: fsync && ends };
         left.push(
           ...(await sendTogether(together.splice(0), { ...callOptions, ...(ends && gate && { gate }) }, request)),
         );
@@ -97,7 +98,7 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
       if (isLast) await gate;
       await putLarge(sourceRoot, wave, callOptions, fsync);
       const again = smallestOf(wave);
-      const request = { sourceRoot, waves: [[again]], fsync, confirms, lastTwice: false };
+      const request = { ...compared, sourceRoot, waves: [[again]], fsync, confirms, lastTwice: false };
       if (fsync && isLast && again.size <= compareContentsBelow) await transfer(callOptions, request);
     }
     return { left };
@@ -119,15 +120,18 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
     return left;
   }
 
-  /** An rsync of ours hashes beside us what is much. */
-  function putLarge(cwd: string, wave: Wave, { anew, ...callOptions }: PutOptions, fsync: boolean): Promise<void> {
-    const given = ['--times', '--perms', '--chmod=F644', ...(anew === true ? ['--ignore-times'] : [])];
-    return run(callOptions, {
-      args: [...fromNames, ...given, ...(fsync ? ['--fsync'] : []), './', root],
-      cwd,
-      input: wave.map((file) => `${file.path}\0`).join(''),
-      bytes: bytesOf([wave]),
-    });
+  async function putLarge(
+    sourceRoot: string,
+    wave: Wave,
+    callOptions: TransportOptions,
+    fsync: boolean,
+  ): Promise<void> {
+    for (let start = 0; start < wave.length; start += filesInARun) {
+      const waves = [wave.slice(start, start + filesInARun)];
+      const request = { sourceRoot, waves, fsync, confirms: false, lastTwice: false, bySize: true };
+      const { way } = await firstTaken(hashing, (hashed) => transfer(callOptions, { ...request, hashed }));
+      hashing = hashing.slice(hashing.indexOf(way));
+    }
   }
 
   /**
@@ -237,6 +241,20 @@ export function createRsyncTransport(options: SshTransportOptions): Transport {
     check,
     close,
   };
+}
+
+/** What `work` comes to with the first of the ways that the account does not refuse. Throws what the first one was refused with. */
+async function firstTaken<W, T>(ways: readonly W[], work: (way: W) => Promise<T>): Promise<{ way: W; result: T }> {
+  let refusal: TransportError | undefined;
+  for (const way of ways) {
+    try {
+      return { way, result: await work(way) };
+    } catch (error) {
+      if (!(error instanceof TransportError) || error.reason !== 'option_refused') throw error;
+      refusal ??= error;
+    }
+  }
+  throw refusal as TransportError;
 }
 
 /**

@@ -33,9 +33,10 @@ export async function benchBulk(rounds: number): Promise<string> {
       identity: sshd.identity(account),
       hostKeys: [hostKeyFingerprint],
     });
-    const ours: Record<'sftp' | 'rsync', Transport> = {
+    const ours: Record<'sftp' | 'rsync' | 'never', Transport> = {
       sftp: createSftpTransport({ target: targetOf('sftp'), path: target }),
       rsync: createRsyncTransport({ target: targetOf('rsync'), path: '/' }),
+      never: createRsyncTransport({ target: targetOf('rsync'), path: '/', fsync: false }),
     };
     const measure = async (work: () => Promise<void>): Promise<number> => {
       await rm(target, { recursive: true, force: true });
@@ -45,13 +46,14 @@ export async function benchBulk(rounds: number): Promise<string> {
     };
     const rsync = (...options: readonly string[]): Promise<void> =>
       run(['rsync', '-a', ...options, '-e', sshCommand(sshd, port), `${source}/`, `${user}@127.0.0.1:${target}/`]);
-    const rows: { plain: number; synced: number; sftp: number; rsync: number }[] = [];
+    const rows: { plain: number; synced: number; sftp: number; rsync: number; never: number }[] = [];
     for (let round = 0; round <= rounds; round++) {
       const row = {
         plain: await measure(() => rsync()),
         synced: await measure(() => rsync('--fsync')),
         sftp: await measure(() => put(ours.sftp, source, files)),
         rsync: await measure(() => put(ours.rsync, source, files)),
+        never: await measure(() => put(ours.never, source, files)),
       };
       if (round > 0) rows.push(row);
     }
@@ -60,9 +62,9 @@ export async function benchBulk(rounds: number): Promise<string> {
       median(rows.map((row) => row[than] / row[of]));
     const speed = (of: keyof (typeof rows)[number]): string =>
       ((fileBytes * fileCount) / 1e3 / median(rows.map((row) => row[of]))).toFixed(0);
-    const lines = (['sftp', 'rsync'] as const).map(
+    const lines = (['sftp', 'rsync', 'never'] as const).map(
       (of) =>
-        `| ${of} | ${speed(of)} | ${against(times(of, 'plain'), 0.8, 'least', { digits: 2 })} | ${times(of, 'synced').toFixed(2)} |`,
+        `| ${of === 'never' ? 'rsync, fsync: never' : of} | ${speed(of)} | ${against(times(of, 'plain'), 0.8, 'least', { digits: 2 })} | ${times(of, 'synced').toFixed(2)} |`,
     );
     return [
       '| way | MB/s | against rsync -a | against rsync -a --fsync |',

@@ -39,6 +39,7 @@ function send(remote: SshCommand, sourceRoot: string, sent = waves): Promise<Sen
     remote,
     sourceRoot,
     waves: sent,
+    hashed: true,
     lastTwice: true,
     confirms: true,
     clock: systemClock,

@@ -69,6 +69,7 @@ test('a word on stderr that means nothing holds nothing up', { skip }, async (t)
   const result = await sendFiles({
     sourceRoot: world.source,
     waves,
+    hashed: true,
     lastTwice: true,
     confirms: true,
     clock: systemClock,

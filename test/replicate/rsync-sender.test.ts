@@ -1,12 +1,18 @@
 /** Our sender against a real rsync: contents, orders, what little goes out, and that a wave waits for the one before. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { tokensOf } from '../../src/replicate/rsync-blocks.ts';
+import { sumsOfSame, tokensOf } from '../../src/replicate/rsync-blocks.ts';
+import { sendFile } from '../../src/replicate/rsync-file.ts';
+import { Pieces } from '../../src/replicate/rsync-literals.ts';
+import { RsyncOutput } from '../../src/replicate/rsync-output.ts';
 import type { PushFile } from '../../src/replicate/transport.ts';
+import { systemClock } from '../../src/system/clock.ts';
 import { startRsyncServer } from '../support/rsync-server.ts';
 import { assertGood, makeWorld } from '../support/rsync-world.ts';
 import { missingProgram } from '../support/sshd.ts';
@@ -152,4 +158,63 @@ test('without confirmations what has gone out counts as there', { skip }, async 
   assert.ok(!tapped.heard().includes(Buffer.from([0, 4, 0, 0, 107])), 'none came');
   for (const { path } of files)
     assert.deepEqual(readFileSync(join(world.root, path)), readFileSync(join(world.source, path)));
+});
+
+/** Around the ends of what is read at a time, and of what stands behind one length. */
+const longSizes = [262_143, 262_144, 262_145, 294_912, 294_913, 524_288, 5_000_001];
+
+for (const hashed of [true, false]) {
+  test(`long files come whole ${hashed ? 'with' : 'without'} a sum of them`, { skip }, async (t) => {
+    const world = makeWorld(t);
+    const contents = longSizes.map((size) => randomBytes(size));
+    const files = contents.map((content, n) => world.add(`d/${n}`, content));
+    assertGood(await world.send([files], { hashed, arguments: hashed ? [] : ['--checksum-choice=none'] }));
+    for (const [n, content] of contents.entries())
+      assert.ok(readFileSync(join(world.root, `d/${n}`)).equals(content), `${content.length} bytes`);
+  });
+}
+
+test('without sums nothing is used of what lies there', { skip }, async (t) => {
+  const world = makeWorld(t);
+  const content = randomBytes(700_000);
+  const files = [world.add('long', content), world.add('short', content.subarray(0, 200_000))];
+  for (const { path } of files) writeFileSync(join(world.root, path), content.subarray(0, 600_000));
+  const result = await world.send([files], { hashed: false, arguments: ['--checksum-choice=none'] });
+  assertGood(result);
+  assert.ok(result.sent >= 900_000, `${result.sent} bytes`);
+  for (const { path, size } of files) assert.ok(readFileSync(join(world.root, path)).equals(content.subarray(0, size)));
+});
+
+test('what the other side says of blocks is of no account without sums', async (t) => {
+  const world = makeWorld(t);
+  const file = world.add('f', randomBytes(300_000));
+  const wire = new PassThrough();
+  const bytes = wire.toArray();
+  await sendFile({
+    file,
+    source: { handle: await open(join(world.source, 'f')) },
+    head: Buffer.alloc(3),
+    sums: sumsOfSame(file.size),
+    seed: 0,
+    hashed: false,
+    pieces: new Pieces(),
+    output: new RsyncOutput(wire, systemClock, 60_000),
+    pace: async () => {},
+    onBytes: () => {},
+  });
+  wire.end();
+  const said = Buffer.concat(await bytes);
+  assert.deepEqual(said.subarray(4, 4 + 19), Buffer.alloc(19));
+  assert.ok(said.length > file.size, `${said.length} bytes`);
+});
+
+test('a file that becomes shorter while it goes out ends the run before the index', { skip }, async (t) => {
+  const world = makeWorld(t);
+  const [long, index] = [world.add('r/p.apk', randomBytes(3_000_000)), world.add('r/APKINDEX.tar.gz', 'new')];
+  let pieces = 0;
+  const pace = async (): Promise<void> => {
+    if (++pieces === 2) truncateSync(join(world.source, 'r/p.apk'), 1_000_000);
+  };
+  await assert.rejects(world.send([[long], [index]], { pace }), { reason: 'vanished' });
+  for (const name of ['p.apk', 'APKINDEX.tar.gz']) assert.ok(!existsSync(join(world.root, 'r', name)), name);
 });

@@ -1,6 +1,7 @@
 /** What only the rsync transport does: older rsyncs at the mirror, comparing without sending, nothing left running. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
   mkdirSync,
@@ -168,11 +169,14 @@ test('what a gate keeps back has not come before it opens', { skip }, async (t) 
   assert.equal(readFileSync(join(root, 'index'), 'utf8'), 'theirs');
 });
 
+/** Bytes of a wave that is large. */
+const large = 65 * 1024 * 1024;
+
 test('more than 64 MiB that are there already are compared by size and second, not read or sent', {
   skip,
 }, async (t) => {
   const { root, source, transport } = await start(t);
-  const size = 65 * 1024 * 1024;
+  const size = large;
   for (const directory of [source, root]) {
     writeFileSync(join(directory, 'big'), Buffer.alloc(size, directory === root ? 'r' : 's'));
     utimesSync(join(directory, 'big'), 1000, 1000);
@@ -185,6 +189,62 @@ test('more than 64 MiB that are there already are compared by size and second, n
   });
   assert.equal(statSync(join(root, 'big')).ino, ino);
   assert.ok(bytes < 10_000, `${bytes} bytes`);
+});
+
+test('an rsync that insists on sums gets them', { skip }, async (t) => {
+  const refuse =
+    'case "$SSH_ORIGINAL_COMMAND" in *--checksum-choice*) echo "rsync: --checksum-choice=none: unknown option" >&2; exit 1;; esac';
+  const { base, root, source, transport } = await start(t, `${note}\n${refuse}\nexec sh -c "$SSH_ORIGINAL_COMMAND"`);
+  for (const path of ['one', 'two']) {
+    writeFileSync(join(source, path), randomBytes(large));
+    await transport.put(source, [[{ path, size: large, mtimeSeconds: 1 }]], { signal: never });
+    assert.ok(readFileSync(join(root, path)).equals(readFileSync(join(source, path))), path);
+  }
+  const asked = readFileSync(join(base, 'log'), 'utf8').trim().split('\n');
+  assert.deepEqual(
+    asked.map((line) => line.includes('--checksum-choice=none')),
+    [true, false, false],
+  );
+});
+
+test('much that must not be taken for equal is compared, and little of it sent', { skip }, async (t) => {
+  const { root, source, transport } = await start(t);
+  const content = randomBytes(large);
+  for (const directory of [source, root]) {
+    if (directory === root) content.fill(7, 40_000_000, 40_000_100);
+    writeFileSync(join(directory, 'big'), content);
+    utimesSync(join(directory, 'big'), 1000, 1000);
+  }
+  let bytes = 0;
+  await transport.put(source, [[{ path: 'big', size: large, mtimeSeconds: 1000 }]], {
+    signal: never,
+    anew: true,
+    onBytes: (n) => (bytes += n),
+  });
+  assert.ok(readFileSync(join(root, 'big')).equals(readFileSync(join(source, 'big'))));
+  assert.ok(bytes < 1_000_000, `${bytes} bytes`);
+});
+
+test('a large wave of many files goes in runs that hold a part of them', { skip }, async (t) => {
+  const { base, root, source, transport } = await start(t, `${note}\nexec sh -c "$SSH_ORIGINAL_COMMAND"`);
+  const content = randomBytes(17_000);
+  const files = Array.from({ length: 4100 }, (_, n) => {
+    const path = `${n}.apk`;
+    content.writeUInt32LE(n);
+    writeFileSync(join(source, path), content);
+    return { path, size: content.length, mtimeSeconds: 1000 };
+  });
+  const index = { path: 'APKINDEX.tar.gz', size: 3, mtimeSeconds: 1000 };
+  writeFileSync(join(source, index.path), 'new');
+  await transport.put(source, [files, [index]], { signal: never });
+  assert.equal(readdirSync(root).length, 4101);
+  for (const { path } of files)
+    assert.ok(readFileSync(join(root, path)).equals(readFileSync(join(source, path))), path);
+  const asked = readFileSync(join(base, 'log'), 'utf8').trim().split('\n');
+  assert.deepEqual(
+    asked.map((line) => line.includes('--checksum-choice=none')),
+    [true, true, false],
+  );
 });
 
 test('a source that is gone is an error of our side', { skip }, async (t) => {

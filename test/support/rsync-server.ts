@@ -1,6 +1,6 @@
 /** An rsync at the other end of a sender of ours: the real one as a child, or a script of a test that says what it likes. */
 import { spawn } from 'node:child_process';
-import { Duplex, PassThrough } from 'node:stream';
+import { Duplex, PassThrough, Transform } from 'node:stream';
 import type { SshCommand } from '../../src/system/ssh.ts';
 import { mirrorRsync } from './mirror-rsync.ts';
 
@@ -22,7 +22,8 @@ export function startRsyncServer(root: string, more: readonly string[] = [], wit
   const [heard, told]: [Buffer[], Buffer[]] = [[], []];
   child.stdout.on('data', (chunk: Buffer) => heard.push(chunk));
   child.stdin.on('error', () => {});
-  const tap = new PassThrough();
+  // A channel of SSH has copied what it has taken: a sender uses its memory again.
+  const tap = new Transform({ transform: (chunk: Buffer, _encoding, done) => done(null, Buffer.from(chunk)) });
   tap.on('data', (chunk: Buffer) => told.push(chunk));
   tap.pipe(child.stdin);
   return {
@@ -48,7 +49,7 @@ export function sayServer(
   const stream = new Duplex({
     read: () => {},
     write: (chunk: Buffer, _encoding, done) => {
-      told.push(chunk);
+      told.push(Buffer.from(chunk));
       done();
     },
     autoDestroy: false,

@@ -41,6 +41,7 @@ export function makeWorld(t: TestContext): World {
         remote: options.remote ?? startRsyncServer(root, more).remote,
         sourceRoot: source,
         waves,
+        hashed: true,
         lastTwice: false,
         confirms: true,
         clock: systemClock,

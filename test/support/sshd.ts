@@ -62,9 +62,12 @@ export async function makeKeyFile(path: string, passphrase = ''): Promise<void> 
 
 /**
  * Starts sshd. `accounts` maps a name to its forced command, or to null for a plain account. All of them are the user
- * who runs the tests.
+ * who runs the tests. `settings` are lines of its configuration beyond ours.
  */
-export async function startSshd(accounts: Readonly<Record<string, string | null>>): Promise<Sshd> {
+export async function startSshd(
+  accounts: Readonly<Record<string, string | null>>,
+  settings: readonly string[] = [],
+): Promise<Sshd> {
   const program = findProgram('sshd');
   if (program === undefined) throw new Error('sshd is not installed');
   if (userInfo().uid === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
@@ -78,7 +81,7 @@ export async function startSshd(accounts: Readonly<Record<string, string | null>
     return `${options} ${readFileSync(`${key(name)}.pub`, 'utf8')}`;
   });
   await writeFile(join(home, 'authorized_keys'), lines.join(''), { mode: 0o600 });
-  const { port, pid } = await listen(program, home, key('host'));
+  const { port, pid } = await listen(program, home, key('host'), settings);
   const blob = Buffer.from((await readFile(`${key('host')}.pub`, 'utf8')).split(' ')[1] ?? '', 'base64');
   return {
     host: '127.0.0.1',
@@ -98,8 +101,13 @@ export async function startSshd(accounts: Readonly<Record<string, string | null>
 }
 
 /** sshd cannot listen on port 0: take a port that is free now, and try another one when somebody was quicker. */
-async function listen(program: string, home: string, hostKey: string): Promise<{ port: number; pid: number }> {
-  const more = await settingsOf(program);
+async function listen(
+  program: string,
+  home: string,
+  hostKey: string,
+  settings: readonly string[],
+): Promise<{ port: number; pid: number }> {
+  const more = [...settings, ...(await settingsOf(program))];
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
     const config = join(home, 'sshd_config');
