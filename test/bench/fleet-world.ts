@@ -144,7 +144,7 @@ async function rsync({ directory }: World, options: readonly string[], target: s
   await run(['rsync', ...options, `${join(directory, 'srv/public')}/`, target]);
 }
 
-/** lsyncd from `source` to all of the trees; ready once `source` is watched and all are in step. */
+/** lsyncd from `source` to all of the trees, null: with the delay that it has by itself; ready once `source` is watched and all are in step. */
 export class Lsyncd implements AsyncDisposable {
   readonly #child: ChildProcess;
 
@@ -157,11 +157,12 @@ export class Lsyncd implements AsyncDisposable {
     sshd: Sshd,
     names: readonly string[],
     source: string,
-    delaySeconds: number,
+    delaySeconds: number | null,
   ): Promise<Lsyncd> {
+    const delay = delaySeconds === null ? '' : `delay = ${delaySeconds}, `;
     const syncs = names.map(
       (name) =>
-        `sync { default.rsync, source = "${source}", target = "${sshd.user}@127.0.0.1:${treeOf(world, name)}/", delay = ${delaySeconds}, rsync = { archive = true, rsh = "${sshCommand(sshd, sshd.port)}" } }`,
+        `sync { default.rsync, source = "${source}", target = "${sshd.user}@127.0.0.1:${treeOf(world, name)}/", ${delay}rsync = { archive = true, rsh = "${sshCommand(sshd, sshd.port)}" } }`,
     );
     const file = join(world.directory, 'lsyncd.lua');
     const log = join(world.directory, 'lsyncd.log');
