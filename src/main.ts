@@ -5,6 +5,7 @@ import { listenToHangUps, stopNowSignal, stopSignal } from './system/signals.ts'
 import { exitCode, type Io } from './cli/command.ts';
 import { commands } from './cli/commands.ts';
 import { ConfigError, messageOf, OperationError, UsageError } from './errors.ts';
+import { mapBufferPools } from './system/buffer-pools.ts';
 import { escapeText } from './system/log.ts';
 import { reserveThreads } from './system/threads.ts';
 import { version } from './system/version.ts';
@@ -55,6 +56,7 @@ function whyOf(error: unknown): string {
 }
 
 reserveThreads(process.env);
+mapBufferPools();
 // A reader that has gone away, as in `lockstepd verify | head`, ends the program quietly.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(exitCode.ok);

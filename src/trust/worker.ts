@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { IndexEntry, IndexFileName } from '../apk/entry.ts';
 import { limits } from '../apk/limits.ts';
 import { errnoOf, messageOf } from '../errors.ts';
+import { mapBufferPools } from '../system/buffer-pools.ts';
 import { indexCheck, packageCheck } from './check-format.ts';
 import type { SignaturePolicy } from './check-package.ts';
 import { type IndexFacts, type PackageFacts, type Rejection, reject, type Warning } from './facts.ts';
@@ -55,6 +56,7 @@ export interface WorkerSettings {
   readonly sideHash: boolean;
 }
 
+mapBufferPools();
 const workbench = new Workbench(workerData as WorkerSettings);
 let abortedId = -1;
 let resume: (() => void) | undefined;
