@@ -1,7 +1,7 @@
 /** Takes recalled packages from one mirror, whenever it can be reached: which recalls are done there is in the store. */
-import { TransportError } from '../errors.ts';
 import type { Store } from '../store/store.ts';
 import type { Log } from '../system/log.ts';
+import { isRefusal } from './tidy.ts';
 import type { Transport } from './transport.ts';
 
 export class MirrorRecall {
@@ -39,7 +39,7 @@ export class MirrorRecall {
         files += paths.length;
       }
     } catch (error) {
-      if (!(error instanceof TransportError) || error.reason !== 'option_refused') throw error;
+      if (!isRefusal(error)) throw error;
       this.#refused = newest;
       log.error('recall_refused', { mirror: this.#mirror, detail: error.message, hint: 'its owner must remove it' });
       return;

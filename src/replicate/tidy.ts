@@ -110,10 +110,15 @@ export async function unlessRefused(mirror: string, log: Log, remove: () => Prom
     await remove();
     return true;
   } catch (error) {
-    if (!(error instanceof TransportError) || error.reason !== 'option_refused') throw error;
+    if (!isRefusal(error)) throw error;
     log.warn('prune_refused', { mirror, detail: error.message });
     return false;
   }
+}
+
+/** A removal failed because the account may not: by what it runs (`rrsync -no-del`), or by what it is allowed (`sftp-server -P remove`, a key of an object store). */
+export function isRefusal(error: unknown): error is TransportError {
+  return error instanceof TransportError && (error.reason === 'option_refused' || error.reason === 'permission');
 }
 
 /** Asks for a sign of life, by the cheapest means that the transport has. */

@@ -45,34 +45,35 @@ test('bytes that were recalled while they waited are not published; the same nam
   assert.equal(world.files()[`${main}/a-1.apk`], 'mended');
 });
 
-test('a mirror loses what was recalled once, not what came under its name since; a refusal is tried again at the next push', async (t) => {
-  const world = await start(t);
-  await world.publish({ [main]: { 'a@1': 'bad', 'b@1': 'bad' } });
-  world.store.mirrors.open('paris', 'memory');
-  const removed: string[] = [];
-  let refuse = true;
-  const transport = {
-    remove: (paths: readonly string[]) => {
-      if (refuse) return Promise.reject(new TransportError('option_refused', 'permanent', 'no'));
-      removed.push(...paths);
-      return Promise.resolve();
-    },
-  } as Pick<Transport, 'remove'> as Transport;
-  const recall = new MirrorRecall('paris', transport, { store: world.store, log: silentLog });
-  const { signal } = new AbortController();
-  assert.equal(recall.isDue(), false);
-  for (const name of ['a', 'b']) world.store.recalls.add(by, world.store.recalls.find(name, 9));
-  await world.publisher.recall();
-  await world.publish({ [main]: { 'a@1': 'mended' } });
-  assert.equal(recall.isDue(), true);
-  await recall.apply(signal);
-  assert.equal(recall.isDue(), false, 'a push of its own would only be refused again');
-  refuse = false;
-  await recall.apply(signal);
-  recall.record();
-  await recall.apply(signal);
-  assert.deepEqual(removed, [`${main}/b-1.apk`]);
-});
+for (const reason of ['option_refused', 'permission'] as const)
+  test(`a mirror loses what was recalled once, not what came under its name since; a refusal (${reason}) is tried again at the next push`, async (t) => {
+    const world = await start(t);
+    await world.publish({ [main]: { 'a@1': 'bad', 'b@1': 'bad' } });
+    world.store.mirrors.open('paris', 'memory');
+    const removed: string[] = [];
+    let refuse = true;
+    const transport = {
+      remove: (paths: readonly string[]) => {
+        if (refuse) return Promise.reject(new TransportError(reason, 'permanent', 'no'));
+        removed.push(...paths);
+        return Promise.resolve();
+      },
+    } as Pick<Transport, 'remove'> as Transport;
+    const recall = new MirrorRecall('paris', transport, { store: world.store, log: silentLog });
+    const { signal } = new AbortController();
+    assert.equal(recall.isDue(), false);
+    for (const name of ['a', 'b']) world.store.recalls.add(by, world.store.recalls.find(name, 9));
+    await world.publisher.recall();
+    await world.publish({ [main]: { 'a@1': 'mended' } });
+    assert.equal(recall.isDue(), true);
+    await recall.apply(signal);
+    assert.equal(recall.isDue(), false, 'a push of its own would only be refused again');
+    refuse = false;
+    await recall.apply(signal);
+    recall.record();
+    await recall.apply(signal);
+    assert.deepEqual(removed, [`${main}/b-1.apk`]);
+  });
 
 test('a mirror that is behind keeps what it names on the primary, until it has moved or for too long', async (t) => {
   const world = await start(t);

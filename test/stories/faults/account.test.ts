@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, rename } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import test from 'node:test';
 import { FaultWorld, type Told } from '../../support/fault-world.ts';
 import { findProgram, missingProgram, startSshd } from '../../support/sshd.ts';
@@ -134,6 +136,27 @@ test('a limit on deletions at the mirror keeps what nothing needs, is told, and 
   });
   assert.match(world.primary.log, /"mirror":"limited".*a limit on deletions stopped the run/);
   await world.untilCaughtUp('limited', 2);
+});
+
+test('an SFTP account that may not remove keeps strangers and what has expired, is told, and is in step all the same', async (t) => {
+  if (missing) return t.skip(`${missing} is not installed`);
+  await using world = await FaultWorld.create();
+  const root = world.at('keeper');
+  await using sshd = await startSshd({ keeper: 'internal-sftp -P remove' });
+  await mkdir(join(root, 'main/x86_64'), { recursive: true });
+  await writeFile(join(root, 'main/x86_64/stranger-1-r0.apk'), 'of nobody');
+  world.mirror('keeper', sshd, { type: 'sftp', account: 'keeper', path: root });
+  await world.configure('publish: { grace: 1s }');
+  await world.primary.start();
+  await world.publish();
+  await world.untilCaughtUp('keeper', 1);
+  assert.match(
+    world.primary.log,
+    /"event":"prune_refused".*"mirror":"keeper"|"mirror":"keeper".*"event":"prune_refused"/,
+  );
+  await world.publish();
+  await world.untilCaughtUp('keeper', 2);
+  assert.ok(existsSync(join(root, 'main/x86_64/stranger-1-r0.apk')));
 });
 
 test('a disk that is not mounted is waited for, and found when it comes', async (t) => {
